@@ -1,0 +1,3 @@
+from convnext_dense.models.convnext import ConvNeXt
+
+__all__ = ['ConvNeXt']

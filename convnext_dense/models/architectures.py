@@ -1,0 +1,48 @@
+"""Depths and widths of the published ConvNeXt models, as data.
+
+Sources: ConvNeXt (arXiv 2201.03545) for small, large and xlarge, ConvNeXt V2 (arXiv 2301.00808)
+for atto to nano and huge; tiny, base and large are the same in both.
+"""
+from convnext_dense.errors import InputError
+
+ARCHITECTURES = {
+    'atto': dict(depths=(2, 2, 6, 2), channels=(40, 80, 160, 320)),
+    'femto': dict(depths=(2, 2, 6, 2), channels=(48, 96, 192, 384)),
+    'pico': dict(depths=(2, 2, 6, 2), channels=(64, 128, 256, 512)),
+    'nano': dict(depths=(2, 2, 8, 2), channels=(80, 160, 320, 640)),
+    'tiny': dict(depths=(3, 3, 9, 3), channels=(96, 192, 384, 768)),
+    'small': dict(depths=(3, 3, 27, 3), channels=(96, 192, 384, 768)),
+    'base': dict(depths=(3, 3, 27, 3), channels=(128, 256, 512, 1024)),
+    'large': dict(depths=(3, 3, 27, 3), channels=(192, 384, 768, 1536)),
+    'xlarge': dict(depths=(3, 3, 27, 3), channels=(256, 512, 1024, 2048)),
+    'huge': dict(depths=(3, 3, 27, 3), channels=(352, 704, 1408, 2816)),
+}
+
+
+def resolve_arch(arch):
+    """Depths and channels of an architecture.
+
+    Args:
+        arch: a key of ``ARCHITECTURES``, or ``dict(depths=..., channels=...)`` with one positive
+            integer a stage in each.
+
+    Returns:
+        tuple: (depths, channels), two tuples of the same length.
+
+    Raises:
+        InputError: an unknown name, or depths and channels that do not fit each other.
+    """
+    if isinstance(arch, str):
+        if arch.lower() not in ARCHITECTURES:
+            raise InputError(f'ConvNeXt: unknown arch {arch!r}; the known ones are '
+                             f'{", ".join(ARCHITECTURES)}, or give dict(depths=..., channels=...)')
+        arch = ARCHITECTURES[arch.lower()]
+    elif not isinstance(arch, dict) or not {'depths', 'channels'} <= set(arch):
+        raise InputError(f'ConvNeXt: arch must be a name or dict(depths=..., channels=...), '
+                         f'not {arch!r}')
+    depths, channels = tuple(arch['depths']), tuple(arch['channels'])
+    if not depths or len(depths) != len(channels) or not all(
+            isinstance(n, int) and n > 0 for n in depths + channels):
+        raise InputError('ConvNeXt: arch needs one positive depth and one positive channel count '
+                         f'for each stage; got depths={list(depths)}, channels={list(channels)}')
+    return depths, channels

@@ -1,0 +1,55 @@
+"""The layers that ConvNeXt adds to torch's: a channels-first LayerNorm and GRN."""
+import torch
+import torch.nn.functional as F
+from mmcv.cnn import build_norm_layer
+from torch import nn
+
+
+class LayerNorm2d(nn.LayerNorm):
+    """LayerNorm over the channels of a feature map of shape (N, C, H, W).
+
+    The map is seen as (N, H, W, C), which costs no copy when it lies channels-last.
+    """
+
+    def forward(self, x):
+        return super().forward(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+
+
+class GRN(nn.Module):
+    """Global response normalisation of ConvNeXt V2 (arXiv 2301.00808, section 3.2).
+
+    Args:
+        channels (int): channels of the input.
+        eps (float): added to the mean of the norms.
+
+    Input and output have the shape (N, H, W, C); ``gamma`` and ``beta`` have (1, 1, 1, C).
+    """
+
+    def __init__(self, channels, eps=1e-6):
+        super().__init__()
+        self.gamma = nn.Parameter(torch.zeros(1, 1, 1, channels))
+        self.beta = nn.Parameter(torch.zeros(1, 1, 1, channels))
+        self.eps = eps
+
+    def forward(self, x):
+        response = torch.linalg.vector_norm(x, dim=(1, 2), keepdim=True)
+        scale = response / (response.mean(dim=-1, keepdim=True) + self.eps)
+        return torch.addcmul(self.beta, self.gamma * scale + 1, x)
+
+
+def build_norm2d(norm_cfg, channels):
+    """The norm layer that ``norm_cfg`` names, for maps of shape (N, C, H, W).
+
+    ``LN2d`` (OpenMMLab's name) and ``LN`` give :class:`LayerNorm2d`; any other type is mmcv's.
+    """
+    cfg = dict(norm_cfg)
+    if cfg['type'] in ('LN2d', 'LN'):
+        cfg.pop('type')
+        requires_grad = cfg.pop('requires_grad', True)
+        return LayerNorm2d(channels, **cfg).requires_grad_(requires_grad)
+    return build_norm_layer(cfg, channels)[1]
+
+
+def layer_norm_last(x, norm):
+    """Apply a :class:`LayerNorm2d` to a map that is seen as (N, H, W, C) already."""
+    return F.layer_norm(x, norm.normalized_shape, norm.weight, norm.bias, norm.eps)

@@ -1,0 +1,3 @@
+from convnext_dense.optim.constructor import LearningRateDecayOptimizerConstructor
+
+__all__ = ['LearningRateDecayOptimizerConstructor']
