@@ -5,8 +5,12 @@ from mmengine.optim import DefaultOptimWrapperConstructor
 from mmengine.registry import OPTIM_WRAPPERS, OPTIMIZERS
 
 from convnext_dense.errors import InputError
-from convnext_dense.optim.layer_groups import (check_num_layers, has_weight_decay, layer_group,
-                                               layer_scale)
+from convnext_dense.optim.layer_groups import (
+    check_num_layers,
+    has_weight_decay,
+    layer_group,
+    layer_scale,
+)
 from convnext_dense.registry import OPTIM_WRAPPER_CONSTRUCTORS
 
 DECAY_TYPES = ('layer_wise', 'stage_wise')

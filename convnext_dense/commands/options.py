@@ -1,0 +1,76 @@
+"""The options that train and test share, and what they do to the machine and the config."""
+import os
+
+from convnext_dense.errors import InputError
+
+
+def add_config_options(parser):
+    parser.add_argument('--work-dir', help='folder for logs, checkpoints and results '
+                        '(default: work_dirs/<name of the config>)')
+    parser.add_argument('--data-root', help='folder of the data set; moves the train, val and '
+                        'test sets and their evaluators together')
+    parser.add_argument('--cfg-options', nargs='+', metavar='KEY=VALUE', default=[],
+                        help='override settings, e.g. model.backbone.drop_path_rate=0.2')
+    parser.add_argument('--device', help='cpu, cuda or cuda:N (default: cuda where there is one)')
+    parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'],
+                        default='none', help='what started the processes of distributed work')
+    parser.add_argument('--local_rank', '--local-rank', type=int, default=0,
+                        help='set by the launcher')
+
+
+def choose_device(name, local_rank=0):
+    """Restrict the process to a device; call it before anything uses torch.
+
+    Args:
+        name (str | None): ``cpu``, ``cuda``, ``cuda:N`` or None (cuda where there is one).
+
+    Returns:
+        str: ``cpu`` or ``cuda``.
+    """
+    os.environ.setdefault('LOCAL_RANK', str(local_rank))
+    kind, _, index = (name or '').partition(':')
+    if kind not in ('', 'cpu', 'cuda') or (index and not index.isdigit()):
+        raise InputError(f'--device {name}: give cpu, cuda or cuda:N')
+    if kind == 'cpu':
+        os.environ['CUDA_VISIBLE_DEVICES'] = ''
+    elif index:
+        os.environ['CUDA_VISIBLE_DEVICES'] = index
+    import torch
+    available = torch.cuda.is_available()
+    if kind == 'cuda' and not available:
+        raise InputError(f'--device {name}: torch {torch.__version__} finds no such GPU here; '
+                         'use --device cpu, or install the CUDA build of torch')
+    return 'cuda' if available else 'cpu'
+
+
+def parse_overrides(pairs):
+    """``['a.b=1', 'c=[1,2]']`` as a dict, values read as OpenMMLab's tools read them."""
+    import argparse
+
+    from mmengine.config import DictAction
+    for pair in pairs:
+        if '=' not in pair:
+            raise InputError(f'--cfg-options {pair}: write KEY=VALUE without spaces around =')
+    parser = argparse.ArgumentParser()
+    parser.add_argument('--options', nargs='+', action=DictAction, default={})
+    return parser.parse_args(['--options', *pairs]).options if pairs else {}
+
+
+def prepare_config(args):
+    """The config that the options of :func:`add_config_options` describe."""
+    device = choose_device(args.device, args.local_rank)
+    from convnext_dense.config import load_config, set_data_root, set_device, set_work_dir
+    cfg = load_config(args.config, parse_overrides(args.cfg_options))
+    cfg.launcher = args.launcher
+    set_work_dir(cfg, args.work_dir, args.config)
+    if args.data_root:
+        set_data_root(cfg, args.data_root)
+    set_device(cfg, device)
+    return cfg, device
+
+
+def build_runner(cfg):
+    """The runner that the config names, or the toolkit's."""
+    from convnext_dense.registry import RUNNERS
+    from convnext_dense.runtime import Runner
+    return RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)

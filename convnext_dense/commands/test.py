@@ -1,0 +1,31 @@
+"""Evaluate a detector or segmenter: COCO AP, or mIoU."""
+from convnext_dense.commands.options import add_config_options, build_runner, prepare_config
+
+
+def add_arguments(parser):
+    parser.add_argument('config', help='config file')
+    parser.add_argument('checkpoint', help='weights: a path, URL or zoo name of any known format')
+    add_config_options(parser)
+    parser.add_argument('--out', help='keep the predictions: NAME.pkl for a detector, a folder '
+                        'of label maps for a segmenter')
+    parser.add_argument('--show', action='store_true', help='show predictions in a window')
+    parser.add_argument('--show-dir', help='draw predictions into this folder')
+    parser.add_argument('--wait-time', type=float, default=2, metavar='SECONDS',
+                        help='how long --show shows a picture')
+    parser.add_argument('--tta', action='store_true',
+                        help="use the config's test-time augmentation")
+
+
+def run(args):
+    cfg, _ = prepare_config(args)
+    from convnext_dense.config import enable_pictures, enable_tta, keep_predictions
+    from convnext_dense.data.preflight import check_config
+    cfg.load_from = args.checkpoint
+    if args.show or args.show_dir:
+        enable_pictures(cfg, args.show, args.show_dir, args.wait_time)
+    check_config(cfg, training=False)
+    if args.tta:
+        enable_tta(cfg)
+    if args.out:
+        keep_predictions(cfg, args.out)
+    build_runner(cfg).test()

@@ -1,0 +1,28 @@
+"""Train a detector or segmenter from a config."""
+from convnext_dense.commands.options import add_config_options, build_runner, prepare_config
+
+
+def add_arguments(parser):
+    parser.add_argument('config', help='config file')
+    add_config_options(parser)
+    parser.add_argument('--resume', nargs='?', const='auto', help='go on from this checkpoint, or '
+                        'without a value from the newest whole one in the work directory')
+    parser.add_argument('--amp', action='store_true', help='train with mixed precision')
+    parser.add_argument('--auto-scale-lr', action='store_true',
+                        help='scale the lr to the real batch size')
+
+
+def run(args):
+    cfg, device = prepare_config(args)
+    from convnext_dense.config import enable_amp, enable_auto_scale_lr, set_device
+    from convnext_dense.data.preflight import check_config
+    if args.amp:
+        enable_amp(cfg)
+        set_device(cfg, device)
+    if args.auto_scale_lr:
+        enable_auto_scale_lr(cfg)
+    if args.resume:
+        cfg.resume = True
+        cfg.load_from = None if args.resume == 'auto' else args.resume
+    check_config(cfg, training=True)
+    build_runner(cfg).train()

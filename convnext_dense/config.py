@@ -1,0 +1,162 @@
+"""Reading a config and fitting it to the command line and the machine.
+
+Each function changes the given config in place and does one thing, so that a script can do what
+the commands do.
+"""
+from pathlib import Path
+
+from mmengine.config import Config, ConfigDict
+from mmengine.logging import print_log
+
+from convnext_dense.errors import InputError
+
+LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
+EVALUATORS = ('val_evaluator', 'test_evaluator')
+
+
+def load_config(path, options=None):
+    """Read a config file. A config is Python code and runs when it is read.
+
+    Args:
+        path (str): the file.
+        options (dict, optional): overrides, keys like ``model.backbone.drop_path_rate``.
+
+    Raises:
+        InputError: the file is missing, does not parse, or an override does not fit.
+    """
+    if not Path(path).is_file():
+        raise InputError(f'config {path}: no such file')
+    try:
+        cfg = Config.fromfile(path)
+    except Exception as error:  # a config is code: anything can go wrong in it
+        raise InputError(f'config {path} does not parse: {type(error).__name__}: '
+                         f'{_first_line(error)}') from error
+    try:
+        cfg.merge_from_dict(options or {})
+    except Exception as error:
+        raise InputError(f'--cfg-options {options} does not fit {path}: '
+                         f'{_first_line(error)}') from error
+    return cfg
+
+
+def _first_line(error):
+    return (str(error).strip().splitlines() or ['no message'])[0]
+
+
+def nested(node):
+    """Every dict inside ``node``, itself included."""
+    if isinstance(node, dict):
+        yield node
+        node = node.values()
+    elif not isinstance(node, (list, tuple)):
+        return
+    for child in node:
+        yield from nested(child)
+
+
+def set_work_dir(cfg, work_dir, config_path):
+    """Work directory: the option, or the config's own, or ``work_dirs/<name of the config>``."""
+    cfg.work_dir = work_dir or cfg.get('work_dir') or str(
+        Path('work_dirs') / Path(config_path).stem)
+
+
+def set_data_root(cfg, root):
+    """Move the train, val and test data sets and their evaluators to the folder ``root``."""
+    root = str(root).rstrip('/') + '/'
+    old_roots = {dataset['data_root'] for key in LOADERS for dataset in nested(cfg.get(key))
+                 if dataset.get('data_root')}
+    if not old_roots:
+        raise InputError(f'--data-root {root}: no data set of the config has a data_root to move')
+    if 'data_root' in cfg:
+        cfg.data_root = root
+    for key in LOADERS:
+        for dataset in nested(cfg.get(key)):
+            if dataset.get('data_root'):
+                dataset['data_root'] = root
+    for key in EVALUATORS:
+        for evaluator in nested(cfg.get(key)):
+            for name, value in evaluator.items():
+                for old in old_roots:
+                    if isinstance(value, str) and value.startswith(old):
+                        evaluator[name] = root + value[len(old):].lstrip('/')
+
+
+def set_device(cfg, device):
+    """Fit the config to the device that will be used.
+
+    A CPU has no SyncBN and no AMP with loss scaling: they become BN and plain float32.
+
+    Args:
+        device (str): ``cpu`` or ``cuda``.
+    """
+    if device != 'cpu':
+        return
+    changed = set()
+    for node in nested(cfg.model):
+        for name, value in node.items():
+            if value == 'SyncBN':
+                node[name] = 'BN'
+                changed.add('SyncBN became BN')
+    wrapper = cfg.get('optim_wrapper') or {}
+    if wrapper.get('type') == 'AmpOptimWrapper':
+        cfg.optim_wrapper = ConfigDict({key: value for key, value in wrapper.items()
+                                        if key not in ('loss_scale', 'dtype', 'use_fsdp')},
+                                       type='OptimWrapper')
+        changed.add('AMP is off')
+    if changed:
+        print_log(f'on a CPU: {", ".join(sorted(changed))}', logger='current')
+
+
+def enable_amp(cfg):
+    """Train with automatic mixed precision and dynamic loss scaling."""
+    cfg.optim_wrapper.type = 'AmpOptimWrapper'
+    cfg.optim_wrapper.setdefault('loss_scale', 'dynamic')
+
+
+def enable_auto_scale_lr(cfg):
+    """Scale the learning rate by the ratio of the real to the recipe's batch size."""
+    if 'base_batch_size' not in cfg.get('auto_scale_lr', {}):
+        raise InputError('--auto-scale-lr: the config has no auto_scale_lr=dict('
+                         'base_batch_size=...) that says which batch size its lr is for')
+    cfg.auto_scale_lr.enable = True
+
+
+def enable_tta(cfg):
+    """Test with the config's own test-time augmentation."""
+    missing = [key for key in ('tta_model', 'tta_pipeline') if key not in cfg]
+    if missing:
+        raise InputError(f'--tta: the config has no {" and no ".join(missing)}')
+    cfg.test_dataloader.dataset.pipeline = cfg.tta_pipeline
+    cfg.model = ConfigDict(cfg.tta_model, module=cfg.model)
+
+
+def enable_pictures(cfg, show=False, show_dir=None, wait_time=2.):
+    """Draw predictions while testing: on the screen, or as files below ``show_dir``."""
+    hook = cfg.default_hooks.get('visualization')
+    if not hook:
+        raise InputError('--show and --show-dir need default_hooks.visualization in the config')
+    hook.draw = True
+    hook.show = show
+    hook.wait_time = wait_time
+    if show_dir:
+        if hook.type.endswith('DetVisualizationHook'):
+            hook.test_out_dir = show_dir
+        else:
+            cfg.visualizer.save_dir = show_dir
+
+
+def keep_predictions(cfg, out):
+    """Write the predictions to ``out``.
+
+    A detector writes a pickle of its results (``out`` ends with .pkl), a segmenter one label map
+    a picture into the folder ``out``.
+    """
+    if cfg.get('default_scope') == 'mmseg':
+        cfg.test_evaluator.output_dir = out
+        cfg.test_evaluator.keep_results = True
+        return
+    if not out.endswith(('.pkl', '.pickle')):
+        raise InputError(f'--out {out}: a detector writes one pickle; give a name ending in .pkl')
+    evaluator = cfg.test_evaluator
+    evaluators = list(evaluator) if isinstance(evaluator, (list, tuple)) else [evaluator]
+    cfg.test_evaluator = [*evaluators, dict(type='mmdet.DumpDetResults', out_file_path=out)]
