@@ -1,0 +1,250 @@
+"""Fetching a file: resumed, verified, and under its name only when it is whole.
+
+The one downloader of the toolkit: data sets and published weights both come through it.
+"""
+import contextlib
+import hashlib
+import http.client
+import os
+import re
+import shutil
+import socket
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+from convnext_dense.errors import InputError
+
+CHUNK = 1 << 20
+TIMEOUT = 60  # seconds without a byte
+ATTEMPTS = 4  # in a row that bring nothing new
+BROKEN = (http.client.HTTPException, OSError)  # OSError covers URLError, timeouts and resets
+
+
+def download(url, target, size=None, sha256=None, md5=None, progress=True, retry_delay=1.):
+    """Fetch ``url`` into the file ``target``.
+
+    The bytes go to ``<target>.part`` first. A broken connection, or a run that was killed, goes
+    on from there (HTTP Range, guarded by If-Range where the server names a version), and the
+    file gets its name only when it is whole and verified. So an existing ``target`` of the right
+    size is taken as it is, without reading it (:func:`verify_file` reads it). Processes that
+    fetch the same file at once wait for one another.
+
+    Args:
+        url (str): http, https or file URL.
+        target (str | Path): the file to write; its folder is made.
+        size (int, optional): published size in bytes.
+        sha256, md5 (str, optional): published hash, in hexadecimal; a prefix of at least 8
+            characters is enough, such as the one in a torch hub file name (:func:`hash_in_name`).
+        progress (bool): show a progress bar on stderr.
+        retry_delay (float): seconds before the first new attempt; doubled for each further one.
+
+    Returns:
+        Path: ``target``.
+
+    Raises:
+        InputError: offline, 404, too little space, wrong size or wrong hash. The message names
+            the URL and where to put the file by hand.
+    """
+    target = Path(target)
+    if target.exists():
+        _check_size(target, target.stat().st_size, size)
+        return target
+    with contextlib.ExitStack() as stack:
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            part = stack.enter_context(open(_part(target), 'ab'))
+        except OSError as error:
+            raise InputError(f'cannot write {target}: {error.strerror}; '
+                             'choose another folder') from error
+        _wait_for_others(part)
+        if target.exists():  # another process has just finished it
+            if not os.fstat(part.fileno()).st_size:
+                _part(target).unlink(missing_ok=True)
+            return target
+        resumed = part.tell() > 0
+        try:
+            _fetch(url, target, part, size, progress, retry_delay)
+            _verify(part, target, url, size, sha256, md5)
+        except _WrongBytes as error:
+            part.truncate(0)  # not deleted: a waiting process may hold it open
+            if not resumed:
+                raise InputError(str(error)) from None
+            # the older part may be what was wrong: once more from the start
+            try:
+                _fetch(url, target, part, size, progress, retry_delay)
+                _verify(part, target, url, size, sha256, md5)
+            except _WrongBytes as again:
+                part.truncate(0)
+                raise InputError(str(again)) from None
+        os.fsync(part.fileno())
+        os.replace(_part(target), target)
+        _tag(target).unlink(missing_ok=True)
+    return target
+
+
+def verify_file(path, size=None, sha256=None, md5=None):
+    """Read a whole file and compare it with its published size and hash.
+
+    Raises:
+        InputError: it is missing, or differs.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f'{path}: no such file')
+    _check_size(path, path.stat().st_size, size)
+    for name, expected in (('sha256', sha256), ('md5', md5)):
+        if expected and not file_hash(path, name).startswith(expected.lower()):
+            raise InputError(f'{path}: its {name} is {file_hash(path, name)}, expected '
+                             f'{expected}; delete it and fetch it again')
+
+
+def file_hash(path, name='sha256'):
+    """Hexadecimal hash of a file, read in pieces."""
+    digest = hashlib.new(name)
+    with open(path, 'rb') as file:
+        while chunk := file.read(CHUNK):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def hash_in_name(name):
+    """The sha256 prefix that torch hub and OpenMMLab put at the end of a name, or None.
+
+    >>> hash_in_name('upernet_convnext_20220227-02a24fc6.pth')
+    '02a24fc6'
+    """
+    found = re.search(r'-([0-9a-f]{8,64})\.[a-z.]+$', name)
+    return found and found[1]
+
+
+class _WrongBytes(Exception):
+    """The file is whole, but it is not the published one."""
+
+
+def _part(target):
+    return target.with_name(target.name + '.part')
+
+
+def _tag(target):
+    return target.with_name(target.name + '.part.version')
+
+
+def _by_hand(url, target):
+    return f'fetch {url} by other means and put it at {target}'
+
+
+def _wait_for_others(part):
+    """Lock the unfinished file until it is closed, where the system and file system can."""
+    with contextlib.suppress(ImportError, OSError):
+        import fcntl
+        fcntl.flock(part, fcntl.LOCK_EX)
+    part.seek(0, os.SEEK_END)
+
+
+def _check_size(path, found, size):
+    if size is not None and found != size:
+        raise InputError(f'{path} has {found} bytes, expected {size}; delete it to fetch it again')
+
+
+def _fetch(url, target, part, size, progress, retry_delay):
+    """Bring ``part`` to the whole file; new attempts as long as they can help."""
+    failures, delay = 0, retry_delay
+    while size is None or os.fstat(part.fileno()).st_size < size:
+        before = os.fstat(part.fileno()).st_size
+        try:
+            _fetch_rest(url, target, part, size, progress)
+            return
+        except urllib.error.HTTPError as error:
+            reason = f'the server answered {error.code} {error.reason}'
+            if error.code == 416 and before:  # the part is longer than the file
+                part.truncate(0)
+            elif error.code < 500 and error.code != 429:
+                raise InputError(f'{reason} for {url}; {_by_hand(url, target)}') from error
+        except BROKEN as error:
+            error = getattr(error, 'reason', error)
+            reason = str(error) or type(error).__name__
+            if isinstance(error, socket.gaierror):
+                raise InputError(f'no way to {url} ({reason}): is this machine offline? '
+                                 f'{_by_hand(url, target)}') from error
+        if os.fstat(part.fileno()).st_size > before:
+            failures, delay = 0, retry_delay
+        failures += 1
+        if failures >= ATTEMPTS:
+            got = os.fstat(part.fileno()).st_size
+            kept = f' ({got} bytes are kept; run again to go on)' if got else ''
+            raise InputError(f'gave up on {url}: {reason}{kept}; {_by_hand(url, target)}')
+        time.sleep(delay)
+        delay *= 2
+
+
+def _fetch_rest(url, target, part, size, progress):
+    """One connection: append what is missing to ``part``."""
+    offset = os.fstat(part.fileno()).st_size
+    request = urllib.request.Request(url, headers={'User-Agent': 'convnext_dense'})
+    if offset:
+        request.add_header('Range', f'bytes={offset}-')
+        if _tag(target).exists():
+            request.add_header('If-Range', _tag(target).read_text())
+    with urllib.request.urlopen(request, timeout=TIMEOUT) as response:
+        ranged = re.match(r'bytes (\d+)-\d+/(\d+)', response.headers.get('Content-Range') or '')
+        if offset and not (response.status == 206 and ranged and int(ranged[1]) == offset):
+            part.truncate(0)  # the server starts over, or the file has changed
+            offset = 0
+            if response.status == 206:
+                raise http.client.HTTPException('the server sent another range than asked')
+        length = response.headers.get('Content-Length')
+        total = offset + int(length) if length else size
+        _check_space(target, total and total - offset)
+        version = response.headers.get('ETag') or response.headers.get('Last-Modified')
+        if version and not version.startswith('W/'):
+            _tag(target).write_text(version)
+        else:
+            _tag(target).unlink(missing_ok=True)
+        try:
+            with _progress_bar(target.name, offset, total, progress) as advance:
+                while chunk := response.read(CHUNK):
+                    part.write(chunk)
+                    advance(len(chunk))
+                    if size is not None and part.tell() > size:
+                        break  # too long already: no need for the rest of it
+        finally:
+            part.flush()  # what has arrived counts, whatever happened to the connection
+        if length and part.tell() < total:  # http.client ends a short body without an error
+            raise http.client.HTTPException(
+                f'the connection ended after {part.tell()} of {total} bytes')
+
+
+def _check_space(target, needed):
+    free = shutil.disk_usage(target.parent).free
+    if needed and needed > free:
+        raise InputError(f'{target.name} needs {needed / 1e9:.1f} GB, but {target.parent} has '
+                         f'{free / 1e9:.1f} GB free; choose another folder')
+
+
+@contextlib.contextmanager
+def _progress_bar(name, offset, total, progress):
+    if not progress:
+        yield lambda count: None
+        return
+    from tqdm import tqdm
+    with tqdm(desc=name, initial=offset, total=total, unit='B', unit_scale=True,
+              mininterval=.5) as bar:
+        yield bar.update
+
+
+def _verify(part, target, url, size, sha256, md5):
+    part.flush()
+    found = os.fstat(part.fileno()).st_size
+    if size is not None and found != size:
+        raise _WrongBytes(f'{url} has {found} bytes, expected {size}; {_by_hand(url, target)}')
+    for name, expected in (('sha256', sha256), ('md5', md5)):
+        if not expected:
+            continue
+        if len(expected) < 8:
+            raise ValueError(f'{name} prefix {expected!r} is too short to verify anything')
+        digest = file_hash(_part(target), name)
+        if not digest.startswith(expected.lower()):
+            raise _WrongBytes(f'{url}: its {name} is {digest}, expected {expected}; the file was '
+                              f'changed or damaged on the way; {_by_hand(url, target)}')
