@@ -13,6 +13,8 @@ from convnext_dense.errors import InputError
 COMMANDS = {
     'train': 'train a detector or segmenter',
     'test': 'evaluate a detector or segmenter',
+    'demo': 'train and evaluate a detector and a segmenter on pictures of shapes',
+    'demo-data': 'draw the pictures of shapes',
 }
 
 
