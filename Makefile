@@ -1,0 +1,35 @@
+# The two commands of the README are `make demo` and `make test`; each sets up what it needs.
+# Settings (see tools/setup/install.py): TORCH_INDEX, MMCV_LINKS, and PYTHON.
+PYTHON ?= python3
+BIN := .venv/bin
+INSTALL := $(PYTHON) tools/setup/install.py
+# core and, for the tests, everything that they compare with
+TEST_EXTRAS := test peers report
+
+.PHONY: demo compare test test-slow peers lint setup
+
+setup:
+	@$(INSTALL)
+
+demo: setup
+	@$(BIN)/convnext-dense demo
+
+compare:
+	@$(INSTALL) --extras report
+	@$(BIN)/convnext-dense compare --demo
+
+test:
+	@$(INSTALL) --extras $(TEST_EXTRAS)
+	@$(BIN)/python -m pytest --cov --cov-report=term:skip-covered
+
+test-slow:
+	@$(INSTALL) --extras $(TEST_EXTRAS)
+	@$(BIN)/python -m pytest -m slow
+
+peers:
+	@$(INSTALL) --extras peers
+
+lint:
+	@$(INSTALL) --extras test dev
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy convnext_dense

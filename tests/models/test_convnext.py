@@ -1,0 +1,279 @@
+"""The backbone against timm's and mmpretrain's implementations, and in every mode of use."""
+import copy
+import re
+from functools import partial
+
+import pytest
+import torch
+import torch.nn.functional as F
+from peers import import_mmpretrain, import_timm
+
+from convnext_dense.errors import InputError
+from convnext_dense.models import ConvNeXt
+from convnext_dense.models.architectures import ARCHITECTURES
+
+SMALL = dict(arch=dict(depths=(1, 1, 2, 1), channels=(8, 16, 24, 32)), layer_scale_init_value=1.)
+V2 = dict(use_grn=True, layer_scale_init_value=0.)
+BIG = {'large', 'xlarge', 'huge'}  # gradients of their stem only, which pass through every layer
+
+
+def random_backbone(seed=0, **cfg):
+    """A backbone whose every parameter differs from its initial value, built without waiting."""
+    with torch.device('meta'):
+        model = ConvNeXt(**cfg)
+    model.to_empty(device='cpu').eval()
+    generator = torch.Generator().manual_seed(seed)
+    for name, parameter in model.named_parameters():
+        spread = .3 if parameter.ndim == 1 or 'grn' in name else .05
+        parameter.data.normal_(0, spread, generator=generator)
+        if name.endswith('weight') and parameter.ndim == 1:
+            parameter.data.add_(1)
+    return model
+
+
+def timm_name(name):
+    """timm's name of a parameter, from its published layout."""
+    name = name.replace('downsample_layers.0.', 'stem.')
+    name = re.sub(r'downsample_layers\.(\d)\.', r'stages.\1.downsample.', name)
+    name = re.sub(r'stages\.(\d)\.(\d+)\.', r'stages.\1.blocks.\2.', name)
+    for ours, theirs in (('dwconv', 'conv_dw'), ('pwconv1', 'mlp.fc1'), ('pwconv2', 'mlp.fc2'),
+                         ('grn.gamma', 'mlp.grn.weight'), ('grn.beta', 'mlp.grn.bias')):
+        name = name.replace(ours, theirs)
+    return name
+
+
+def mmpretrain_name(name):
+    for ours, theirs in (('dwconv', 'depthwise_conv'), ('pwconv', 'pointwise_conv')):
+        name = name.replace(ours, theirs)
+    return name
+
+
+def share_weights(ours, peer, rename):
+    """Give ``peer`` the very tensors of ``ours``; returns the peer's names that got none."""
+    shapes = {name: tensor.shape for name, tensor in peer.state_dict().items()}
+    names = {name: rename(name) for name in ours.state_dict()}
+    named = dict(ours.named_parameters())
+    for name, theirs in names.items():
+        if theirs in shapes:
+            # a reshaped view keeps the link to our leaf
+            owner, _, attribute = theirs.rpartition('.')
+            module = peer.get_submodule(owner)
+            del module._parameters[attribute]
+            setattr(module, attribute, named[name].view(shapes[theirs]))
+    return set(shapes) - set(names.values())
+
+
+def assert_same(ours, expected, parameters, outputs, tolerance=1e-5):
+    """Outputs and gradients agree, relative to the largest value of each."""
+    generator = torch.Generator().manual_seed(1)
+    weights = [torch.randn(output.shape, generator=generator) for output in outputs]
+    for a, b in zip(outputs, expected, strict=True):
+        assert (a - b).abs().max() <= tolerance * max(b.abs().max(), 1)
+
+    def gradients(maps):
+        loss = sum((output * weight).sum() for output, weight in zip(maps, weights))
+        return torch.autograd.grad(loss, parameters, retain_graph=True)
+    for a, b in zip(gradients(outputs), gradients(expected), strict=True):
+        assert (a - b).abs().max() <= tolerance * max(b.abs().max(), 1)
+
+
+def trained_parameters(arch, model):
+    chosen = [parameter for name, parameter in model.named_parameters()
+              if arch not in BIG or name.startswith('downsample_layers.0')]
+    return [p for p in chosen if p.requires_grad]
+
+
+@pytest.mark.parametrize('version', ['v1', 'v2'])
+@pytest.mark.parametrize('arch', ARCHITECTURES)
+def test_features_and_gradients_equal_timm(arch, version):
+    timm = import_timm()
+    ours = random_backbone(arch=arch, **(V2 if version == 'v2' else {}))
+    with torch.device('meta'):
+        peer = timm.models.convnext.ConvNeXt(
+            depths=ours.depths, dims=ours.channels, num_classes=0, use_grn=version == 'v2',
+            ls_init_value=None if version == 'v2' else 1e-6, head_init_scale=1.).eval()
+    missing = share_weights(ours, peer, timm_name)
+    assert missing <= {'head.norm.weight', 'head.norm.bias'}
+    picture = torch.randn(1, 3, 64, 64)
+    features = peer.forward_intermediates(picture, intermediates_only=True)
+    norms = [getattr(ours, f'norm{stage}') for stage in range(4)]
+    expected = [F.layer_norm(x.permute(0, 2, 3, 1), x.shape[1:2], norm.weight, norm.bias, 1e-6)
+                .permute(0, 3, 1, 2) for x, norm in zip(features, norms)]
+    assert_same(ours, expected, trained_parameters(arch, ours), ours(picture))
+
+
+@pytest.mark.parametrize('version', ['v1', 'v2'])
+@pytest.mark.parametrize('arch', ARCHITECTURES)
+def test_features_and_gradients_equal_mmpretrain(arch, version, monkeypatch):
+    import_mmpretrain()
+    from mmpretrain.models.backbones import ConvNeXt as Peer
+    options = V2 if version == 'v2' else {}
+    ours = random_backbone(arch=arch, **options)
+    if arch not in Peer.arch_settings:
+        pytest.skip(f'this mmpretrain has no arch {arch}')
+    # it reads its drop path rates off a tensor, which must hold values also on the meta device
+    monkeypatch.setattr(torch, 'linspace', partial(torch.linspace, device='cpu'))
+    with torch.device('meta'):
+        peer = Peer(arch=arch, out_indices=(0, 1, 2, 3), gap_before_final_norm=False,
+                    **options)
+    peer.eval()
+    missing = share_weights(ours, peer, mmpretrain_name)
+    assert not missing
+    picture = torch.randn(1, 3, 64, 64)
+    assert_same(ours, peer(picture), trained_parameters(arch, ours), ours(picture))
+
+
+def test_a_config_for_mmpretrain_builds_by_changing_the_scope():
+    """The backbone of mmdet's and mmseg's own ConvNeXt configs, word for word but for the scope."""
+    from mmdet.registry import MODELS
+    backbone = MODELS.build(dict(
+        type='convnext_dense.ConvNeXt', arch='tiny', out_indices=[0, 1, 2, 3],
+        drop_path_rate=0.4, layer_scale_init_value=1.0, gap_before_final_norm=False,
+        init_cfg=dict(type='Pretrained', checkpoint='file.pth', prefix='backbone.')))
+    assert isinstance(backbone, ConvNeXt)
+    assert [info.channels for info in backbone.feature_info] == [96, 192, 384, 768]
+
+
+@pytest.mark.parametrize('out_indices, stages', [
+    (None, (0, 1, 2, 3)), (-1, (3, )), ((0, -1), (0, 3)), ([2], (2, )), ((-4, 2), (0, 2))])
+def test_any_subset_of_the_stages_can_be_returned(out_indices, stages):
+    model = ConvNeXt(**SMALL, out_indices=out_indices).eval()
+    maps = model(torch.randn(2, 3, 64, 96))
+    assert tuple(info.stage for info in model.feature_info) == stages
+    for output, info in zip(maps, model.feature_info, strict=True):
+        assert output.shape == (2, info.channels, 64 // info.stride, 96 // info.stride)
+    norms = {name.split('.')[0] for name, _ in model.named_parameters() if name[:4] == 'norm'}
+    assert norms == {f'norm{stage}' for stage in stages}
+
+
+def test_the_number_of_stages_is_free():
+    model = ConvNeXt(arch=dict(depths=(1, 2, 1, 1, 1), channels=(4, 8, 12, 16, 20)))
+    assert [tuple(x.shape[1:]) for x in model(torch.randn(1, 3, 128, 128))] == [
+        (4, 32, 32), (8, 16, 16), (12, 8, 8), (16, 4, 4), (20, 2, 2)]
+
+
+def test_stem_patch_and_input_channels_are_free():
+    model = ConvNeXt(**SMALL, stem_patch_size=2, in_channels=5)
+    maps = model(torch.randn(1, 5, 32, 32))
+    assert [info.stride for info in model.feature_info] == [2, 4, 8, 16]
+    assert maps[0].shape[-2:] == (16, 16)
+
+
+@pytest.mark.parametrize('size', [(32, 32), (33, 47), (63, 95), (101, 37)])
+def test_odd_sizes_give_maps_rounded_down(size):
+    maps = ConvNeXt(**SMALL).eval()(torch.randn(1, 3, *size))
+    assert maps[0].shape[-2:] == (size[0] // 4, size[1] // 4)
+    assert maps[-1].shape[-2:] == (size[0] // 32, size[1] // 32)
+
+
+def test_pointwise_layers_as_convolutions_give_the_same_values():
+    linear = random_backbone(**SMALL)
+    convolutions = ConvNeXt(**SMALL, linear_pw_conv=False).eval()
+    shapes = {name: x.shape for name, x in convolutions.state_dict().items()}
+    convolutions.load_state_dict({name: x.view(shapes[name])
+                                  for name, x in linear.state_dict().items()})
+    picture = torch.randn(1, 3, 64, 64)
+    for a, b in zip(linear(picture), convolutions(picture)):
+        torch.testing.assert_close(a, b, atol=1e-5, rtol=1e-5)
+
+
+def test_other_norms_and_activations_come_from_mmcv():
+    model = ConvNeXt(**SMALL, norm_cfg=dict(type='BN'), act_cfg=dict(type='ReLU'))
+    assert isinstance(model.stages[0][0].norm, torch.nn.BatchNorm2d)
+    assert isinstance(model.norm3, torch.nn.BatchNorm2d)
+    assert isinstance(model.stages[0][0].act, torch.nn.ReLU)
+    model(torch.randn(2, 3, 64, 64))[0].sum().backward()
+
+
+@pytest.mark.parametrize('options', [{}, V2])
+def test_channels_last_gives_the_same_features_and_keeps_the_layout(options):
+    model = random_backbone(**{**SMALL, **options})
+    picture = torch.randn(2, 3, 64, 64)
+    expected = model(picture)
+    model.to(memory_format=torch.channels_last)
+    maps = model(picture.to(memory_format=torch.channels_last))
+    for a, b in zip(maps, expected):
+        assert a.is_contiguous(memory_format=torch.channels_last)
+        torch.testing.assert_close(a, b, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize('options', [{}, V2])
+@pytest.mark.parametrize('dtype', [torch.bfloat16, torch.float16])
+def test_autocast_stays_near_float32_and_trains(dtype, options):
+    model = random_backbone(**{**SMALL, **options})
+    picture = torch.randn(2, 3, 64, 64)
+    expected = model(picture)
+    with torch.autocast('cpu', dtype=dtype):
+        maps = model(picture)
+    bound = 0.1 if dtype is torch.bfloat16 else 0.02
+    for a, b in zip(maps, expected):
+        assert (a.float() - b).norm() / b.norm() < bound
+    sum(x.float().sum() for x in maps).backward()
+    assert all(p.grad.isfinite().all() for p in model.parameters())
+
+
+@pytest.mark.parametrize('options', [{}, V2])
+def test_activation_checkpointing_gives_the_same_gradients(options):
+    plain = random_backbone(**{**SMALL, **options}, drop_path_rate=.5).train()
+    recomputed = ConvNeXt(**{**SMALL, **options}, drop_path_rate=.5, with_cp=True).train()
+    recomputed.load_state_dict(plain.state_dict())
+    picture = torch.randn(4, 3, 64, 64)
+    for model in (plain, recomputed):
+        torch.manual_seed(3)
+        sum(x.square().mean() for x in model(picture)).backward()
+    for a, b in zip(plain.parameters(), recomputed.parameters()):
+        torch.testing.assert_close(a.grad, b.grad, atol=1e-6, rtol=1e-6)
+
+
+@pytest.mark.parametrize('options', [{}, V2])
+def test_compiled_equals_eager(options):
+    model = random_backbone(**{**SMALL, **options})
+    compiled = torch.compile(copy.deepcopy(model), backend='aot_eager', fullgraph=True)
+    for size in ((64, 64), (64, 96)):
+        picture = torch.randn(1, 3, *size)
+        for a, b in zip(compiled(picture), model(picture)):
+            torch.testing.assert_close(a, b, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize('frozen', range(-1, 5))
+def test_frozen_stages_stay_in_eval_and_get_no_gradient(frozen):
+    model = ConvNeXt(**SMALL, frozen_stages=frozen, drop_path_rate=.5).train()
+    sum(x.sum() for x in model(torch.randn(2, 3, 64, 64))).backward()
+    for stage in range(4):
+        for part in (model.downsample_layers[stage], model.stages[stage]):
+            assert part.training == (stage >= frozen)
+            for parameter in part.parameters():
+                assert (parameter.grad is None) == (stage < frozen)
+        assert getattr(model, f'norm{stage}').weight.grad is not None
+
+
+def test_drop_path_rises_linearly_over_all_blocks():
+    model = ConvNeXt(arch='tiny', drop_path_rate=.4)
+    rates = [getattr(block.drop_path, 'drop_prob', 0.) for stage in model.stages
+             for block in stage]
+    assert rates == pytest.approx([.4 * index / 17 for index in range(18)])
+
+
+def test_initial_weights_are_those_of_the_release():
+    model = ConvNeXt(arch='atto', layer_scale_init_value=1.)
+    model.init_weights()
+    weight = model.stages[3][0].pwconv1.weight
+    assert weight.std().item() == pytest.approx(.02, rel=.05)
+    assert model.stages[3][0].pwconv1.bias.abs().max() == 0
+    assert (model.stages[0][0].gamma == 1).all() and (model.norm0.weight == 1).all()
+
+
+@pytest.mark.parametrize('cfg, words', [
+    (dict(arch='tinny'), ['tinny', 'tiny', 'xlarge']),
+    (dict(arch=dict(depths=(1, 2), channels=(8, ))), ['depths=[1, 2]', 'channels=[8]']),
+    (dict(arch=dict(depths=(1, ))), ['depths', 'channels']),
+    (dict(out_indices=(0, 4)), ['out_indices', '(0, 4)', '0 to 3']),
+    (dict(out_indices=(1, -3)), ['out_indices', 'once']),
+    (dict(out_indices=()), ['out_indices']),
+    (dict(frozen_stages=5), ['frozen_stages=5', '0 to 4']),
+    (dict(gap_before_final_norm=True), ['gap_before_final_norm', 'False']),
+])
+def test_wrong_arguments_are_one_clear_error(cfg, words):
+    with pytest.raises(InputError) as error:
+        ConvNeXt(**cfg)
+    assert all(word in str(error.value) for word in words)
