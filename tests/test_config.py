@@ -1,0 +1,133 @@
+"""Reading a config and fitting it to options and machine."""
+import pytest
+from mmengine.config import Config
+
+from convnext_dense import config as C
+from convnext_dense.commands.options import choose_device, parse_overrides
+from convnext_dense.errors import InputError
+
+
+def dataset(**more):
+    return dict(type='CocoDataset', data_root='data/coco/', ann_file='annotations/a.json', **more)
+
+
+def detection():
+    return Config(dict(
+        default_scope='mmdet', data_root='data/coco/',
+        model=dict(type='MaskRCNN', roi_head=dict(bbox_head=[
+            dict(norm_cfg=dict(type='SyncBN', requires_grad=True))])),
+        train_dataloader=dict(dataset=dict(type='RepeatDataset', dataset=dataset())),
+        val_dataloader=dict(dataset=dataset()), test_dataloader=dict(dataset=dataset(pipeline=[])),
+        val_evaluator=dict(type='CocoMetric', ann_file='data/coco/annotations/val.json'),
+        test_evaluator=[dict(type='CocoMetric', ann_file='data/coco/annotations/val.json')],
+        optim_wrapper=dict(type='AmpOptimWrapper', loss_scale='dynamic',
+                           optimizer=dict(type='AdamW', lr=1.)),
+        default_hooks=dict(visualization=dict(type='DetVisualizationHook'))))
+
+
+@pytest.mark.parametrize('text, words', [
+    ('model = dict(', ['does not parse', 'SyntaxError']),
+    ("_base_ = 'missing.py'", ['does not parse', 'missing.py']),
+    ('x = 1 / 0', ['does not parse', 'ZeroDivisionError'])])
+def test_a_config_that_does_not_parse_is_named(tmp_path, text, words):
+    path = tmp_path / 'config.py'
+    path.write_text(text)
+    with pytest.raises(InputError) as error:
+        C.load_config(str(path))
+    assert str(path) in str(error.value) and all(word in str(error.value) for word in words)
+    assert '\n' not in str(error.value)
+
+
+def test_overrides_are_merged_and_wrong_ones_named(tmp_path):
+    path = tmp_path / 'config.py'
+    path.write_text('model = dict(depth=1, head=[dict(a=1)])')
+    assert C.load_config(str(path), parse_overrides(['model.depth=2'])).model.depth == 2
+    with pytest.raises(InputError, match='--cfg-options'):
+        C.load_config(str(path), {'model.head.3.a': 2})
+    with pytest.raises(InputError, match='KEY=VALUE'):
+        parse_overrides(['model.depth', '=', '2'])
+
+
+def test_data_root_moves_data_sets_and_evaluators_together():
+    cfg = detection()
+    C.set_data_root(cfg, '/elsewhere')
+    assert cfg.data_root == '/elsewhere/'
+    assert cfg.train_dataloader.dataset.dataset.data_root == '/elsewhere/'
+    assert cfg.test_dataloader.dataset.data_root == '/elsewhere/'
+    assert cfg.val_evaluator.ann_file == '/elsewhere/annotations/val.json'
+    assert cfg.test_evaluator[0].ann_file == '/elsewhere/annotations/val.json'
+
+
+def test_data_root_without_a_data_set_to_move_is_an_error():
+    with pytest.raises(InputError, match='data_root'):
+        C.set_data_root(Config(dict(train_dataloader=dict(dataset=dict(type='D')))), '/x')
+
+
+def test_on_a_cpu_syncbn_becomes_bn_and_amp_is_off():
+    cfg = detection()
+    C.set_device(cfg, 'cpu')
+    assert cfg.model.roi_head.bbox_head[0].norm_cfg == dict(type='BN', requires_grad=True)
+    assert cfg.optim_wrapper == dict(type='OptimWrapper', optimizer=dict(type='AdamW', lr=1.))
+
+
+def test_on_a_gpu_nothing_changes():
+    cfg = detection()
+    C.set_device(cfg, 'cuda')
+    assert cfg.to_dict() == detection().to_dict()
+
+
+def test_work_dir_is_the_option_or_the_configs_or_named_after_it():
+    cfg = Config(dict())
+    C.set_work_dir(cfg, None, 'configs/upernet/x.py')
+    assert cfg.work_dir == 'work_dirs/x'
+    cfg = Config(dict(work_dir='own'))
+    C.set_work_dir(cfg, None, 'x.py')
+    assert cfg.work_dir == 'own'
+    C.set_work_dir(cfg, 'option', 'x.py')
+    assert cfg.work_dir == 'option'
+
+
+def test_amp_and_auto_scale_lr():
+    cfg = Config(dict(optim_wrapper=dict(type='OptimWrapper')))
+    C.enable_amp(cfg)
+    assert cfg.optim_wrapper == dict(type='AmpOptimWrapper', loss_scale='dynamic')
+    with pytest.raises(InputError, match='base_batch_size'):
+        C.enable_auto_scale_lr(cfg)
+    cfg.auto_scale_lr = dict(base_batch_size=16)
+    C.enable_auto_scale_lr(cfg)
+    assert cfg.auto_scale_lr.enable
+
+
+def test_tta_wraps_the_model_and_takes_its_pipeline():
+    cfg = detection()
+    with pytest.raises(InputError, match='no tta_model and no tta_pipeline'):
+        C.enable_tta(cfg)
+    cfg.tta_model, cfg.tta_pipeline = dict(type='DetTTAModel'), [dict(type='TestTimeAug')]
+    C.enable_tta(cfg)
+    assert cfg.model.type == 'DetTTAModel' and cfg.model.module.type == 'MaskRCNN'
+    assert cfg.test_dataloader.dataset.pipeline == [dict(type='TestTimeAug')]
+
+
+def test_pictures_and_predictions_are_written_where_asked():
+    cfg = detection()
+    C.enable_pictures(cfg, show_dir='pictures')
+    assert cfg.default_hooks.visualization.draw
+    assert cfg.default_hooks.visualization.test_out_dir == 'pictures'
+    C.keep_predictions(cfg, 'out.pkl')
+    assert cfg.test_evaluator[-1] == dict(type='mmdet.DumpDetResults', out_file_path='out.pkl')
+    with pytest.raises(InputError, match='.pkl'):
+        C.keep_predictions(cfg, 'out.json')
+    segmenter = Config(dict(default_scope='mmseg', test_evaluator=dict(type='IoUMetric')))
+    C.keep_predictions(segmenter, 'labels')
+    assert segmenter.test_evaluator.output_dir == 'labels'
+
+
+@pytest.mark.parametrize('name', ['gpu', 'cuda:x', 'cpu:y'])
+def test_an_unknown_device_is_named(name):
+    with pytest.raises(InputError, match=f'--device {name}'):
+        choose_device(name)
+
+
+def test_cpu_can_be_chosen(monkeypatch):
+    monkeypatch.setenv('CUDA_VISIBLE_DEVICES', '0')
+    assert choose_device('cpu') == 'cpu'
