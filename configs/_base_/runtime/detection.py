@@ -1,0 +1,12 @@
+"""Runtime of a detector: logs and checkpoints by epoch."""
+_base_ = 'default.py'
+
+default_scope = 'mmdet'
+# the pictures of a batch differ in size, so that searching for the fastest convolution costs time
+env_cfg = dict(cudnn_benchmark=False)
+default_hooks = dict(
+    checkpoint=dict(by_epoch=True, interval=1),
+    visualization=dict(type='DetVisualizationHook'))
+visualizer = dict(
+    type='DetLocalVisualizer', vis_backends={{_base_.vis_backends}}, name='visualizer')
+log_processor = dict(type='LogProcessor', window_size=50, by_epoch=True)

@@ -1,0 +1,12 @@
+"""Runtime of a segmenter: logs and checkpoints by iteration."""
+_base_ = 'default.py'
+
+default_scope = 'mmseg'
+env_cfg = dict(cudnn_benchmark=True)
+default_hooks = dict(
+    logger=dict(log_metric_by_epoch=False),
+    checkpoint=dict(by_epoch=False, interval=16000),
+    visualization=dict(type='SegVisualizationHook'))
+visualizer = dict(
+    type='SegLocalVisualizer', vis_backends={{_base_.vis_backends}}, name='visualizer')
+log_processor = dict(type='LogProcessor', window_size=50, by_epoch=False)
