@@ -9,6 +9,8 @@ __version__ = '0.1.0'
 
 _HOMES = {
     'ConvNeXt': 'convnext_dense.models',
+    'RoIAlign': 'convnext_dense.models',
+    'SingleRoIExtractor': 'convnext_dense.models',
     'LearningRateDecayOptimizerConstructor': 'convnext_dense.optim',
     'load_weights': 'convnext_dense.checkpoints',
     'InputError': 'convnext_dense.errors',

@@ -1,3 +1,5 @@
 from convnext_dense.models.convnext import ConvNeXt
+from convnext_dense.models.roi_align import RoIAlign
+from convnext_dense.models.roi_extractor import SingleRoIExtractor
 
-__all__ = ['ConvNeXt']
+__all__ = ['ConvNeXt', 'RoIAlign', 'SingleRoIExtractor']
