@@ -1,0 +1,4 @@
+"""Training that can be killed at any instant: checkpoints, exact resume, guards, the start line."""
+from convnext_dense.runtime.runner import Runner
+
+__all__ = ['Runner']
