@@ -1,0 +1,23 @@
+_base_ = [
+    '../_base_/models/mask-rcnn_fpn.py',
+    '../_base_/datasets/coco_instance.py',
+    '../_base_/schedules/coco_3x.py',
+    '../_base_/optimizers/swin_coco.py',
+    '../_base_/runtime/detection.py',
+]
+published = 'coco/mask-rcnn_swin-t_in1k'
+
+model = dict(
+    backbone=dict(
+        type='mmdet.SwinTransformer',
+        embed_dims=96,
+        depths=[2, 2, 6, 2],
+        num_heads=[3, 6, 12, 24],
+        window_size=7,
+        drop_path_rate=0.2,
+        convert_weights=True,
+        init_cfg=dict(
+            type='Pretrained',
+            checkpoint='https://github.com/SwinTransformer/storage/releases/download/v1.0.0/'
+                       'swin_tiny_patch4_window7_224.pth')),
+    neck=dict(in_channels=[96, 192, 384, 768]))
