@@ -1,5 +1,6 @@
 from convnext_dense.models.convnext import ConvNeXt
+from convnext_dense.models.instance_tta import InstanceTTAModel
 from convnext_dense.models.roi_align import RoIAlign
 from convnext_dense.models.roi_extractor import SingleRoIExtractor
 
-__all__ = ['ConvNeXt', 'RoIAlign', 'SingleRoIExtractor']
+__all__ = ['ConvNeXt', 'InstanceTTAModel', 'RoIAlign', 'SingleRoIExtractor']

@@ -1,4 +1,4 @@
-"""COCO instances: multi-scale 480-800 with the crop of DETR, and 800 pixels for testing."""
+"""COCO instances: multi-scale 480-800 with the crop of DETR; short side 800 for testing."""
 data_root = 'data/coco/'
 
 multi_scale = dict(
@@ -36,6 +36,29 @@ test_pipeline = [
     dict(
         type='PackDetInputs',
         meta_keys=('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor')),
+]
+tta_model = dict(
+    type='convnext_dense.InstanceTTAModel',
+    nms=dict(type='nms', iou_threshold=0.5),
+    max_per_img=100)
+tta_pipeline = [
+    dict(type='LoadImageFromFile'),
+    dict(
+        type='TestTimeAug',
+        transforms=[
+            [
+                dict(type='Resize', scale=scale, keep_ratio=True)
+                for scale in ((667, 400), (1333, 800), (2000, 1200))
+            ],
+            [dict(type='RandomFlip', prob=prob, direction='horizontal') for prob in (0., 1.)],
+            [dict(type='LoadAnnotations', with_bbox=True, with_mask=True)],
+            [
+                dict(
+                    type='PackDetInputs',
+                    meta_keys=('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor',
+                               'flip', 'flip_direction'))
+            ],
+        ]),
 ]
 
 train_dataloader = dict(

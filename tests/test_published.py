@@ -1,0 +1,37 @@
+"""A row of the published figures is found by its key."""
+import pytest
+
+from convnext_dense.errors import InputError
+from convnext_dense.published import load_published, published_row, published_rows
+
+
+def test_every_row_has_a_key_of_its_own():
+    document = load_published()
+    for table, count in dict(coco=17, ade20k=11, v2_dense=3).items():
+        assert len(document[table]) == len(published_rows(table)) == count
+    assert len(published_rows()) == 31
+
+
+@pytest.mark.parametrize('key, field, value', [
+    ('coco/cascade_convnext-b_in1k', 'box_ap', 52.7),
+    ('coco/cascade_convnext-b_in22k', 'box_ap', 54.0),
+    ('coco/mask-rcnn_swin-s_in1k', 'params_M', 69),
+    ('ade20k/upernet_convnext-b_in22k', 'crop', 640),
+    ('v2_dense/upernet_convnextv2-l_fcmae-in1k', 'miou', 53.7)])
+def test_a_key_is_table_name_and_pretraining(key, field, value):
+    assert published_row(key)[field] == value
+
+
+def test_rows_are_copies():
+    published_row('coco/cascade_convnext-t_in1k')['box_ap'] = 0
+    assert published_row('coco/cascade_convnext-t_in1k')['box_ap'] == 50.4
+
+
+@pytest.mark.parametrize('key, hint', [
+    ('coco/cascade_convnext-b', 'coco/cascade_convnext-b_in1k'),
+    ('ade/upernet_swin-t_in1k', 'ade20k/upernet_swin-t_in1k'),
+    (None, 'coco/mask-rcnn_convnext-t_in1k')])
+def test_an_unknown_key_says_which_ones_are_near(key, hint):
+    with pytest.raises(InputError, match='has no row') as error:
+        published_row(key)
+    assert hint in str(error.value)
