@@ -1,5 +1,6 @@
 """Each kind of bad input is one clear error before any work."""
 import json
+import re
 import time
 
 import pytest
@@ -283,13 +284,26 @@ def test_neck_with_fewer_inputs_than_the_backbone_has_outputs(coco):
         check_config(coco.cfg, training=True)
 
 
-def test_channels_of_a_backbone_of_mmdet(coco):
-    coco.cfg.model.backbone = dict(type='ResNet', depth=50, num_stages=4,
-                                   norm_cfg=dict(type='SyncBN'))
-    with pytest.raises(InputError, match=r'\[256, 512, 1024, 2048\]'):
+@pytest.mark.parametrize('backbone', [
+    dict(type='ResNet', depth=18),
+    dict(type='ResNet', depth=50),
+    dict(type='ResNeXt', depth=50, groups=32, base_width=4, out_indices=(1, 2, 3)),
+    dict(type='SwinTransformer', embed_dims=24, num_heads=(1, 2, 4, 8)),
+])
+def test_channels_of_other_backbones_are_those_of_a_forward_pass(coco, backbone):
+    import torch
+    from mmengine.registry import MODELS, DefaultScope
+    with DefaultScope.overwrite_default_scope('mmdet'), torch.no_grad():
+        outputs = MODELS.build(backbone)(torch.zeros(2, 3, 64, 64))
+    channels = [output.shape[1] for output in outputs]
+    coco.cfg.model.backbone = backbone
+    with pytest.raises(InputError, match=re.escape(f'have {channels} channels')):
         check_config(coco.cfg, training=True)
-    coco.cfg.model.neck.in_channels = [256, 512, 1024, 2048]
+    coco.cfg.model.neck.in_channels = channels
     check_config(coco.cfg, training=True)
+    coco.cfg.model.backbone = dict(backbone, out_indices=(1, 4))
+    with pytest.raises(InputError, match=r'has 4 stages, but out_indices=\(1, 4\)'):
+        check_config(coco.cfg, training=True)
 
 
 def test_unknown_backbone(coco):
