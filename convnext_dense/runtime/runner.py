@@ -1,5 +1,5 @@
 """mmengine's Runner, reading checkpoints safely."""
-from mmengine.model import is_model_wrapper
+from mmengine.model import BaseTTAModel, is_model_wrapper
 from mmengine.runner import Runner as MMEngineRunner
 
 from convnext_dense.registry import RUNNERS
@@ -24,7 +24,9 @@ class Runner(MMEngineRunner):
         """
         checkpoint = _read(filename, map_location)
         self.call_hook('after_load_checkpoint', checkpoint=checkpoint)
-        model = self.model.module if is_model_wrapper(self.model) else self.model
+        model = self.model
+        while is_model_wrapper(model) or isinstance(model, BaseTTAModel):
+            model = model.module
         model.load_state_dict(checkpoint['state_dict'], strict=strict)
         self._has_loaded = True
         self.logger.info(f'Load checkpoint from {filename}')
