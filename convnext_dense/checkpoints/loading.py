@@ -1,0 +1,240 @@
+"""Loading weights of any known format into a model, and saying what was loaded."""
+import logging
+import re
+from dataclasses import dataclass, field
+
+import torch
+from mmengine.logging import print_log
+
+from convnext_dense.checkpoints.formats import (
+    BACKBONE,
+    COMPUTED,
+    LEFTOVERS,
+    OUTPUT_NORM,
+    fit,
+    from_official,
+    recognise,
+    to_official,
+)
+from convnext_dense.checkpoints.reading import read_checkpoint
+from convnext_dense.errors import InputError
+from convnext_dense.registry import WEIGHT_INITIALIZERS
+
+
+@dataclass
+class LoadReport:
+    """What became of each tensor of a file and of a model.
+
+    Attributes:
+        source, format (str): where the weights came from and how they were named.
+        loaded, missing (list[str]): the model's names that got and did not get weights.
+        unexpected (list[str]): the file's tensors that the model has no place for.
+        reshaped (list[str]): the model's names whose weights came in another shape.
+    """
+    source: str
+    format: str
+    loaded: list = field(default_factory=list)
+    missing: list = field(default_factory=list)
+    unexpected: list = field(default_factory=list)
+    reshaped: list = field(default_factory=list)
+
+    def __str__(self):
+        return (f'weights of {self.source} ({self.format}): {len(self.loaded)} loaded, '
+                f'{len(self.missing)} missing, {len(self.unexpected)} unexpected, '
+                f'{len(self.reshaped)} reshaped')
+
+
+def state_dict_of(checkpoint, source='the checkpoint'):
+    """The names and tensors of a checkpoint, whichever key it keeps them under.
+
+    Raises:
+        InputError: there are none.
+    """
+    state = checkpoint
+    for key in ('state_dict', 'model', 'model_state_dict', 'module', 'model_ema'):
+        if isinstance(checkpoint.get(key), dict):
+            state = checkpoint[key]
+            break
+    state = {key: value for key, value in state.items() if isinstance(value, torch.Tensor)}
+    if not state:
+        raise InputError(f'{source} holds no weights; its keys are '
+                         f'{_some([str(key) for key in checkpoint]) or "none"}')
+    return state
+
+
+def load_weights(model, source, prefix=None, map_location='cpu', allow=()):
+    """Load weights of any known format into a backbone, detector or segmenter.
+
+    A backbone takes its part of a detector's weights, and a detector's backbone takes
+    classification weights. The classification head and final norm are expected leftovers. The
+    model is changed only when everything fits.
+
+    Args:
+        model (nn.Module): ConvNeXt, Swin or ResNet backbone, or a model with one in ``backbone``.
+        source (str | Path | dict): what :func:`read_checkpoint` takes, or what it returns.
+        prefix (str, optional): take only the tensors under this prefix, and take it away. Not
+            needed for known formats.
+        map_location: device to read to.
+        allow (Sequence[str]): regular expressions of tensors of the model or file that may be
+            missing, left over or of another shape, such as ``r'roi_head\\.mask_head'``.
+
+    Returns:
+        LoadReport: it is also logged, in one line, and its lists at debug level.
+
+    Raises:
+        InputError: unreadable; nothing of the backbone loaded; a shape differs; tensors are
+            missing or left over.
+    """
+    name = 'a dict' if isinstance(source, dict) else str(source)
+    checkpoint = source if isinstance(source, dict) else read_checkpoint(source, map_location)
+    state = state_dict_of(checkpoint, name)
+    if prefix:
+        state = _under(state, prefix, name)
+    model = _unwrap(model)
+    report, fitted = match(model.state_dict(), state, name, type(model).__name__, allow)
+    model.load_state_dict(fitted, strict=False)
+    print_log(str(report), logger='current')
+    for title in ('missing', 'unexpected', 'reshaped'):
+        if getattr(report, title):
+            print_log(f'{title}: {", ".join(getattr(report, title))}', logger='current',
+                      level=logging.DEBUG)
+    return report
+
+
+def _unwrap(model):
+    """The model inside of DDP and of test-time augmentation."""
+    # not at the top: it finds and imports transformers, which takes seconds
+    from mmengine.model import BaseTTAModel, is_model_wrapper
+    while is_model_wrapper(model) or isinstance(model, BaseTTAModel):
+        model = model.module
+    return model
+
+
+def match(wanted, state, source, model='the model', allow=()):
+    """Find a place in a model for each tensor of a file; see :func:`load_weights`.
+
+    Args:
+        wanted (dict): the model's names and tensors.
+        state (dict): the file's.
+        source, model (str): what messages call them.
+        allow (Sequence[str]): see :func:`load_weights`.
+
+    Returns:
+        tuple: (LoadReport, dict of the model's names and tensors to load).
+    """
+    target, found = recognise(wanted), recognise(state)
+    label = found.format.name if found else 'unknown'
+    report = LoadReport(source, label)
+    allowed = re.compile('|'.join(allow)).search if allow else lambda name: None
+    if target and found and target.format.family != found.format.family:
+        raise InputError(f'{source} holds {found.format.family} weights, but {model} is a '
+                         f'{target.format.family}; give the weights of that arch')
+    if target is None or found is None:
+        named, heads = dict(state), True
+    else:
+        named, heads = _rename_all(state, found, target)
+
+    fitted, misfits = {}, []
+    for key, tensor in named.items():
+        if key not in wanted:
+            report.unexpected.append(key)
+            continue
+        value = fit(key, tensor, wanted[key].shape)
+        if value is None:
+            misfits.append(key)
+            continue
+        fitted[key] = value
+        report.loaded.append(key)
+        if tensor.shape != wanted[key].shape:
+            report.reshaped.append(key)
+    report.missing = [key for key in wanted if key not in named]
+
+    prefix = target.prefix if target else BACKBONE if any(
+        key.startswith(BACKBONE) for key in wanted) else ''
+    body = [key for key in report.loaded + misfits if key.startswith(prefix)]
+    if not body:
+        raise InputError(f'{source} ({label}): nothing of the backbone of {model} was loaded; the '
+                         f'file has {_some(list(state))}, the model wants '
+                         f'{_some([key for key in wanted if key.startswith(prefix)])}')
+    for key in misfits:
+        if not allowed(key):
+            raise InputError(f'{source} ({label}): {key} has the shape '
+                             f'{tuple(named[key].shape)}, but {model} wants '
+                             f'{tuple(wanted[key].shape)}; it is another arch or number of classes')
+    _require(source, label, 'lacks', [
+        key for key in report.missing if not allowed(key) and
+        not _may_miss(key, prefix, report.loaded, heads)], f'which {model} needs')
+    _require(source, label, 'has', [
+        key for key in report.unexpected if not allowed(key) and
+        not _may_remain(key, prefix, target)], f'which {model} has no place for')
+    return report, fitted
+
+
+def _rename_all(state, found, target):
+    """The file's tensors in the model's names, and whether it brings heads, too."""
+    backbone, rest = to_official(state, found)
+    named = from_official(backbone, target.format, target.prefix)
+    # a whole detector into a whole detector; what else a backbone's file has belongs to no place
+    heads = found.prefix.endswith(BACKBONE) and target.prefix.endswith(BACKBONE) and any(
+        not LEFTOVERS.match(key) for key in rest)
+    if heads:
+        named.update((target.root + key, tensor) for key, tensor in rest.items())
+    return named, heads
+
+
+def _may_miss(key, prefix, loaded, heads):
+    if COMPUTED.match(key):
+        return True
+    if not key.startswith(prefix):
+        return not heads  # a backbone's file loaded into a detector
+    # classification weights have no output norms: all of them start fresh, or none
+    return bool(OUTPUT_NORM.match(key[len(prefix):])) and not any(
+        OUTPUT_NORM.match(name[len(prefix):]) for name in loaded if name.startswith(prefix))
+
+
+def _may_remain(key, prefix, target):
+    if key.startswith('ema_'):  # OpenMMLab's averaged copy, in its older versions
+        return True
+    head = target and target.format.head
+    return key.startswith(prefix) and bool(LEFTOVERS.match(key[len(prefix):])) or bool(
+        head and key.startswith(head.split('{')[0])) or bool(COMPUTED.match(key))
+
+
+def _require(source, label, verb, keys, why):
+    if keys:
+        raise InputError(f'{source} ({label}) {verb} {_some(keys)}, {why}; it is damaged, or of '
+                         'another arch or version')
+
+
+def _some(keys, count=3):
+    more = f' and {len(keys) - count} more' if len(keys) > count else ''
+    return ', '.join(keys[:count]) + more
+
+
+def _under(state, prefix, source):
+    prefix = prefix.rstrip('.') + '.'
+    inner = {key[len(prefix):]: value for key, value in state.items() if key.startswith(prefix)}
+    if not inner:
+        raise InputError(f'{source} has nothing under prefix {prefix!r}; it has '
+                         f'{_some(list(state))}')
+    return inner
+
+
+@WEIGHT_INITIALIZERS.register_module()
+class Pretrained:
+    """``init_cfg=dict(type='Pretrained', checkpoint=...)`` that reads every format, safely.
+
+    Args: as for :func:`load_weights`; ``checkpoint`` is its source.
+    """
+
+    def __init__(self, checkpoint, prefix=None, map_location='cpu', allow=()):
+        self.checkpoint = checkpoint
+        self.prefix = prefix
+        self.map_location = map_location
+        self.allow = allow
+
+    def __call__(self, module):
+        load_weights(module, self.checkpoint, self.prefix, self.map_location, self.allow)
+        if hasattr(module, '_params_init_info'):
+            from mmengine.model.weight_init import update_init_info
+            update_init_info(module, init_info=f'Pretrained: load from {self.checkpoint}')
