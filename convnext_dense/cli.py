@@ -14,7 +14,11 @@ COMMANDS = {
     'train': 'train a detector or segmenter',
     'test': 'evaluate a detector or segmenter',
     'demo': 'train and evaluate a detector and a segmenter on pictures of shapes',
+    'complexity': 'parameters and multiply-adds, beside the published figures',
+    'benchmark': 'speed and memory of several models, by stage',
+    'compare': 'report that compares models: accuracy, cost, published figures',
     'demo-data': 'draw the pictures of shapes',
+    'prepare-data': 'fetch and verify COCO or ADE20K',
 }
 
 

@@ -1,11 +1,9 @@
 """The downloader against a local server that misbehaves in every way that we have met."""
 import hashlib
-import socket
-import struct
 import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
+from broken_server import serving
 
 from convnext_dense.download import download, file_hash, hash_in_name, verify_file
 from convnext_dense.errors import InputError
@@ -14,79 +12,15 @@ BODY = bytes(range(256)) * 4000  # 1 MB
 SHA = hashlib.sha256(BODY).hexdigest()
 
 
-class Server(ThreadingHTTPServer):
-    """Serves ``body`` at every path; the attributes say how it misbehaves."""
-    daemon_threads = True
-    body = BODY
-    breaks = ()  # sizes after which successive answers are cut off
-    statuses = ()  # statuses of successive answers, before it works
-    resets = 0  # how many answers end with a reset
-    ranges = True
-    etag = '"1"'
-
-    def __init__(self):
-        super().__init__(('127.0.0.1', 0), Handler)
-        self.requests = []
-        self.url = f'http://127.0.0.1:{self.server_port}/file.zip'
-
-    def handle_error(self, request, client_address):
-        pass  # a broken pipe is what the tests ask for
-
-
-class Handler(BaseHTTPRequestHandler):
-
-    def do_GET(self):
-        server = self.server
-        server.requests.append(dict(self.headers))
-        statuses = list(server.statuses)
-        if statuses:
-            server.statuses = statuses[1:]
-            self.send_error(statuses[0])
-            return
-        wanted = self.headers.get('Range')
-        current = self.headers.get('If-Range', server.etag) == server.etag
-        start = int(wanted[6:-1]) if wanted and server.ranges and current else 0
-        if start >= len(server.body):
-            self.send_error(416)
-            return
-        body = server.body[start:]
-        self.send_response(206 if start else 200)
-        if start:
-            self.send_header('Content-Range',
-                             f'bytes {start}-{len(server.body) - 1}/{len(server.body)}')
-        self.send_header('Content-Length', str(len(body)))
-        if server.etag:
-            self.send_header('ETag', server.etag)
-        self.end_headers()
-        breaks = list(server.breaks)
-        if breaks:
-            server.breaks = breaks[1:]
-            body = body[:breaks[0]]
-        self.wfile.write(body)
-        if server.resets:  # the connection is not closed but torn down
-            server.resets -= 1
-            self.wfile.flush()
-            self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER,
-                                       struct.pack('ii', 1, 0))
-            self.connection.close()
-
-    def log_message(self, *args):
-        pass
-
-
 @pytest.fixture
 def server():
-    with Server() as server:
-        thread = threading.Thread(target=server.serve_forever, args=(.01, ))
-        thread.start()
+    with serving(BODY) as server:
         yield server
-        server.shutdown()
-        thread.join()
 
 
 def fetch(server, target, **kwargs):
     kwargs = {'size': len(BODY), 'sha256': SHA, 'progress': False, 'retry_delay': .001, **kwargs}
-    return download(server.url, target, **kwargs)
+    return download(f'{server.url}/file.zip', target, **kwargs)
 
 
 def test_a_file_arrives_whole_in_a_new_folder_and_leaves_nothing_beside_it(server, tmp_path):

@@ -4,6 +4,7 @@ import re
 import time
 
 import pytest
+from tiny_data import picture
 
 from convnext_dense.data import coco_file
 from convnext_dense.data.preflight import check_config, evenly
@@ -221,7 +222,6 @@ def test_reduce_zero_label_of_data_set_and_pipeline_differ(labels):
 
 
 def test_a_coloured_label_map(labels):
-    from conftest import picture
     picture(0).save(labels.root / 'annotations/training/0.png')
     with pytest.raises(InputError, match=r'0.png is a colour picture of shape \(24, 32, 3\)'):
         check_config(labels.cfg, training=True)
