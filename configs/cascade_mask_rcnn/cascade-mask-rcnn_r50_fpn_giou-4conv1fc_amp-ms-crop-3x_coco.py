@@ -15,5 +15,6 @@ model = dict(
         norm_cfg=dict(type='BN', requires_grad=True),
         norm_eval=True,
         style='pytorch',
-        init_cfg=dict(type='Pretrained', checkpoint='torchvision://resnet50')),
+        init_cfg=dict(
+            type='convnext_dense.Pretrained', checkpoint='torchvision://resnet50')),
     neck=dict(in_channels=[256, 512, 1024, 2048]))

@@ -9,7 +9,7 @@ published = 'coco/cascade_swin-b_in1k'
 
 model = dict(
     backbone=dict(
-        type='mmdet.SwinTransformer',
+        type='convnext_dense.SwinTransformer',
         embed_dims=128,
         depths=[2, 2, 18, 2],
         num_heads=[4, 8, 16, 32],

@@ -17,5 +17,6 @@ model = dict(
         norm_cfg=dict(type='BN', requires_grad=True),
         norm_eval=True,
         style='pytorch',
-        init_cfg=dict(type='Pretrained', checkpoint='open-mmlab://resnext101_64x4d')),
+        init_cfg=dict(
+            type='convnext_dense.Pretrained', checkpoint='open-mmlab://resnext101_64x4d')),
     neck=dict(in_channels=[256, 512, 1024, 2048]))

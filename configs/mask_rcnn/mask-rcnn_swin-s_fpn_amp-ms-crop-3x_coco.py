@@ -9,7 +9,7 @@ published = 'coco/mask-rcnn_swin-s_in1k'
 
 model = dict(
     backbone=dict(
-        type='mmdet.SwinTransformer',
+        type='convnext_dense.SwinTransformer',
         embed_dims=96,
         depths=[2, 2, 18, 2],
         num_heads=[3, 6, 12, 24],

@@ -9,7 +9,7 @@ published = 'ade20k/upernet_swin-l_in22k'
 
 model = dict(
     backbone=dict(
-        type='mmdet.SwinTransformer',
+        type='convnext_dense.SwinTransformer',
         embed_dims=192,
         depths=[2, 2, 18, 2],
         num_heads=[6, 12, 24, 48],

@@ -141,7 +141,7 @@ def match(wanted, state, source, model='the model', allow=()):
             continue
         value = fit(key, tensor, wanted[key].shape)
         if value is None:
-            misfits.append(key)
+            (report.unexpected if COMPUTED.match(key) else misfits).append(key)
             continue
         fitted[key] = value
         report.loaded.append(key)
@@ -160,7 +160,8 @@ def match(wanted, state, source, model='the model', allow=()):
         if not allowed(key):
             raise InputError(f'{source} ({label}): {key} has the shape '
                              f'{tuple(named[key].shape)}, but {model} wants '
-                             f'{tuple(wanted[key].shape)}; it is another arch or number of classes')
+                             f'{tuple(wanted[key].shape)}; it is another arch or number of '
+                             'classes')
     _require(source, label, 'lacks', [
         key for key in report.missing if not allowed(key) and
         not _may_miss(key, prefix, report.loaded, heads)], f'which {model} needs')

@@ -1,6 +1,188 @@
-"""Where published weights are."""
+"""The published weights by name, and where a name, URL or path leads.
+
+>>> from convnext_dense.checkpoints import zoo
+>>> zoo.entry('cascade-mask-rcnn_convnext-t_coco').reaches
+{'box_ap': 50.4, 'mask_ap': 43.7}
+"""
+import json
+from difflib import get_close_matches
+from functools import cache
 from pathlib import Path
+from typing import NamedTuple
+
+from convnext_dense.download import download, hash_in_name
+from convnext_dense.errors import InputError
+
+CONVNEXT = 'https://dl.fbaipublicfiles.com/convnext/'
+SWIN = 'https://github.com/SwinTransformer/storage/releases/download/'
+NON_COMMERCIAL = 'CC-BY-NC-4.0'
+ARCHS = dict(t='tiny', s='small', b='base', l='large', xl='xlarge')
+
+
+class Entry(NamedTuple):
+    """One published file.
+
+    Attributes:
+        name (str): what ``init_cfg``, ``load_from`` and the commands take.
+        url (str): where it is published.
+        licence (str): of the weights.
+        reaches (dict): published figures: AP and mIoU in percent; empty for backbones.
+        config (str | None): the config that it fits, below ``configs/``; None for backbones.
+    """
+    name: str
+    url: str
+    licence: str = 'MIT'
+    reaches: dict = {}
+    config: str | None = None
+
+
+def _backbones():
+    for arch in ARCHS.values():
+        name, file = f'convnext-{arch}', f'{CONVNEXT}convnext_{arch}'
+        ema = '_ema' if arch == 'xlarge' else ''
+        if arch != 'xlarge':
+            yield Entry(f'{name}_in1k', f'{file}_1k_224_ema.pth')
+        if arch in ('base', 'large'):
+            yield Entry(f'{name}_in1k-384', f'{file}_1k_384.pth')
+        yield Entry(f'{name}_in22k', f'{file}_22k_224.pth')
+        yield Entry(f'{name}_in22k-in1k', f'{file}_22k_1k_224{ema}.pth')
+        yield Entry(f'{name}_in22k-in1k-384', f'{file}_22k_1k_384{ema}.pth')
+    for arch in ('atto', 'femto', 'pico', 'nano', 'tiny', 'base', 'large', 'huge'):
+        name, file = f'convnextv2-{arch}', f'convnextv2_{arch}'
+        yield Entry(f'{name}_fcmae', f'{CONVNEXT}convnextv2/pt_only/{file}_1k_224_fcmae.pt',
+                    NON_COMMERCIAL)
+        yield Entry(f'{name}_in1k', f'{CONVNEXT}convnextv2/im1k/{file}_1k_224_ema.pt',
+                    NON_COMMERCIAL)
+        sizes = dict(nano=(224, 384), tiny=(224, 384), base=(224, 384), large=(224, 384),
+                     huge=(384, 512)).get(arch, ())
+        for size in sizes:
+            yield Entry(f'{name}_in22k-in1k' + (f'-{size}' if size > 224 else ''),
+                        f'{CONVNEXT}convnextv2/im22k/{file}_22k_{size}_ema.pt', NON_COMMERCIAL)
+    for arch in ('tiny', 'small', 'base'):
+        yield Entry(f'swin-{arch}_in1k', f'{SWIN}v1.0.0/swin_{arch}_patch4_window7_224.pth')
+    for arch in ('base', 'large'):
+        yield Entry(f'swin-{arch}_in22k', f'{SWIN}v1.0.0/swin_{arch}_patch4_window7_224_22k.pth')
+
+
+def _detectors(rows):
+    for size, pretrain in (('t', '1k'), ('s', '1k'), ('b', '1k'), ('b', '22k'), ('l', '22k'),
+                           ('xl', '22k')):
+        backbone = f'convnext-{size}' + ('-in22k' if pretrain == '22k' else '')
+        arch, key = ARCHS[size], f'convnext-{size}_in{pretrain}'
+        amp = '' if size in ('l', 'xl') else 'amp-'
+        crop = '512x512' if pretrain == '1k' else '640x640'
+        if size == 't':
+            yield _model(f'mask-rcnn_{backbone}_coco',
+                         f'{CONVNEXT}coco/mask_rcnn_convnext_tiny_1k_3x',
+                         rows[f'coco/mask-rcnn_{key}'],
+                         f'mask_rcnn/mask-rcnn_{backbone}_fpn_amp-ms-crop-3x_coco')
+        yield _model(f'cascade-mask-rcnn_{backbone}_coco',
+                     f'{CONVNEXT}coco/cascade_mask_rcnn_convnext_{arch}_{pretrain}_3x',
+                     rows[f'coco/cascade_{key}'],
+                     f'cascade_mask_rcnn/cascade-mask-rcnn_{backbone}_fpn_giou-4conv1fc_'
+                     f'{amp}ms-crop-3x_coco')
+        yield _model(f'upernet_{backbone}_ade20k',
+                     f'{CONVNEXT}ade20k/upernet_convnext_{arch}_{pretrain}_{crop}',
+                     rows[f'ade20k/upernet_{key}'],
+                     f'upernet/upernet_{backbone}_8xb2-{amp}160k_ade20k-{crop}')
+    for size in ('t', 's', 'b'):
+        arch, key = ARCHS[size], f'swin-{size}_in1k'
+        if size != 'b':
+            yield _model(f'mask-rcnn_swin-{size}_coco',
+                         f'{SWIN}v1.0.2/mask_rcnn_swin_{arch}_patch4_window7',
+                         rows[f'coco/mask-rcnn_{key}'],
+                         f'mask_rcnn/mask-rcnn_swin-{size}_fpn_amp-ms-crop-3x_coco')
+        yield _model(f'cascade-mask-rcnn_swin-{size}_coco',
+                     f'{SWIN}v1.0.2/cascade_mask_rcnn_swin_{arch}_patch4_window7',
+                     rows[f'coco/cascade_{key}'],
+                     f'cascade_mask_rcnn/cascade-mask-rcnn_swin-{size}_fpn_giou-4conv1fc_'
+                     'amp-ms-crop-3x_coco')
+        yield _model(f'upernet_swin-{size}_ade20k',
+                     f'{SWIN}v1.0.1/upernet_swin_{arch}_patch4_window7_512x512',
+                     rows[f'ade20k/upernet_{key}'],
+                     f'upernet/upernet_swin-{size}_8xb2-160k_ade20k-512x512')
+
+
+def _model(name, url, row, config):
+    reaches = {key: row[key] for key in ('box_ap', 'mask_ap', 'miou', 'miou_ms') if key in row}
+    return Entry(name, f'{url}.pth', 'MIT', reaches, f'{config}.py')
+
+
+@cache
+def entries():
+    """Every published file: dict of name and :class:`Entry`."""
+    from convnext_dense.published import published_rows
+    return {entry.name: entry for entry in (*_backbones(), *_detectors(published_rows()))}
+
+
+def entry(name):
+    """The published file of that name.
+
+    Raises:
+        InputError: there is none; the message names similar ones.
+    """
+    if name not in entries():
+        close = get_close_matches(name, entries(), n=3, cutoff=.5)
+        raise InputError(f'{name}: neither a file nor the name of published weights' + (
+            f'; similar names: {", ".join(close)}' if close else
+            '; convnext_dense.checkpoints.zoo.entries() lists the names'))
+    return entries()[name]
 
 
 def locate(source):
-    return Path(source)
+    """The file that a path, URL or name means; it is fetched where needed.
+
+    Args:
+        source (str | Path): a path, a name of :func:`entries`, a URL, or OpenMMLab's
+            ``torchvision://NAME`` and ``open-mmlab://NAME``.
+
+    Returns:
+        Path: the file; a fetched one lies in torch hub's cache.
+
+    Raises:
+        InputError: an unknown name, or the download failed; the message names the file and where
+            to put it.
+    """
+    path = Path(source).expanduser()
+    if path.exists() or isinstance(source, Path):
+        return path
+    url = _url(source)
+    if url is None:
+        if path.suffix or len(path.parts) > 1:
+            raise InputError(f'{source}: no such file')
+        url = entry(source).url
+    _announce_licence(url)
+    target = cache_folder() / Path(url.split('?')[0]).name
+    return download(url, target, sha256=hash_in_name(target.name))
+
+
+def cache_folder():
+    """Where fetched weights lie: ``checkpoints`` in torch hub's folder."""
+    import torch
+    return Path(torch.hub.get_dir()) / 'checkpoints'
+
+
+def _url(source):
+    scheme, _, name = source.partition('://')
+    if scheme in ('http', 'https', 'file'):
+        return source
+    tables = {'torchvision': 'torchvision_0.12.json', 'open-mmlab': 'openmmlab.json',
+              'openmmlab': 'openmmlab.json'}
+    if scheme not in tables or not name:
+        return None
+    import mmengine
+    known = json.loads((Path(mmengine.__file__).parent / 'hub' / tables[scheme]).read_text())
+    if name not in known:
+        raise InputError(f'{source}: mmengine knows no such weights; similar: '
+                         f'{", ".join(get_close_matches(name, known)) or "none"}')
+    return known[name]
+
+
+@cache  # once a process
+def _announce_licence(url):
+    if any(entry.url == url and entry.licence == NON_COMMERCIAL for entry in entries().values()):
+        import logging
+
+        from mmengine.logging import print_log
+        print_log(f'{Path(url).name}: these weights are licensed {NON_COMMERCIAL}: no commercial '
+                  'use', logger='current', level=logging.WARNING)
