@@ -84,7 +84,8 @@ def set_data_root(cfg, root):
 def set_device(cfg, device):
     """Fit the config to the device that will be used.
 
-    A CPU has no SyncBN and no AMP with loss scaling: they become BN and plain float32.
+    A CPU has no SyncBN, no AMP with loss scaling and no NCCL: they become BN, plain float32 and
+    gloo.
 
     Args:
         device (str): ``cpu`` or ``cuda``.
@@ -103,6 +104,9 @@ def set_device(cfg, device):
                                         if key not in ('loss_scale', 'dtype', 'use_fsdp')},
                                        type='OptimWrapper')
         changed.add('AMP is off')
+    dist_cfg = (cfg.get('env_cfg') or {}).get('dist_cfg') or {}
+    if dist_cfg.get('backend') == 'nccl':
+        dist_cfg.backend = 'gloo'
     if changed:
         print_log(f'on a CPU: {", ".join(sorted(changed))}', logger='current')
 

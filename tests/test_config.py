@@ -22,6 +22,7 @@ def detection():
         test_evaluator=[dict(type='CocoMetric', ann_file='data/coco/annotations/val.json')],
         optim_wrapper=dict(type='AmpOptimWrapper', loss_scale='dynamic',
                            optimizer=dict(type='AdamW', lr=1.)),
+        env_cfg=dict(dist_cfg=dict(backend='nccl')),
         default_hooks=dict(visualization=dict(type='DetVisualizationHook'))))
 
 
@@ -63,11 +64,12 @@ def test_data_root_without_a_data_set_to_move_is_an_error():
         C.set_data_root(Config(dict(train_dataloader=dict(dataset=dict(type='D')))), '/x')
 
 
-def test_on_a_cpu_syncbn_becomes_bn_and_amp_is_off():
+def test_on_a_cpu_syncbn_becomes_bn_nccl_gloo_and_amp_is_off():
     cfg = detection()
     C.set_device(cfg, 'cpu')
     assert cfg.model.roi_head.bbox_head[0].norm_cfg == dict(type='BN', requires_grad=True)
     assert cfg.optim_wrapper == dict(type='OptimWrapper', optimizer=dict(type='AdamW', lr=1.))
+    assert cfg.env_cfg.dist_cfg.backend == 'gloo'
 
 
 def test_on_a_gpu_nothing_changes():
