@@ -1,4 +1,5 @@
 """Training that can be killed at any instant: checkpoints, exact resume, guards, the start line."""
+from convnext_dense.runtime.channels_last import ChannelsLastHook
 from convnext_dense.runtime.runner import Runner
 
-__all__ = ['Runner']
+__all__ = ['ChannelsLastHook', 'Runner']

@@ -1,0 +1,23 @@
+"""A small ConvNeXt V2 in Cascade Mask R-CNN on the embedded data set, for a CPU."""
+_base_ = [
+    '../_base_/models/cascade-mask-rcnn_fpn-64.py',
+    '../_base_/datasets/shapes_instance.py',
+    '../_base_/schedules/one-cycle.py',
+    '../_base_/runtime/detection.py',
+]
+max_iters = 400
+
+model = dict(
+    backbone=dict(
+        type='convnext_dense.ConvNeXt',
+        arch=dict(depths=(2, 2, 4, 2), channels=(32, 64, 128, 256)),
+        use_grn=True,
+        layer_scale_init_value=0.),
+    neck=dict(in_channels=[32, 64, 128, 256]))
+train_cfg = dict(max_iters=max_iters, val_interval=max_iters)
+param_scheduler = [
+    dict(type='OneCycleLR', eta_max=2e-3, total_steps=max_iters, pct_start=0.2, by_epoch=False)]
+default_hooks = dict(
+    logger=dict(interval=20), checkpoint=dict(by_epoch=False, interval=max_iters))
+custom_hooks = [dict(type='convnext_dense.ChannelsLastHook')]
+log_processor = dict(window_size=20, by_epoch=False)

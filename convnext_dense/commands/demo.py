@@ -1,0 +1,210 @@
+"""Train and evaluate a small ConvNeXt detector and segmenter on the embedded data set.
+
+Draws the pictures, trains Cascade Mask R-CNN and UperNet on them, evaluates both on pictures that
+they have not seen, prints one table and writes annotated pictures, ground truth beside prediction.
+"""
+import contextlib
+import sys
+import time
+from pathlib import Path
+
+from convnext_dense.commands.options import choose_device
+from convnext_dense.errors import InputError
+
+CONFIGS = Path(__file__).parents[2] / 'configs' / 'demo'
+#: title, config, and for each metric: column, key of the evaluator, factor, the least to expect
+TASKS = [
+    ('Cascade Mask R-CNN', 'cascade-mask-rcnn_convnext_shapes.py',
+     [('box AP', 'coco/bbox_mAP', 1, .50), ('mask AP', 'coco/segm_mAP', 1, .45)]),
+    ('UperNet', 'upernet_convnext_shapes.py', [('mIoU', 'mIoU', .01, .70)]),
+]
+DATA = dict(train=400, val=100, size=160)
+PICTURES = 12
+MIN_SCORE = .5  # of the drawn predictions
+PROGRESS_SECONDS = 10
+
+
+def add_arguments(parser):
+    parser.add_argument('--data-root', default='data/shapes', metavar='DIR',
+                        help='folder of the data set, drawn if it is not there '
+                        '(default: %(default)s)')
+    parser.add_argument('--work-dir', default='work_dirs/demo', metavar='DIR',
+                        help='folder for results (default: %(default)s)')
+    parser.add_argument('--device', help='cpu, cuda or cuda:N (default: cuda where there is one)')
+
+
+def run(args):
+    device = choose_device(args.device)
+    from convnext_dense.data.shapes import write_shapes
+    start = time.time()
+    written = write_shapes(args.data_root, **DATA)
+    say(f'[1/4] data set: {DATA["train"]} training and {DATA["val"]} validation pictures in '
+        f'{args.data_root} ({"drawn" if written else "already there"})')
+    work_dir = Path(args.work_dir)
+    results, drawings = [], []
+    for step, (title, config, metrics) in enumerate(TASKS, start=2):
+        result = train_and_evaluate(f'[{step}/4] {title}', CONFIGS / config, args.data_root,
+                                    work_dir / Path(config).stem, device)
+        results.append((title, metrics, result))
+        drawings.append(result['drawings'])
+    paths = write_pictures(work_dir, drawings)
+    say(f'[4/4] {len(paths)} annotated pictures, ground truth beside prediction: '
+        f'{paths[0]} and the others beside it')
+    say('')
+    say(format_table(results))
+    missed = [f'{column} {result["metrics"][key] * factor:.3f} is below {least}'
+              for _, metrics, result in results for column, key, factor, least in metrics
+              if not result['metrics'][key] * factor >= least]
+    say(f'\n{minutes(time.time() - start)} in all. ' + (
+        f'Not as expected: {"; ".join(missed)}.' if missed else 'All as expected.'))
+    return 1 if missed else 0
+
+
+def train_and_evaluate(label, config, data_root, work_dir, device):
+    """Train the model of a demo config, evaluate it and draw its predictions.
+
+    What OpenMMLab prints goes to ``console.log`` in ``work_dir``.
+
+    Returns:
+        dict: ``metrics`` (dict[str, float]), ``parameters`` (int), ``seconds`` of training, and
+        ``drawings``, a list of (name, ground truth, prediction).
+    """
+    if not config.is_file():
+        raise InputError(f'{config}: no such file; the demo needs the clone of the project, '
+                         'install it with pip install -e')
+    from convnext_dense.config import load_config, set_data_root, set_device
+    work_dir.mkdir(parents=True, exist_ok=True)
+    console = sys.stdout
+    log = work_dir / 'console.log'
+    say(f'{label}: preparing; details in {log}')
+    with open(log, 'w') as file, contextlib.redirect_stdout(file), \
+            contextlib.redirect_stderr(file):
+        cfg = load_config(config)
+        cfg.work_dir = str(work_dir)
+        set_data_root(cfg, data_root)
+        set_device(cfg, device)
+        from convnext_dense.commands.options import build_runner
+        runner = build_runner(cfg)
+        progress = progress_hook(label, console)
+        runner.register_hook(progress, 'LOWEST')
+        runner.train()
+        drawings = draw_predictions(runner, PICTURES)
+    return dict(metrics=progress.metrics, drawings=drawings, seconds=progress.seconds,
+                parameters=sum(p.numel() for p in runner.model.parameters()))
+
+
+def progress_hook(label, console):
+    """A hook that says how far training and evaluation are, and keeps the metrics."""
+    from mmengine.hooks import Hook
+
+    class Progress(Hook):
+        metrics = seconds = None
+
+        def before_train(self, runner):
+            self.start = self.said = time.time()
+            self.first_loss = None
+
+        def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
+            done, total, now = runner.iter + 1, runner.max_iters, time.time()
+            self.seconds = now - self.start
+            if now - self.said < PROGRESS_SECONDS and done not in (1, total):
+                return
+            self.said = now
+            left = self.seconds / done * (total - done)
+            say(f'{label}: step {done}/{total}, loss {float(outputs["loss"]):.2f}, '
+                f'{minutes(self.seconds)} gone, {minutes(left)} left', console)
+
+        def before_val(self, runner):
+            say(f'{label}: evaluating {len(runner.val_dataloader.dataset)} pictures', console)
+
+        def after_val_epoch(self, runner, metrics=None):
+            self.metrics = metrics
+            self.figures = ', '.join(f'{key} {metrics[key]:.3f}' for key in metrics)
+
+    return Progress()
+
+
+def draw_predictions(runner, count):
+    """Ground truth and prediction of the first ``count`` validation pictures.
+
+    Returns:
+        list: (name, picture of the ground truth, picture of the prediction).
+    """
+    import torch
+    runner.model.eval()
+    drawings = []
+    with torch.no_grad():
+        for batch in runner.val_dataloader:
+            for sample in runner.model.val_step(batch):
+                drawings.append(draw_sample(sample, runner.val_dataloader.dataset.metainfo))
+            if len(drawings) >= count:
+                break
+    return drawings[:count]
+
+
+def draw_sample(sample, metainfo):
+    """(name, ground truth, prediction) of one mmdet or mmseg data sample."""
+    import cv2
+
+    from convnext_dense.analysis.pictures import draw_instances, draw_label_map
+    picture, names = cv2.imread(sample.img_path), metainfo['classes']
+    if 'pred_sem_seg' in sample:
+        truth, prediction = (draw_label_map(picture, pixels.data[0].cpu().numpy(), names)
+                             for pixels in (sample.gt_sem_seg, sample.pred_sem_seg))
+        return Path(sample.img_path).stem, truth, prediction
+    truth = sample.gt_instances
+    found = sample.pred_instances
+    found = found[found.scores >= MIN_SCORE].cpu().numpy()
+    return (Path(sample.img_path).stem,
+            draw_instances(picture, truth.bboxes.cpu().numpy(), truth.masks.masks,
+                           truth.labels.tolist(), names),
+            draw_instances(picture, found.bboxes, found.masks, found.labels.tolist(), names,
+                           found.scores))
+
+
+def write_pictures(work_dir, drawings):
+    """One file a picture: the tasks below each other, ground truth beside prediction.
+
+    Args:
+        work_dir (Path): pictures go to its folder ``pictures``.
+        drawings (list[list]): for each task what :func:`draw_predictions` gave.
+
+    Returns:
+        list[Path]: the files.
+    """
+    import cv2
+
+    from convnext_dense.analysis.pictures import grid, with_title
+    folder = work_dir / 'pictures'
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = []
+    for tasks in zip(*drawings):
+        rows = [[with_title(truth, 'ground truth'), with_title(found, f'{task[0]}: prediction')]
+                for task, (_, truth, found) in zip(TASKS, tasks)]
+        paths.append(folder / f'{tasks[0][0]}.png')
+        cv2.imwrite(str(paths[-1]), grid(rows))
+    return paths
+
+
+def format_table(results):
+    """The figures of all tasks as one table, a dash where a task has no such figure."""
+    columns = [metric[0] for _, metrics, _ in results for metric in metrics]
+    head = ['', *columns, 'parameters', 'training']
+    rows = [head]
+    for title, metrics, result in results:
+        figures = {column: f'{result["metrics"][key] * factor:.3f}'
+                   for column, key, factor, _ in metrics}
+        rows.append([f'{title}, ConvNeXt', *(figures.get(column, '-') for column in columns),
+                     f'{result["parameters"] / 1e6:.1f} M', minutes(result['seconds'])])
+    widths = [max(map(len, column)) for column in zip(*rows)]
+    return '\n'.join('  '.join([row[0].ljust(widths[0])] + [
+        cell.rjust(width) for cell, width in zip(row[1:], widths[1:])]) for row in rows)
+
+
+def minutes(seconds):
+    """Seconds as ``m:ss``."""
+    return f'{int(seconds) // 60}:{int(seconds) % 60:02d}'
+
+
+def say(text, console=None):
+    print(text, file=console or sys.stdout, flush=True)
