@@ -1,10 +1,9 @@
-"""RoIAlign as two small matrix products an RoI, for CPUs.
+"""RoIAlign as a product with a sparse matrix, for CPUs.
 
-RoIAlign (Mask R-CNN, arXiv 1703.06870) averages bilinear samples on a regular grid, and both the
-average and the interpolation are separable. So the feature of an RoI is ``A_y X A_x^T`` for each
-channel, where X is the part of the map that the RoI touches and A_y, A_x are interpolation
-matrices with one row a bin. On channels-last maps X is read in place. The backward pass is the
-transposed products, added in place to the map's gradient.
+RoIAlign (Mask R-CNN, arXiv 1703.06870) averages bilinear samples on a regular grid in each bin of
+an RoI. So a bin is a weighted sum of a few pixels, and its weights are the product of one weight a
+row and one a column. On channels-last maps the forward pass gathers those pixels with
+``embedding_bag``, which runs on all threads, and the backward pass gathers the transposed matrix.
 """
 import mmcv.ops
 import torch
@@ -12,6 +11,9 @@ from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 
 from convnext_dense.registry import MODELS
+
+#: entries of the sparse matrix, 12 bytes each, above which mmcv computes the RoIs
+MOST_ENTRIES = 2**25
 
 
 @MODELS.register_module()
@@ -58,9 +60,12 @@ def roi_align_levels(maps, rois, layers, levels):
             all(x.device.type == 'cpu' for x in maps):
         dtype = torch.promote_types(maps[0].dtype, torch.float32)
         with torch.no_grad():
-            grid = _sampling_grid([x.shape[2:] for x in maps], rois.to(dtype), layers, levels)
-        if grid is not None:
-            features = _SeparableRoIAlign.apply(*grid, *(x.to(dtype) for x in maps))
+            order = [(levels == level).nonzero().squeeze(1) for level in range(len(maps))]
+            sums = [_weighted_sums(x.shape, rois[index].to(dtype), layer)
+                    for x, index, layer in zip(maps, order, layers)]
+        if None not in sums:
+            features = _GatheredRoIAlign.apply(layer.output_size, order, sums,
+                                               *(x.to(dtype) for x in maps))
             return features.to(maps[0].dtype)
     features = maps[0].new_zeros(len(rois), maps[0].shape[1], *layer.output_size)
     for level, (x, layer) in enumerate(zip(maps, layers)):
@@ -70,112 +75,127 @@ def roi_align_levels(maps, rois, layers, levels):
     return features
 
 
-def _sampling_grid(sizes, rois, layers, levels):
-    """Where each RoI lies and its interpolation matrices; None leaves the RoIs to mmcv.
+def _weighted_sums(shape, rois, layer):
+    """The sparse matrix from the pixels of a map to the bins of its RoIs.
 
     Returns:
-        tuple: list of (level, picture, y0, y1, x0, x1), the part of the map that each RoI
-        touches, and the matrices of both axes, of shapes (K, bins, longest part).
+        tuple | None: for each entry its pixel (int32, row-major over picture, y and x) and weight,
+        and for each bin where its entries begin, with the end of the last one (int32). None leaves
+        the RoIs to mmcv.
     """
-    layer = layers[0]
-    longest = max(max(size) for size in sizes)
-    sizes = torch.tensor([tuple(size) for size in sizes], dtype=rois.dtype)[levels]
-    scales = torch.tensor([layer.spatial_scale for layer in layers], dtype=rois.dtype)[levels]
-    corners = rois[:, 1:] * scales[:, None] - (0.5 if layer.aligned else 0.)
+    corners = rois[:, 1:] * layer.spatial_scale - (0.5 if layer.aligned else 0.)
     starts, extents = corners[:, :2], corners[:, 2:] - corners[:, :2]
     if not layer.aligned:
         extents = extents.clamp(min=1)
-    # mmcv says what is wrong with a negative extent. A grid far larger than the maps comes from
-    # RoIs that nobody clipped; its list of samples would be huge.
-    if not bool(((extents >= 0) & (extents <= 8 * longest)).all()):
+    pictures, _, height, width = shape
+    # mmcv says what is wrong with a negative extent. RoIs far larger than the map, which nobody
+    # clipped, have a huge grid of samples.
+    if not bool(((extents >= 0) & (extents <= 8 * max(height, width))).all()):
         return None
-    axes = []
-    for axis, bins in ((1, layer.output_size[0]), (0, layer.output_size[1])):
-        axes.append(_axis_matrices(starts[:, axis], extents[:, axis], sizes[:, 1 - axis], bins,
-                                   layer.sampling_ratio))
-    (y0, y1, rows), (x0, x1, columns) = axes
-    parts = torch.stack([levels, rois[:, 0].long(), y0, y1, x0, x1], dim=1).tolist()
-    return parts, rows, columns
+    bins_y, bins_x = layer.output_size
+    top, rows, row_weights = _axis_weights(
+        starts[:, 1:], extents[:, 1:], height, bins_y, layer.sampling_ratio)
+    left, columns, column_weights = _axis_weights(
+        starts[:, :1], extents[:, :1], width, bins_x, layer.sampling_ratio)
+
+    counts = (rows[:, :, None] * columns[:, None]).flatten()
+    begins = torch.cat([counts.new_zeros(1), counts.cumsum(0)])
+    entries = int(begins[-1])
+    if entries > MOST_ENTRIES:
+        return None
+    bin_index = torch.arange(len(counts), dtype=torch.int32).repeat_interleave(
+        counts, output_size=entries)
+    place = torch.arange(entries, dtype=torch.int32) - begins.int()[bin_index]
+    columns = columns[:, None].expand(-1, bins_y, -1).flatten().int()[bin_index]
+    y = torch.div(place, columns, rounding_mode='floor')
+    x = place - y * columns
+    picture = rois[:, 0].int()[:, None, None]
+    first = ((picture * height + top[:, :, None]) * width + left[:, None]).int().flatten()
+    pixels = first[bin_index] + y * width + x
+
+    row_index = torch.div(bin_index, bins_x, rounding_mode='floor')
+    column_index = torch.div(row_index, bins_y, rounding_mode='floor') * bins_x + \
+        bin_index % bins_x
+    weights = row_weights.flatten()[row_index * row_weights.shape[-1] + y] * \
+        column_weights.flatten()[column_index * column_weights.shape[-1] + x]
+    return pixels, weights, begins.int()
 
 
-def _axis_matrices(start, extent, size, bins, sampling_ratio):
-    """Interpolation along one axis: where it begins and ends, and the matrices.
+def _axis_weights(start, extent, size, bins, sampling_ratio):
+    """Weights of the pixels along one axis for each bin.
 
     The operations and their order are mmcv's, so that a sample on the border of the map, beyond
     which it counts as zero, falls on the same side.
 
     Args:
-        start, extent (Tensor): of the RoIs, shape (K,), in pixels of the map.
-        size (Tensor): length of the map, shape (K,), in pixels.
-        bins (int): rows of each matrix.
+        start, extent (Tensor): of the RoIs, shape (K, 1), in pixels of the map.
+        size (int): length of the map in pixels.
+        bins (int): bins an RoI.
         sampling_ratio (int): samples a bin; 0 makes it ceil(extent / bins).
 
     Returns:
-        tuple: first pixel and the one after the last (int64, shape (K,)), matrices of shape
-        (K, bins, longest stretch).
+        tuple: first pixel and number of pixels of each bin (int64, shape (K, bins)), and their
+        weights, of shape (K, bins, largest number).
     """
-    bin_size = (extent / bins)[:, None, None]
-    if sampling_ratio > 0:
-        samples = torch.full_like(extent, sampling_ratio)
-    else:
-        samples = torch.ceil(extent / bins)
-    samples, size = samples[:, None, None], size[:, None, None]
-    most = int(samples.max()) if len(extent) else 0
+    start, bin_size = start[:, :, None], (extent / bins)[:, :, None]
+    samples = bin_size.ceil() if sampling_ratio <= 0 else \
+        torch.full_like(bin_size, sampling_ratio)
+    most = int(samples.max()) if samples.numel() else 0
     bin_index = torch.arange(bins, dtype=start.dtype)[:, None]
-    sample_index = torch.arange(most, dtype=start.dtype)
-    place = start[:, None, None] + bin_index * bin_size + \
+    sample_index = torch.arange(max(most, 1), dtype=start.dtype)
+    place = start + bin_index * bin_size + \
         (sample_index + 0.5) * bin_size / samples.clamp(min=1)
     counts = (sample_index < samples) & (place >= -1) & (place <= size)
-    place = torch.minimum(place.clamp(min=0), size - 1)
-    low = place.floor()
+    place = place.clamp(0, size - 1)
+    low = place.long()
     to_high = place - low
     weight = counts / samples.clamp(min=1)
 
-    low, last = low.long(), size.long() - 1
-    first = torch.where(counts, low, last).flatten(1)
-    end = torch.where(counts, low + 1, 0).flatten(1)
-    first = first.amin(1) if most else torch.zeros_like(last.flatten())
-    end = end.amax(1) if most else first
-    end = torch.minimum(end + 1, last.flatten() + 1)
-    longest = int((end - first).clamp(min=0).max()) if len(first) else 0
-    matrices = start.new_zeros(len(start), bins, longest + 1)
-    offset = torch.where(counts, low - first[:, None, None], 0)
-    matrices.scatter_add_(2, offset, weight * (1 - to_high))
-    # At the last pixel the upper neighbour has no weight and may lie outside the matrix.
-    matrices.scatter_add_(2, (offset + 1).clamp(max=longest), weight * to_high)
-    return first, torch.maximum(end, first), matrices
+    first = torch.where(counts, low, size - 1).amin(2)
+    # One pixel more than the last low one: the last sample's upper neighbour.
+    number = torch.where(counts, low + 2, 0).amax(2).clamp(max=size) - first
+    number = number.clamp(min=0)
+    largest = int(number.max()) if number.numel() else 0
+    weights = start.new_zeros(*number.shape, largest + 1)
+    offset = torch.where(counts, low - first[:, :, None], 0)
+    weights.scatter_add_(2, offset, weight * (1 - to_high))
+    # At the last pixel of the map the upper neighbour has no weight and is not counted.
+    weights.scatter_add_(2, (offset + 1).clamp(max=largest), weight * to_high)
+    return first, number, weights
 
 
-class _SeparableRoIAlign(Function):
+def _gather(rows, sums):
+    """Weighted sums of the rows of a matrix, one a bag."""
+    index, weights, begins = sums
+    return torch.embedding_bag(rows, index, begins, mode=0, per_sample_weights=weights,
+                               include_last_offset=True)[0]
+
+
+class _GatheredRoIAlign(Function):
 
     @staticmethod
-    def forward(ctx, parts, rows, columns, *maps):
-        maps = [x.permute(0, 2, 3, 1).contiguous() for x in maps]
-        height, width, channels = rows.shape[1], columns.shape[1], maps[0].shape[3]
-        features = rows.new_zeros(len(parts), height, width, channels)
-        for feature, row, column, (level, picture, y0, y1, x0, x1) in zip(
-                features, rows, columns, parts):
-            if y0 == y1 or x0 == x1:
-                continue
-            part = maps[level][picture, y0:y1, x0:x1].flatten(1)
-            part = torch.mm(row[:, :y1 - y0], part).view(height, x1 - x0, channels)
-            torch.bmm(column[:, :x1 - x0].expand(height, -1, -1), part, out=feature)
-        ctx.parts, ctx.shapes = parts, [x.shape for x in maps]
-        ctx.save_for_backward(rows, columns)
+    def forward(ctx, output_size, order, sums, *maps):
+        channels = maps[0].shape[1]
+        features = maps[0].new_empty(sum(map(len, order)), *output_size, channels)
+        for x, index, level_sums in zip(maps, order, sums):
+            pixels = x.permute(0, 2, 3, 1).reshape(-1, channels)
+            features[index] = _gather(pixels, level_sums).view(-1, *output_size, channels)
+        ctx.order, ctx.sums, ctx.shapes = order, sums, [x.shape for x in maps]
         return features.permute(0, 3, 1, 2)
 
     @staticmethod
     @once_differentiable
     def backward(ctx, grad):
-        rows, columns = ctx.saved_tensors
-        grad = grad.permute(0, 2, 3, 1).contiguous()
-        grad_maps = [grad.new_zeros(shape) for shape in ctx.shapes]
-        height = rows.shape[1]
-        for feature, row, column, (level, picture, y0, y1, x0, x1) in zip(
-                grad, rows, columns, ctx.parts):
-            if y0 == y1 or x0 == x1:
-                continue
-            part = torch.bmm(column[:, :x1 - x0].t().expand(height, -1, -1), feature)
-            whole = grad_maps[level][picture, y0:y1, x0:x1].flatten(1)
-            whole.addmm_(row[:, :y1 - y0].t(), part.flatten(1))
-        return None, None, None, *(x.permute(0, 3, 1, 2) for x in grad_maps)
+        grad = grad.permute(0, 2, 3, 1)
+        channels = grad.shape[3]
+        grad_maps = []
+        for (pictures, _, height, width), index, (pixels, weights, begins) in zip(
+                ctx.shapes, ctx.order, ctx.sums):
+            order = pixels.sort(stable=True).indices
+            bins = torch.searchsorted(begins, order.int(), right=True, out_int32=True) - 1
+            counts = torch.bincount(pixels, minlength=pictures * height * width)
+            ends = torch.cat([counts.new_zeros(1), counts.cumsum(0)]).int()
+            grad_map = _gather(grad[index].reshape(-1, channels), (bins, weights[order], ends))
+            grad_maps.append(grad_map.view(pictures, height, width, channels)
+                             .permute(0, 3, 1, 2))
+        return None, None, None, *grad_maps

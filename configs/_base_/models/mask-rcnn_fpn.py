@@ -24,7 +24,7 @@ model = dict(
     roi_head=dict(
         type='StandardRoIHead',
         bbox_roi_extractor=dict(
-            type='SingleRoIExtractor',
+            type='convnext_dense.SingleRoIExtractor',
             roi_layer=dict(type='RoIAlign', output_size=7, sampling_ratio=0),
             out_channels=256,
             featmap_strides=[4, 8, 16, 32]),
@@ -39,7 +39,7 @@ model = dict(
             loss_cls=dict(type='CrossEntropyLoss', use_sigmoid=False),
             loss_bbox=dict(type='L1Loss')),
         mask_roi_extractor=dict(
-            type='SingleRoIExtractor',
+            type='convnext_dense.SingleRoIExtractor',
             roi_layer=dict(type='RoIAlign', output_size=14, sampling_ratio=0),
             out_channels=256,
             featmap_strides=[4, 8, 16, 32]),
