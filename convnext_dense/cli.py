@@ -17,8 +17,11 @@ COMMANDS = {
     'complexity': 'parameters and multiply-adds, beside the published figures',
     'benchmark': 'speed and memory of several models, by stage',
     'compare': 'report that compares models: accuracy, cost, published figures',
+    'convert-checkpoint': 'weights in the names of another format, or as safetensors',
+    'inspect-checkpoint': 'what a checkpoint is: format, arch, parameters, classes',
     'demo-data': 'draw the pictures of shapes',
     'prepare-data': 'fetch and verify COCO or ADE20K',
+    'check-data': 'check the data sets of a config before training',
 }
 
 

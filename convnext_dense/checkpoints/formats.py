@@ -70,6 +70,11 @@ def _column(tensor):
     return tensor.reshape(-1, 1, 1)
 
 
+def _linear(tensor):
+    """A pointwise weight, which some models hold as a 1x1 convolution's, as a linear layer's."""
+    return tensor.flatten(1) if tensor.ndim == 4 else tensor
+
+
 def _read_kernel(tensor):
     """A sparse convolution's kernel (K*K, [in,] out) as a dense one (out, in or 1, K, K).
 
@@ -90,8 +95,8 @@ _BLOCK = 'stages.{s}.{b}.'
 _OUTPUT_NORMS = _same('norm{s}.{p}')
 OFFICIAL_ROWS = _same(
     'downsample_layers.{s}.{n}.{p}', _BLOCK + 'dwconv.{p}', _BLOCK + 'norm.{p}',
-    _BLOCK + 'pwconv1.{p}', _BLOCK + 'pwconv2.{p}', _BLOCK + 'gamma', 'norm.{p}', 'head.{p}',
-) + _OUTPUT_NORMS + (
+    _BLOCK + 'gamma', 'norm.{p}', 'head.{p}') + _OUTPUT_NORMS + (
+    Row(_BLOCK + 'pwconv{n}.{p}', _BLOCK + 'pwconv{n}.{p}', _linear),
     Row(_BLOCK + 'grn.gamma', _BLOCK + 'grn.gamma', _flat(4)),
     Row(_BLOCK + 'grn.beta', _BLOCK + 'grn.beta', _flat(4)))
 
@@ -121,7 +126,7 @@ TIMM_ROWS = (
     Row('stages.{s}.downsample.{n}.{p}', 'downsample_layers.{s}.{n}.{p}'),
     Row(_TIMM_BLOCK + 'conv_dw.{p}', _BLOCK + 'dwconv.{p}'),
     Row(_TIMM_BLOCK + 'norm.{p}', _BLOCK + 'norm.{p}'),
-    Row(_TIMM_BLOCK + 'mlp.fc{n}.{p}', _BLOCK + 'pwconv{n}.{p}'),
+    Row(_TIMM_BLOCK + 'mlp.fc{n}.{p}', _BLOCK + 'pwconv{n}.{p}', _linear),
     Row(_TIMM_BLOCK + 'mlp.grn.weight', _BLOCK + 'grn.gamma', _flat(4), _flat(1)),
     Row(_TIMM_BLOCK + 'mlp.grn.bias', _BLOCK + 'grn.beta', _flat(4), _flat(1)),
     Row(_TIMM_BLOCK + 'gamma', _BLOCK + 'gamma'),
@@ -166,14 +171,13 @@ TRANSFORMERS = Format(
     head='classifier.{p}',
     prefix=lambda keys: ('convnextv2.' if any('.grn.' in key for key in keys) else 'convnext.'))
 
-_MM_BLOCK = 'stages.{s}.{b}.'
 MMPRETRAIN = Format(
     'mmpretrain', 'convnext', r'stages\.\d+\.\d+\.depthwise_conv\.(weight|bias)$', (
-        *_same('downsample_layers.{s}.{n}.{p}', _MM_BLOCK + 'norm.{p}', _MM_BLOCK + 'gamma'),
-        Row(_MM_BLOCK + 'depthwise_conv.{p}', _BLOCK + 'dwconv.{p}'),
-        Row(_MM_BLOCK + 'pointwise_conv{n}.{p}', _BLOCK + 'pwconv{n}.{p}'),
-        Row(_MM_BLOCK + 'grn.gamma', _BLOCK + 'grn.gamma', _flat(4), _flat(1)),
-        Row(_MM_BLOCK + 'grn.beta', _BLOCK + 'grn.beta', _flat(4), _flat(1)),
+        *_same('downsample_layers.{s}.{n}.{p}', _BLOCK + 'norm.{p}', _BLOCK + 'gamma'),
+        Row(_BLOCK + 'depthwise_conv.{p}', _BLOCK + 'dwconv.{p}'),
+        Row(_BLOCK + 'pointwise_conv{n}.{p}', _BLOCK + 'pwconv{n}.{p}', _linear),
+        Row(_BLOCK + 'grn.gamma', _BLOCK + 'grn.gamma', _flat(4), _flat(1)),
+        Row(_BLOCK + 'grn.beta', _BLOCK + 'grn.beta', _flat(4), _flat(1)),
         *_OUTPUT_NORMS),
     head='head.fc.{p}', prefix=lambda keys: BACKBONE)
 

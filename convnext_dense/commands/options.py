@@ -71,6 +71,8 @@ def prepare_config(args):
 
 def build_runner(cfg):
     """The runner that the config names, or the toolkit's."""
+    from convnext_dense.checkpoints import read_safely_in_mmengine
     from convnext_dense.registry import RUNNERS
     from convnext_dense.runtime import Runner
+    read_safely_in_mmengine()
     return RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)

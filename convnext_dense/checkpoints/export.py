@@ -1,0 +1,158 @@
+"""Writing weights in another format, as safetensors or as torch.save does."""
+import hashlib
+import json
+import os
+from pathlib import Path
+
+import torch
+
+from convnext_dense.checkpoints.formats import (
+    BACKBONE,
+    FORMATS,
+    LEFTOVERS,
+    from_official,
+    recognise,
+    to_official,
+)
+from convnext_dense.checkpoints.inspection import architecture_of
+from convnext_dense.checkpoints.loading import state_dict_of
+from convnext_dense.checkpoints.reading import read_checkpoint
+from convnext_dense.errors import InputError
+
+# formats of OpenMMLab and of the official releases name heads alike; the others have none
+WITH_HEADS = ('official', 'mmpretrain', 'swin', 'swin-openmmlab', 'resnet')
+
+
+def convert_checkpoint(source, out, to=None, backbone_only=False, drop=(), licence=None,
+                       trust_pickle=False):
+    """Write the weights of ``source`` to ``out`` under the names of another format.
+
+    Args:
+        source (str | Path): what :func:`read_checkpoint` takes.
+        out (str | Path): ``.safetensors``, or ``.pth``, ``.pt`` or ``.bin`` for torch.save. It
+            gets its name only when it is whole.
+        to (str, optional): a key of ``FORMATS``; None keeps the names.
+        backbone_only (bool): leave neck and heads out.
+        drop (Sequence[str]): leave out what starts with one of these, such as
+            ``roi_head.bbox_head.fc_cls`` (names as in the source).
+        licence (str, optional): noted in the file; kept from the source, or from the zoo where
+            the source is a name or URL of it.
+        trust_pickle (bool): run the code that the source holds, see :func:`read_checkpoint`.
+
+    Returns:
+        dict: the metadata that was written: format, arch, classes, config hash, licence.
+
+    Raises:
+        InputError: an unknown format, another family, or nothing left to write.
+    """
+    out = Path(out)
+    if out.suffix not in ('.safetensors', '.pth', '.pt', '.bin'):
+        raise InputError(f'{out}: the name must end with .safetensors, .pth, .pt or .bin')
+    checkpoint = read_checkpoint(source, trust_pickle=trust_pickle)
+    state = state_dict_of(checkpoint, str(source))
+    if drop:
+        state = {key: value for key, value in state.items() if not key.startswith(tuple(drop))}
+    state, name, backbone = convert_state(state, to, backbone_only, str(source))
+    meta = _metadata(checkpoint, backbone, name, _is_whole(state), licence or _zoo_licence(source))
+    _write(state, out, meta)
+    return meta
+
+
+def convert_state(state, to=None, backbone_only=False, source='the checkpoint'):
+    """The tensors of a file under the names of another format.
+
+    Args: see :func:`convert_checkpoint`.
+
+    Returns:
+        tuple: (names and tensors, name of their format, the backbone under official names).
+    """
+    found = recognise(state)
+    if to is not None and to not in FORMATS:
+        raise InputError(f'--to {to}: no such format; the known ones are {", ".join(FORMATS)}')
+    if found is None:
+        if to is None and not backbone_only:
+            return state, 'unknown', {}
+        raise InputError(f'{source}: no known format; its keys are like '
+                         f'{", ".join(list(state)[:3])}')
+    fmt = FORMATS[to] if to else found.format
+    if fmt.family != found.format.family:
+        raise InputError(f'{source} holds {found.format.family} weights, which have no form '
+                         f'named {to} ({fmt.family})')
+    backbone, rest = to_official(state, found)
+    whole = found.prefix.endswith(BACKBONE) and any(not LEFTOVERS.match(key) for key in rest)
+    if whole and not backbone_only and fmt.name in WITH_HEADS:
+        converted = {**from_official(backbone, fmt, BACKBONE), **rest}
+    elif to is None and not backbone_only:
+        converted = state
+    else:
+        # for the outside of a detector, its output norms are foreign
+        outside = fmt.name not in WITH_HEADS
+        backbone = {key: value for key, value in backbone.items()
+                    if not (outside and key.startswith('norm') and key[4].isdigit())}
+        prefix = fmt.prefix(backbone) if not backbone_only else ''
+        converted = from_official(backbone, fmt, prefix)
+    if not converted:
+        raise InputError(f'{source}: nothing is left to write')
+    return converted, fmt.name, backbone
+
+
+def _metadata(checkpoint, backbone, name, whole, licence):
+    """What a deployed file says of itself; ``format`` is what transformers asks for."""
+    meta = checkpoint.get('meta')
+    meta = meta if isinstance(meta, dict) else {}
+    known = dict(format='pt', key_format=name, arch=architecture_of(backbone).get('arch'))
+    dataset = meta.get('dataset_meta') if isinstance(meta.get('dataset_meta'), dict) else meta
+    if whole:
+        known['classes'] = next((list(dataset[key]) for key in ('classes', 'CLASSES')
+                                 if dataset.get(key)), None)
+    if isinstance(meta.get('cfg'), str):
+        known['config_sha256'] = hashlib.sha256(meta['cfg'].encode()).hexdigest()
+    elif meta.get('config_sha256'):
+        known['config_sha256'] = meta['config_sha256']
+    known['licence'] = licence or meta.get('licence')
+    return {key: value for key, value in known.items() if value}
+
+
+def _zoo_licence(source):
+    from convnext_dense.checkpoints.zoo import entries
+    return next((entry.licence for entry in entries().values()
+                 if str(source) in (entry.name, entry.url)), None)
+
+
+def _write(state, out, meta):
+    part = out.with_name(out.name + '.part')
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        if out.suffix == '.safetensors':
+            from safetensors.torch import save_file
+            strings = {key: value if isinstance(value, str) else json.dumps(value)
+                       for key, value in meta.items()}
+            save_file(_unshared(state), part, metadata=strings)
+        else:
+            # timm, torchvision and transformers read the names at the top level
+            torch.save(dict(state_dict=state, meta=meta)
+                       if meta['key_format'] in WITH_HEADS[1:] or _is_whole(state)
+                       else dict(model=state) if meta['key_format'] == 'official'
+                       else state, part)
+        os.replace(part, out)
+    except OSError as error:
+        raise InputError(f'cannot write {out}: {error.strerror or error}') from error
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _is_whole(state):
+    return any(key.startswith(BACKBONE) for key in state)
+
+
+def _unshared(state):
+    """Contiguous tensors that share no memory, as safetensors asks for."""
+    seen, result = set(), {}
+    for key, tensor in state.items():
+        tensor = tensor.contiguous()
+        if tensor.data_ptr() in seen or tensor.numel() < tensor.untyped_storage().nbytes() \
+                // tensor.element_size():
+            tensor = tensor.clone()
+        seen.add(tensor.data_ptr())
+        result[key] = tensor
+    return result

@@ -1,0 +1,174 @@
+"""What a checkpoint is, from its names and shapes alone; no model is built."""
+from collections import Counter
+
+from convnext_dense.checkpoints.formats import BACKBONE, recognise, to_official
+from convnext_dense.checkpoints.loading import state_dict_of
+from convnext_dense.checkpoints.reading import read_checkpoint
+
+
+def inspect_checkpoint(source):
+    """Describe a checkpoint.
+
+    Args:
+        source (str | Path): what :func:`read_checkpoint` takes.
+
+    Returns:
+        dict: ``source``, ``format``, ``prefix`` (of the backbone), ``kind`` (backbone,
+        classifier, detector or segmenter), ``arch``, ``depths``, ``channels``, ``parameters``
+        and ``backbone_parameters`` (counts), ``parts`` (parameters of each first name),
+        ``dtypes``, ``classes`` (names, or their number), ``training`` (what a resumed run would
+        find) and ``meta`` (the strings and numbers that were saved). What is not known is None
+        or empty.
+    """
+    checkpoint = read_checkpoint(source)
+    state = state_dict_of(checkpoint, str(source))
+    found = recognise(state)
+    backbone, rest = to_official(state, found) if found else ({}, state)
+    meta = checkpoint.get('meta')
+    meta = meta if isinstance(meta, dict) else {}
+    family = found.format.family if found else None
+    architecture = _ARCHITECTURES.get(family, lambda backbone: {})(backbone)
+    return dict(
+        source=str(source),
+        format=found.format.name if found else None,
+        prefix=found.prefix if found else None,
+        kind=_kind(backbone, rest),
+        arch=architecture.get('arch'),
+        depths=architecture.get('depths'),
+        channels=architecture.get('channels'),
+        parameters=_count(state),
+        backbone_parameters=_count({key: value for key, value in backbone.items()
+                                    if not key.startswith(('head.', 'fc.'))}),
+        parts=dict(_parts(state)),
+        dtypes=dict(Counter(str(tensor.dtype).removeprefix('torch.') for tensor in
+                            state.values())),
+        classes=_classes(meta, backbone, rest),
+        training=_training(checkpoint, meta),
+        meta={key: value for key, value in meta.items()
+              if isinstance(value, (str, int, float)) and len(str(value)) < 200})
+
+
+def architecture_of(backbone):
+    """Family, name, depths and widths of a ConvNeXt or Swin under official names.
+
+    Returns:
+        dict: ``arch`` (such as ``convnextv2-tiny``), ``depths``, ``channels``.
+    """
+    found = recognise(backbone)
+    return _ARCHITECTURES.get(found and found.format.family, lambda backbone: {})(backbone)
+
+
+def _count(state):
+    """Parameters, without the buffers that can be told by name."""
+    buffers = ('running_mean', 'running_var', 'num_batches_tracked', 'relative_position_index',
+               'attn_mask')
+    return sum(tensor.numel() for key, tensor in state.items() if not key.endswith(buffers))
+
+
+def _parts(state):
+    parts = Counter()
+    for key, tensor in state.items():
+        parts[key.split('.')[0]] += _count({key: tensor})
+    return parts
+
+
+def _kind(backbone, rest):
+    firsts = {key.split('.')[0] for key in rest}
+    if 'decode_head' in firsts:
+        return 'segmenter'
+    if firsts & {'roi_head', 'bbox_head', 'rpn_head'}:
+        return 'detector'
+    return 'classifier' if {'head.weight', 'fc.weight'} & set(backbone) else 'backbone'
+
+
+def _stages(backbone, name, last):
+    """Number of blocks and the length of a vector in each stage."""
+    depths, widths = Counter(), {}
+    for key, tensor in backbone.items():
+        parts = key.split('.')
+        if parts[0] == name and key.endswith(last):
+            depths[int(parts[1])] += 1
+            widths[int(parts[1])] = tensor.shape[0]
+    return tuple(depths[stage] for stage in sorted(depths)), tuple(
+        widths[stage] for stage in sorted(widths))
+
+
+def _convnext(backbone):
+    from convnext_dense.published import load_published
+    depths, channels = _stages(backbone, 'stages', '.dwconv.weight')
+    version = 'v2' if any('.grn.' in key for key in backbone) else 'v1'
+    sizes = load_published()['backbones']
+    # V2's names for its small sizes are used for V1 models, too
+    sizes = {**sizes['v2'], **sizes['v1'], **sizes[version]}
+    size = next((size for size, row in sizes.items() if tuple(row['depths']) == depths and
+                 tuple(row['channels']) == channels), 'custom')
+    name = 'convnextv2' if version == 'v2' else 'convnext'
+    return dict(arch=f'{name}-{size}', depths=depths, channels=channels)
+
+
+def _swin(backbone):
+    from convnext_dense.published import load_published
+    depths = _stages(backbone, 'layers', '.norm1.weight')[0]
+    channels = _stages(backbone, 'layers', '.blocks.0.norm1.weight')[1]
+    size = next((size for size, row in load_published()['swin_recipes']['arch'].items()
+                 if tuple(row['depths']) == depths and row['dim'] == channels[0]), 'custom')
+    return dict(arch=f'swin-{size}', depths=depths, channels=channels)
+
+
+_ARCHITECTURES = {'convnext': _convnext, 'swin': _swin}
+
+
+def _classes(meta, backbone, rest):
+    """The names of the classes, or how many there are, or None."""
+    named = meta.get('dataset_meta') if isinstance(meta.get('dataset_meta'), dict) else meta
+    for key in ('classes', 'CLASSES'):
+        if isinstance(named.get(key), (list, tuple)):
+            return list(named[key])
+    for key, background in (('decode_head.conv_seg.weight', 0),
+                            ('roi_head.bbox_head.fc_cls.weight', 1),
+                            ('roi_head.bbox_head.0.fc_cls.weight', 1)):
+        if key in rest:
+            return rest[key].shape[0] - background
+    return next((backbone[key].shape[0] for key in ('head.weight', 'fc.weight')
+                 if key in backbone), None)
+
+
+def _training(checkpoint, meta):
+    """What a resumed run would find: epoch, iteration, and whose states were saved."""
+    state = {key: meta[key] for key in ('epoch', 'iter') if isinstance(meta.get(key), int)}
+    if isinstance(checkpoint.get('epoch'), int):  # the official releases
+        state.setdefault('epoch', checkpoint['epoch'])
+    kept = [key for key in ('optimizer', 'param_schedulers', 'message_hub', 'ema_state_dict',
+                            'scaler', 'lr_scheduler', 'model_ema') if key in checkpoint]
+    return dict(state, **({'states': kept} if kept else {}))
+
+
+def summary(described):
+    """Lines of text for :func:`inspect_checkpoint`'s dict."""
+    lines = [('format', described['format'] or 'unknown'), ('kind', described['kind']),
+             ('arch', described['arch'] or 'unknown')]
+    if described['depths']:
+        lines += [('depths', ', '.join(map(str, described['depths']))),
+                  ('channels', ', '.join(map(str, described['channels'])))]
+    parts = ', '.join(f'{part} {count / 1e6:.2f} M' for part, count in described['parts'].items())
+    lines.append(('parameters', f'{described["parameters"] / 1e6:.2f} M' + (
+        f' ({parts})' if 1 < len(described['parts']) < 8 else '')))
+    if described['prefix'] == BACKBONE:
+        lines.append(('backbone', f'{described["backbone_parameters"] / 1e6:.2f} M'))
+    lines.append(('tensors', ', '.join(f'{count} {dtype}' for dtype, count in
+                                       described['dtypes'].items())))
+    classes = described['classes']
+    if isinstance(classes, list):
+        more = f', ... and {len(classes) - 5} more' if len(classes) > 5 else ''
+        lines.append(('classes', f'{len(classes)}: {", ".join(classes[:5])}{more}'))
+    elif classes:
+        lines.append(('classes', str(classes)))
+    training = dict(described['training'])
+    if training:
+        states = training.pop('states', [])
+        lines.append(('training', ', '.join([f'{key} {value}' for key, value in training.items()]
+                                            + states)))
+    lines += [(f'meta.{key}', str(value).replace('\n', ' ')) for key, value in
+              described['meta'].items() if key not in ('epoch', 'iter', 'format', 'arch')]
+    width = max(len(name) for name, _ in lines) + 2
+    return '\n'.join(f'{name:<{width}}{value}' for name, value in lines)

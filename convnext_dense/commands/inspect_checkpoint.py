@@ -1,0 +1,22 @@
+"""Say what a checkpoint is: format, architecture, parameters, classes, state of training.
+
+Nothing in the file is run, and no model is built.
+"""
+
+
+def add_arguments(parser):
+    parser.add_argument('source', help='a file, URL or name of published weights')
+    parser.add_argument('--json', action='store_true', help='print JSON')
+    parser.add_argument('--keys', action='store_true', help='print every name and shape, too')
+
+
+def run(args):
+    import json
+
+    from convnext_dense.checkpoints.inspection import inspect_checkpoint, summary
+    described = inspect_checkpoint(args.source)
+    print(json.dumps(described, indent=1) if args.json else summary(described))
+    if args.keys:
+        from convnext_dense.checkpoints import read_checkpoint, state_dict_of
+        for key, tensor in state_dict_of(read_checkpoint(args.source)).items():
+            print(key, tuple(tensor.shape))
