@@ -1,0 +1,282 @@
+"""The full check of the data sets that a config names."""
+import multiprocessing
+import os
+import time
+from collections import Counter
+from concurrent.futures import ProcessPoolExecutor
+from typing import Any, NamedTuple
+
+from convnext_dense.config import nested
+from convnext_dense.data.coco_file import (
+    check_classes,
+    check_pictures_left,
+    read_annotations,
+    same_order,
+    usable,
+)
+from convnext_dense.data.findings import ERROR, Findings
+from convnext_dense.data.labels import check_zero_label, label_maps
+from convnext_dense.data.picture_checks import PictureTask, check_picture
+from convnext_dense.data.preflight import check_loading
+from convnext_dense.errors import InputError
+
+CHUNK = 16  # pictures that a process takes at once
+IN_PROCESS = 64  # fewer pictures than this are not worth starting processes
+
+
+class SplitReport(NamedTuple):
+    """Result of one data set.
+
+    Attributes:
+        split (Split): the data set.
+        findings (Findings): problems.
+        tasks (list[PictureTask]): its pictures.
+        contents (dict[str, str]): path of the first picture with each pixel hash.
+        classes (dict[str, dict]): for each class ``instances`` and ``pictures``, or ``pixels``
+            and ``pictures``.
+        statistics (dict): number of pictures, range of sizes, ...
+    """
+    split: Any
+    findings: Findings
+    tasks: list
+    contents: dict
+    classes: dict
+    statistics: dict
+
+
+def audit_split(split, workers=1, progress=True):
+    """Check every picture and annotation of a data set.
+
+    Args:
+        split (Split): the data set.
+        workers (int): processes.
+        progress (bool): show a progress bar on stderr.
+
+    Returns:
+        SplitReport
+    """
+    start = time.perf_counter()
+    findings = Findings()
+    try:
+        collect = dict(coco=coco_tasks, labels=label_tasks).get(split.kind, other_tasks)
+        tasks = collect(split, findings)
+    except InputError as error:
+        findings.add('config', str(error))
+        return SplitReport(split, findings, [], {}, {}, dict(pictures=0))
+    contents, sizes, pixels, pictures_with, values = {}, Counter(), Counter(), Counter(), {}
+    for result in run(tasks, workers, progress, split.name):
+        for kind, text in result.findings:
+            findings.add(kind, text)
+        if result.size:
+            sizes[result.size] += 1
+        pixels.update(result.pixels)
+        pictures_with.update(result.pixels.keys())
+        values[result.path] = list(result.pixels)
+        if result.content in contents:
+            findings.add('duplicate-content', f'{result.path} and {contents[result.content]}')
+        elif result.content:
+            contents[result.content] = result.path
+    ignored = None
+    if split.kind == 'labels':
+        classes, ignored = label_balance(split, pixels, pictures_with)
+        check_label_config(split, values, findings)
+    else:
+        classes = instance_balance(split, tasks)
+    if split.name.startswith('train'):
+        for name, count in classes.items():
+            if not count['pictures']:
+                findings.add('class-without-instances', name)
+    statistics = dict(pictures=len(tasks), **size_range(sizes),
+                      seconds=round(time.perf_counter() - start, 2))
+    if split.kind == 'labels':
+        statistics['ignored_share'] = ignored
+    else:
+        statistics.update(instance_sizes(tasks))
+    return SplitReport(split, findings, tasks, contents, classes, statistics)
+
+
+def run(tasks, workers, progress, name):
+    """Results of :func:`check_picture`, in order."""
+    if progress:
+        from tqdm import tqdm
+        bar = tqdm(total=len(tasks), desc=f'check {name}', unit='picture', mininterval=.5)
+    serial = workers <= 1 or len(tasks) < IN_PROCESS
+    # not forked: torch and OpenMMLab have started threads in this process
+    pool = None if serial else ProcessPoolExecutor(
+        workers, mp_context=multiprocessing.get_context('spawn'))
+    try:
+        for result in map(check_picture, tasks) if serial else \
+                pool.map(check_picture, tasks, chunksize=CHUNK):
+            if progress:
+                bar.update()
+            yield result
+    finally:
+        if pool:
+            pool.shutdown(cancel_futures=True)
+        if progress:
+            bar.close()
+
+
+def leakage(reports):
+    """Add what two data sets share, by the pixels of the pictures, to the later one's findings.
+
+    A picture under the same path in both, as where a config tests on its val set, is no leakage
+    unless one of them is the training set.
+    """
+    for number, later in enumerate(reports):
+        for earlier in reports[:number]:
+            training = earlier.split.name.startswith('train') != \
+                later.split.name.startswith('train')
+            for content in later.contents.keys() & earlier.contents.keys():
+                paths = later.contents[content], earlier.contents[content]
+                same = os.path.realpath(paths[0]) == os.path.realpath(paths[1])
+                if training or not same:
+                    later.findings.add('leakage', f'{paths[0]} ({later.split.name}) and '
+                                       f'{paths[1]} ({earlier.split.name})')
+
+
+def coco_tasks(split, findings):
+    """The pictures of a COCO annotation file; problems of the file as a whole are added."""
+    path = split.dataset.ann_file
+    content = read_annotations(split.where, path)
+    images, annotations = content['images'], content['annotations']
+    categories = {category.get('id'): category.get('name') for category in content['categories']}
+    for key, kind, items in (
+            ('id', 'duplicate-picture-id', images), ('file_name', 'duplicate-file-name', images),
+            ('id', 'duplicate-annotation-id', annotations),
+            ('id', 'duplicate-category', content['categories']),
+            ('name', 'duplicate-category', content['categories'])):
+        for value, count in Counter(item.get(key) for item in items).items():
+            if count > 1:
+                findings.add(kind, f'{path}: {key} {value!r}, {count} times')
+    by_picture = {image.get('id'): [] for image in images}
+    for annotation in annotations:
+        picture, category = annotation.get('image_id'), annotation.get('category_id')
+        if picture not in by_picture:
+            findings.add('unknown-picture-id', f'annotation {annotation.get("id")}: image_id '
+                         f'{picture!r}')
+        elif category not in categories:
+            findings.add('unknown-category-id', f'annotation {annotation.get("id")}: category_id '
+                         f'{category!r}')
+        else:
+            by_picture[picture].append(dict(annotation, category=categories[category]))
+    if not same_order(split.classes, content['categories']) and \
+            set(split.classes) <= set(categories.values()):
+        findings.add('category-order', f'{path} has {list(categories.values())[:8]}, the config '
+                     f'{list(split.classes)[:8]}')
+    for check in (lambda: check_classes(split.where, path, split.classes, content['categories']),
+                  lambda: check_pictures_left(split.where, path, split.classes, content,
+                                              split.dataset.filter_cfg,
+                                              split.dataset.test_mode)):
+        try:
+            check()
+        except InputError as error:
+            findings.add('config', str(error))
+    folder = split.dataset.data_prefix.get('img') or ''
+    masks = loads_masks(split)
+    return [PictureTask(os.path.join(folder, image['file_name']),
+                        (image.get('width'), image.get('height')),
+                        tuple(by_picture[image.get('id')]), masks) for image in images]
+
+
+def loads_masks(split):
+    """Whether the pipeline of a data set loads instance masks."""
+    return any(step.get('with_mask') for step in nested(split.cfg.get('pipeline') or []))
+
+
+def label_tasks(split, findings):
+    """Pictures with label maps; label maps without a picture are added to the findings."""
+    dataset = split.dataset
+    pairs = label_maps(split)
+    labels = (len(dataset.label_map or split.classes), dataset.ignore_index,
+              bool(dataset.reduce_zero_label)) if split.classes else None
+    folder = dataset.data_prefix.get('seg_map_path')
+    if folder and not dataset.ann_file:
+        known = {os.path.abspath(path) for _, path in pairs if path}
+        for parent, _, names in os.walk(folder):
+            for name in sorted(names):
+                path = os.path.join(parent, name)
+                if name.endswith(dataset.seg_map_suffix) and os.path.abspath(path) not in known:
+                    findings.add('map-without-picture', path)
+    return [PictureTask(picture, label_map=path, labels=labels) for picture, path in pairs]
+
+
+def check_label_config(split, values, findings):
+    """Add what is wrong with ``reduce_zero_label``, from the values of all label maps."""
+    dataset = split.dataset
+    try:
+        check_loading(split)
+        if dataset.reduce_zero_label and split.classes:
+            check_zero_label(split.where, values, len(dataset.label_map or split.classes),
+                             dataset.ignore_index, whole=True)
+    except InputError as error:
+        findings.add('config', str(error))
+
+
+def other_tasks(split, findings):
+    """The pictures of a data set whose annotations this toolkit does not know."""
+    try:
+        infos = split.dataset.load_data_list()
+    except Exception as error:  # a class of the user's own: anything can go wrong in it
+        raise InputError(f'{split.where}: {type(split.dataset).__name__} cannot load its list of '
+                         f'pictures: {error}') from error
+    return [PictureTask(info['img_path']) for info in infos if info.get('img_path')]
+
+
+def instance_balance(split, tasks):
+    """Instances that training can use, and pictures with one, for each class."""
+    instances, pictures = Counter(), Counter()
+    for task in tasks:
+        names = [annotation['category'] for annotation in task.annotations if usable(annotation)]
+        instances.update(names)
+        pictures.update(set(names))
+    return {name: dict(instances=instances[name], pictures=pictures[name])
+            for name in split.classes} if split.kind == 'coco' else {}
+
+
+def instance_sizes(tasks):
+    """Usable instances, crowds, empty pictures, and COCO's size classes (32 and 96 pixels)."""
+    sizes, crowds = Counter(), 0
+    for task in tasks:
+        for annotation in task.annotations:
+            crowds += bool(annotation.get('iscrowd'))
+            if usable(annotation):
+                area = annotation['area']
+                sizes['small' if area < 32**2 else 'medium' if area < 96**2 else 'large'] += 1
+    return dict(instances=sum(sizes.values()), crowds=crowds,
+                pictures_without_instances=sum(not any(map(usable, task.annotations))
+                                               for task in tasks),
+                **{size: sizes[size] for size in ('small', 'medium', 'large')})
+
+
+def label_balance(split, pixels, pictures):
+    """Pixels and pictures of each class, and the share of ignored pixels."""
+    dataset = split.dataset
+    shift = 1 if dataset.reduce_zero_label else 0
+    counts = {name: dict(pixels=0, pictures=0) for name in split.classes}
+    for value in pixels:
+        label = value - shift
+        if dataset.label_map:
+            label = dataset.label_map.get(label, -1)
+        if 0 <= label < len(split.classes) and value != dataset.ignore_index:
+            counts[split.classes[label]]['pixels'] += pixels[value]
+            counts[split.classes[label]]['pictures'] += pictures[value]
+    total = sum(pixels.values())
+    used = sum(count['pixels'] for count in counts.values())
+    for count in counts.values():
+        count['share'] = round(count['pixels'] / used, 6) if used else 0.
+    return counts, round(1 - used / total, 6) if total else None
+
+
+def size_range(sizes):
+    """Smallest, most frequent and largest (width, height)."""
+    if not sizes:
+        return {}
+    by_area = sorted(sizes, key=lambda size: size[0] * size[1])
+    return dict(smallest=list(by_area[0]), most_frequent=list(sizes.most_common(1)[0][0]),
+                largest=list(by_area[-1]))
+
+
+def errors(reports):
+    """Number of errors in all data sets."""
+    return sum(report.findings.count(ERROR) for report in reports)
