@@ -5,7 +5,7 @@ from convnext_dense.data.audit import audit_split, errors, leakage
 from convnext_dense.data.findings import ERROR, Findings
 from convnext_dense.data.model_fit import check_model
 from convnext_dense.data.preflight import check_evaluator
-from convnext_dense.data.sheet import choose, draw_sheet, value_lookup
+from convnext_dense.data.sheet import choose, draw_sheet, own_palette, value_lookup
 from convnext_dense.data.splits import LOADERS, splits
 from convnext_dense.errors import InputError
 
@@ -137,7 +137,7 @@ def _samples(report, count, seed):
     lookup = value_lookup(split) if split.kind == 'labels' else None
     title = f'{split.name}: {count} of {len(report.tasks)} pictures' \
         if count < len(report.tasks) else f'{split.name}: {len(report.tasks)} pictures'
-    return title, split.classes, choose(tasks, count, seed), lookup
+    return title, split.classes, choose(tasks, count, seed), lookup, own_palette(split)
 
 
 def as_dict(reports, config_findings, notes):

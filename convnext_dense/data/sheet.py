@@ -21,8 +21,8 @@ def draw_sheet(groups, path):
 
     Args:
         groups (Sequence[tuple]): for each data set its title, its classes, and its samples: tasks
-            of :class:`convnext_dense.data.picture_checks.PictureTask` that can be read. Its
-            ``lookup`` turns label values into class numbers.
+            of :class:`convnext_dense.data.picture_checks.PictureTask` that can be read; then,
+            of label maps, :func:`value_lookup`, and a palette, or None for :func:`colours`.
         path (str | Path): the picture to write.
     """
     from PIL import Image
@@ -53,6 +53,16 @@ def colours(count):
                      range(count)]).reshape(-1, 3) * 255
 
 
+def own_palette(split):
+    """The colours that the config or the data set's class gives its classes, or None."""
+    named = (split.cfg.get('metainfo') or {}).get('palette') or \
+        type(split.dataset).METAINFO.get('palette')
+    palette = split.dataset.metainfo.get('palette')
+    if not named or len(palette) != len(split.classes) or len(palette) == 1:
+        return None  # OpenMMLab has made up random ones
+    return np.array(palette, float)
+
+
 def value_lookup(split):
     """Class number of each label value 0 to 255 as training sees it, -1 where it is ignored."""
     dataset = split.dataset
@@ -66,9 +76,9 @@ def value_lookup(split):
     return lookup
 
 
-def _group_blocks(title, classes, samples, lookup=None):
+def _group_blocks(title, classes, samples, lookup=None, palette=None):
     """Pictures of a data set's title, tiles and legend, each as wide as the sheet."""
-    palette = colours(max(len(classes), 1))
+    palette = colours(max(len(classes), 1)) if palette is None else palette
     tiles, shown = [], set()
     for task in samples:
         tile, present = _tile(task, classes, palette, lookup)
