@@ -1,16 +1,94 @@
-"""mmengine's Runner, reading checkpoints safely."""
-from mmengine.model import BaseTTAModel, is_model_wrapper
-from mmengine.runner import Runner as MMEngineRunner
+"""mmengine's Runner for runs that may be killed at any instant."""
+import os
+import time
+from pathlib import Path
 
+import torch
+from mmengine.dist import all_gather_object, broadcast_object_list, get_world_size, is_main_process
+from mmengine.logging import print_log
+from mmengine.model import BaseTTAModel, is_model_wrapper
+from mmengine.registry import DATA_SAMPLERS
+from mmengine.runner import Runner as MMEngineRunner
+from mmengine.runner.checkpoint import weights_to_cpu
+from mmengine.utils import apply_to, get_git_hash
+from mmengine.version import __version__ as mmengine_version
+from torch.utils.data import DataLoader, IterableDataset
+
+from convnext_dense.errors import InputError
 from convnext_dense.registry import RUNNERS
+from convnext_dense.runtime import files, resuming
+from convnext_dense.runtime.annotations import build_dataset
+from convnext_dense.runtime.bad_pictures import Inspector, Record
+from convnext_dense.runtime.finite import Watch
+from convnext_dense.runtime.loops import EpochBasedTrainLoop, IterBasedTrainLoop, TestLoop, ValLoop
+from convnext_dense.runtime.random_state import random_state, set_random_state
+from convnext_dense.runtime.samples import Batches, Collate, Draws, SampleReader
+from convnext_dense.runtime.start_line import start_line
+from convnext_dense.runtime.stopping import SIGNALS, Stopping, exit_status
+from convnext_dense.runtime.workers import explain_killed_worker
+
+LOOPS = {None: None, 'EpochBasedTrainLoop': EpochBasedTrainLoop,
+         'IterBasedTrainLoop': IterBasedTrainLoop, 'ValLoop': ValLoop, 'TestLoop': TestLoop}
 
 
 @RUNNERS.register_module()
 class Runner(MMEngineRunner):
-    """mmengine's Runner, with files read only by ``convnext_dense.checkpoints.read_checkpoint``.
+    """mmengine's Runner: safe reading, whole checkpoints, exact resume, guards.
 
-    The arguments are mmengine's.
+    The arguments are mmengine's. Where a config names one of mmengine's four loops, the loop of
+    the same name of :mod:`convnext_dense.runtime.loops` is built. The config may also have::
+
+        bad_pictures = dict(strict=False, limit=.1)   # see Record
+        not_finite = dict(skip=10)                    # see Watch
     """
+
+    def __init__(self, model, work_dir, *, load_from=None, resume=False, cfg=None, **kwargs):
+        self._resume_request = load_from if resume else None
+        self._resume_path = None
+        self._resume_lines = []
+        self._resumes = resume
+        self._written = 0.  # when the last checkpoint was written, as it says
+        self._pending_state = None
+        settings = cfg if cfg is not None else {}
+        self._evaluates_only = kwargs.get('train_cfg') is None
+        self.watch = Watch(**(settings.get('not_finite') or {}))
+        self.stopping = Stopping()
+        self._bad_pictures = dict(settings.get('bad_pictures') or {})
+        self._records = {}
+        self._work_dir = os.path.abspath(work_dir)
+        super().__init__(model, work_dir, load_from=load_from, resume=resume, cfg=cfg, **kwargs)
+        for line in self._resume_lines:
+            self.logger.warning(line)
+
+    # -- what is read ----------------------------------------------------------------------------
+
+    def set_randomness(self, seed, diff_rank_seed=False, deterministic=False):
+        """Set the seeds; a resumed run gets its seed from the checkpoint, before any data."""
+        if self._resumes and self._resume_path is None:
+            chosen = [resuming.choose(self._work_dir, self._resume_request)
+                      if is_main_process() else None]
+            broadcast_object_list(chosen)
+            self._resume_path, kept_seed, self._resume_lines = chosen[0]
+            if kept_seed is not None:
+                if seed not in (None, kept_seed):
+                    self._resume_lines.append(
+                        f'the seed {kept_seed} of {self._resume_path} is used, not {seed} of the '
+                        'config')
+                seed = kept_seed
+                self._randomness_cfg = dict(self._randomness_cfg, seed=seed)
+        super().set_randomness(seed, diff_rank_seed, deterministic)
+
+    def load_or_resume(self):
+        """Load or resume, once; ``resume=True`` alone takes the newest whole checkpoint."""
+        if self._has_loaded:
+            return
+        if self._resumes and self._resume_path:
+            self.resume(self._resume_path)
+        elif self._resumes:
+            self.logger.info(f'no checkpoint to resume in {self.work_dir}: the run starts from '
+                             'the beginning')
+        elif self._load_from is not None:
+            self.load_checkpoint(self._load_from)
 
     def load_checkpoint(self, filename, map_location='cpu', strict=False,
                         revise_keys=((r'^module.', ''),)):
@@ -21,21 +99,266 @@ class Runner(MMEngineRunner):
 
         Returns:
             dict: what the file holds.
+
+        Raises:
+            InputError: unreadable, or weights of another model.
         """
-        checkpoint = _read(filename, map_location)
-        self.call_hook('after_load_checkpoint', checkpoint=checkpoint)
-        model = self.model
-        while is_model_wrapper(model) or isinstance(model, BaseTTAModel):
-            model = model.module
-        model.load_state_dict(checkpoint['state_dict'], strict=strict)
+        from convnext_dense.checkpoints import load_weights, read_checkpoint
+        checkpoint = read_checkpoint(filename, map_location=map_location)
+        model = self._bare_model()
+        load_weights(model, checkpoint)
+        self.call_hook('after_load_checkpoint', checkpoint=dict(
+            {key: value for key, value in checkpoint.items() if key != 'ema_state_dict'},
+            state_dict=model.state_dict()))
         self._has_loaded = True
         self.logger.info(f'Load checkpoint from {filename}')
         return checkpoint
 
+    def resume(self, filename, resume_optimizer=True, resume_param_scheduler=True,
+               map_location='cpu'):
+        """Go on where a checkpoint was written; see :mod:`convnext_dense.runtime.resuming`."""
+        from convnext_dense.checkpoints import read_checkpoint
+        checkpoint = read_checkpoint(filename, map_location='cpu', mmap=False)
+        self._resume = True  # hooks look at it
+        # a hook may swap tensors (EMA); the flag tells it that this is no start
+        self.call_hook('after_load_checkpoint', checkpoint=checkpoint)
+        resuming.load_states(self, checkpoint, filename, resume_optimizer, resume_param_scheduler)
+        self._pending_state = resuming.go_on(self, checkpoint, filename)
+        self._written = files.written_at(checkpoint)[0]
+        self._has_loaded = True
+        self.logger.info(f'resumed {filename}: epoch {self.epoch}, iteration {self.iter}')
 
-def _read(filename, map_location):
-    from convnext_dense import checkpoints
-    if hasattr(checkpoints, 'read_checkpoint'):
-        return checkpoints.read_checkpoint(filename, map_location=map_location)
-    import torch
-    return torch.load(filename, map_location=map_location, weights_only=True)
+    def _bare_model(self):
+        model = self.model
+        while is_model_wrapper(model) or isinstance(model, BaseTTAModel):
+            model = model.module
+        return model
+
+    # -- what is built ---------------------------------------------------------------------------
+
+    def build_dataloader(self, dataloader, seed=None, diff_rank_seed=False):
+        """mmengine's data loader, its samples seeded and guarded."""
+        if isinstance(dataloader, DataLoader):
+            return dataloader
+        config = dict(dataloader)
+        own_seed = self.seed if seed is None else seed
+        record = self._record()
+
+        def dataset_type(**_):
+            return build_dataset(dict(dataset_cfg), record)
+
+        def sampler_type(dataset, seed):
+            sampler = DATA_SAMPLERS.build(dict(sampler_cfg),
+                                          default_args=dict(dataset=dataset, seed=seed))
+            return Draws(sampler, own_seed)
+
+        def batch_sampler_type(sampler, batch_size):
+            return Batches(DATA_SAMPLERS.build(dict(batches_cfg), default_args=dict(
+                sampler=sampler, batch_size=batch_size)))
+
+        # functions as types: mmengine builds the parts in its own order, and copies no data set
+        dataset_cfg, sampler_cfg = config.get('dataset'), config.get('sampler')
+        batches_cfg = config.get('batch_sampler')
+        if isinstance(dataset_cfg, dict):
+            config['dataset'] = dict(type=dataset_type)
+        if isinstance(sampler_cfg, dict):
+            config['sampler'] = dict(type=sampler_type)
+        if isinstance(batches_cfg, dict):
+            config['batch_sampler'] = dict(type=batch_sampler_type)
+        loader = super().build_dataloader(config, seed, diff_rank_seed)
+        loader.generator = torch.Generator()  # or each iterator draws from the global one
+        loader.generator.manual_seed(own_seed)
+        if not isinstance(loader.dataset, IterableDataset):
+            loader.dataset.__getitems__ = SampleReader(
+                loader.dataset, Inspector(record),
+                replace=not getattr(loader.dataset, 'test_mode', False))
+            loader.collate_fn = Collate(loader.collate_fn)
+        return loader
+
+    def _record(self):
+        name = 'bad_pictures_test.jsonl' if self._evaluates_only or (
+            self._train_loop is None) else 'bad_pictures.jsonl'
+        if name not in self._records:
+            record = Record(Path(self.work_dir) / name, **self._bad_pictures)
+            if is_main_process() and not (self._resumes and self._resume_path):
+                record.clear()
+            self._records[name] = record
+        return self._records[name]
+
+    def build_train_loop(self, loop):
+        return super().build_train_loop(self._own_loop(
+            loop, EpochBasedTrainLoop if isinstance(loop, dict) and loop.get('by_epoch', True)
+            else IterBasedTrainLoop))
+
+    def build_val_loop(self, loop):
+        return super().build_val_loop(self._own_loop(loop, ValLoop))
+
+    def build_test_loop(self, loop):
+        return super().build_test_loop(self._own_loop(loop, TestLoop))
+
+    @staticmethod
+    def _own_loop(loop, default):
+        if not isinstance(loop, dict):
+            return loop
+        loop = dict(loop)
+        if 'type' not in loop:
+            loop.pop('by_epoch', None)
+            return dict(loop, type=default)
+        return dict(loop, type=LOOPS.get(loop['type'], loop['type']) if isinstance(
+            loop['type'], str) else loop['type'])
+
+    # -- what is done ----------------------------------------------------------------------------
+
+    def train(self):
+        """Launch training.
+
+        Raises:
+            InputError: a data worker was killed, too many bad pictures or bad steps.
+            SystemExit: a signal came; the state was saved.
+        """
+        with self.stopping:
+            model = self._guarded(super().train)
+        self._list_bad_pictures()
+        return model
+
+    def val(self):
+        """Launch validation."""
+        metrics = self._guarded(super().val)
+        self._list_bad_pictures()
+        return metrics
+
+    def test(self):
+        """Launch testing."""
+        metrics = self._guarded(super().test)
+        self._list_bad_pictures()
+        return metrics
+
+    def _guarded(self, work):
+        try:
+            return work()
+        except InputError as error:
+            text = str(error).strip()
+            if '\n' in text:  # raised in a data worker, which puts its traceback before it
+                text = text.splitlines()[-1].split('InputError: ', 1)[-1]
+                raise InputError(text) from None
+            raise
+        except RuntimeError as error:
+            explained = explain_killed_worker(str(error))
+            if explained is None:
+                raise
+            raise InputError(explained) from error
+
+    def call_hook(self, fn_name, **kwargs):
+        """Call all hooks; a resumed run's random state is set last before the first step."""
+        super().call_hook(fn_name, **kwargs)
+        if fn_name == 'before_run':
+            start_line(self)
+        if fn_name == 'before_train' and self._pending_state is not None:
+            set_random_state(self._pending_state)
+            self._pending_state = None
+
+    def after_step(self):
+        """Called by the loops after a training step and its hooks."""
+        for record in self._records.values():
+            record.poll()
+        asked = self.stopping.agreed(1 if self.watch.stop else 0)
+        if not asked or not self._may_stop():
+            return
+        path = self.save_now()
+        if asked in SIGNALS:
+            print_log(f'signal {asked} came: the state after iteration {self.iter + 1} is in '
+                      f'{path}; go on with --resume', 'current')
+            raise SystemExit(exit_status(asked))
+        raise InputError(f'{self.watch.stop or "another process had to stop"}. The state before '
+                         f'it is in {path}')
+
+    def _may_stop(self):
+        """Whether no gradients are half accumulated."""
+        should_update = getattr(self.optim_wrapper, 'should_update', None)
+        return should_update is None or should_update()
+
+    def after_evaluation_step(self):
+        """Called by the loops after a step of validation or testing."""
+        for record in self._records.values():
+            record.poll()
+
+    def _list_bad_pictures(self):
+        for record in self._records.values():
+            text = record.summary()
+            if text:
+                self.logger.warning(text)
+
+    # -- what is written -------------------------------------------------------------------------
+
+    def save_now(self):
+        """Write the state after the running step; all processes must call it.
+
+        Returns:
+            str: the checkpoint.
+        """
+        from convnext_dense.runtime.checkpoint_hook import CheckpointHook
+        for hook in self.hooks:
+            if isinstance(hook, CheckpointHook):
+                return hook.save_now(self)
+        name = f'iter_{self.iter + 1}.pth'
+        self.save_checkpoint(self.work_dir, name, by_epoch=False)
+        if is_main_process():
+            files.move_pointer(self.work_dir, os.path.join(self.work_dir, name))
+        return os.path.join(self.work_dir, name)
+
+    def save_checkpoint(self, out_dir, filename, file_client_args=None, save_optimizer=True,
+                        save_param_scheduler=True, meta=None, by_epoch=True, backend_args=None):
+        """Write a checkpoint, whole or not at all; the arguments are mmengine's."""
+        checkpoint = self.collect_checkpoint(save_optimizer, save_param_scheduler, meta, by_epoch)
+        if is_main_process():
+            files.write_checkpoint(checkpoint, os.path.join(out_dir, filename))
+
+    def collect_checkpoint(self, save_optimizer=True, save_param_scheduler=True, meta=None,
+                           by_epoch=True, validated=False):
+        """What a checkpoint holds; all processes must call it.
+
+        Args:
+            validated (bool): the validation after the last step is done.
+
+        Returns:
+            dict | None: None but in the main process. Its tensors are those of the run: write
+            them before the next step, or copy them.
+        """
+        randoms = [random_state()]
+        if get_world_size() > 1:
+            randoms = all_gather_object(randoms[0])
+        if not is_main_process():
+            return None
+        meta = dict(meta or {})
+        meta.setdefault('epoch', self.epoch + 1 if by_epoch else self.epoch)
+        meta.setdefault('iter', self.iter if by_epoch else self.iter + 1)
+        meta.update(cfg=self.cfg.pretty_text, seed=self.seed,
+                    experiment_name=self.experiment_name,
+                    time=time.strftime('%Y%m%d_%H%M%S', time.localtime()),
+                    mmengine_version=mmengine_version + get_git_hash())
+        if hasattr(self.train_dataloader.dataset, 'metainfo'):
+            meta.update(dataset_meta=self.train_dataloader.dataset.metainfo)
+        checkpoint = dict(
+            meta=meta,
+            state_dict=weights_to_cpu(self._bare_model().state_dict()),
+            message_hub=_to_cpu(self.message_hub.state_dict()))
+        if save_optimizer:
+            checkpoint['optimizer'] = _to_cpu(self.optim_wrapper.state_dict())
+        if save_param_scheduler and self.param_schedulers is not None:
+            checkpoint['param_schedulers'] = _scheduler_states(self.param_schedulers)
+        # at least a millisecond after the one before, even where the clock was set back
+        self._written = max(time.time(), self._written + 1e-3)
+        checkpoint['convnext_dense'] = resuming.describe(self, randoms, validated, self._written)
+        self.call_hook('before_save_checkpoint', checkpoint=checkpoint)
+        return checkpoint
+
+
+def _to_cpu(states):
+    return apply_to(states, lambda value: hasattr(value, 'cpu'), lambda value: value.cpu())
+
+
+def _scheduler_states(schedulers):
+    if isinstance(schedulers, dict):
+        return {name: [scheduler.state_dict() for scheduler in group]
+                for name, group in schedulers.items()}
+    return [scheduler.state_dict() for scheduler in schedulers]

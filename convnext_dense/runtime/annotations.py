@@ -1,0 +1,109 @@
+"""Building a data set with its annotations looked at as they are read."""
+import logging
+from functools import partial
+
+from mmengine.dataset import BaseDataset, ClassBalancedDataset, ConcatDataset, RepeatDataset
+from mmengine.dist import is_main_process
+from mmengine.logging import print_log
+from mmengine.registry import DATASETS
+
+from convnext_dense.errors import InputError
+from convnext_dense.runtime.bad_pictures import look_at_boxes
+
+_LAZY = (BaseDataset, ClassBalancedDataset, ConcatDataset, RepeatDataset)
+# what code does that meets another layout of a file than it was written for
+_MISREAD = (AssertionError, AttributeError, IndexError, KeyError, OSError, TypeError, ValueError,
+            RecursionError, OverflowError, ZeroDivisionError)
+
+
+def build_dataset(config, record):
+    """Build a data set and read its annotations; bad ones are written down.
+
+    Args:
+        config (dict): of the data set; data sets inside it are treated alike.
+        record (Record): of bad pictures and annotations.
+
+    Raises:
+        InputError: the annotation file cannot be used.
+    """
+    config, lazy = _make_lazy(config)
+    dataset = DATASETS.build(config)
+    if lazy:
+        leaves = list(_leaves(dataset))
+        for leaf in leaves:
+            leaf.parse_data_info = partial(_parse, leaf, leaf.parse_data_info, record)
+            leaf._without_target = [0, 0]
+        try:
+            dataset.full_init()
+        except InputError:
+            raise
+        except _MISREAD as error:
+            names = ', '.join(str(leaf.ann_file or leaf.data_prefix) for leaf in leaves)
+            raise InputError(f'the annotations {names} cannot be used: {type(error).__name__}: '
+                             f'{_first_line(error)}; look at the file and at the data settings '
+                             'of the config') from error
+        for leaf in leaves:
+            del leaf.parse_data_info
+            _report_empty(leaf, *leaf.__dict__.pop('_without_target'))
+    return dataset
+
+
+def _make_lazy(config):
+    """The config with ``lazy_init`` where the class is known to understand it."""
+    kind = config.get('type')
+    kind = DATASETS.get(kind) if isinstance(kind, str) else kind
+    if not isinstance(kind, type) or not issubclass(kind, _LAZY) or config.get('lazy_init'):
+        return config, False
+    config = dict(config, lazy_init=True)
+    if isinstance(config.get('dataset'), dict):
+        config['dataset'] = _make_lazy(config['dataset'])[0]
+    if isinstance(config.get('datasets'), (list, tuple)):
+        config['datasets'] = [_make_lazy(child)[0] if isinstance(child, dict) else child
+                              for child in config['datasets']]
+    return config, True
+
+
+def _leaves(dataset):
+    if isinstance(dataset, BaseDataset):
+        yield dataset
+    for child in [getattr(dataset, 'dataset', None), *getattr(dataset, 'datasets', ())]:
+        if child is not None:
+            yield from _leaves(child)
+
+
+def _parse(dataset, parse, record, raw):
+    """``parse_data_info`` with a look at the boxes of COCO annotations first."""
+    if not isinstance(raw, dict) or 'raw_img_info' not in raw:
+        return parse(raw)
+    try:
+        dataset._without_target[0] += 1
+        dataset._without_target[1] += not raw['raw_ann_info']
+        for problem in look_at_boxes(raw):
+            if is_main_process() or record.strict:
+                record.add(_picture(dataset, raw), problem, used=True)
+        return parse(raw)
+    except InputError:
+        raise
+    except _MISREAD as error:
+        raise InputError(
+            f'{dataset.ann_file}: the annotations of {raw["raw_img_info"].get("file_name")} '
+            f'cannot be used: {type(error).__name__}: {_first_line(error)}; expected COCO\'s '
+            'bbox=[x, y, width, height], area and category_id') from error
+
+
+def _picture(dataset, raw):
+    import os
+    return os.path.join(dataset.data_prefix.get('img') or '', raw['raw_img_info']['file_name'])
+
+
+def _report_empty(dataset, pictures, empty):
+    if not empty or dataset.test_mode:
+        return
+    fate = 'left out (filter_empty_gt)' if (getattr(dataset, 'filter_cfg', None) or {}).get(
+        'filter_empty_gt') else 'trained on as background'
+    print_log(f'{empty} of {pictures} pictures of {dataset.ann_file} have no annotation and are '
+              f'{fate}', 'current', logging.INFO)
+
+
+def _first_line(error):
+    return (str(error).strip().splitlines() or ['no message'])[0]

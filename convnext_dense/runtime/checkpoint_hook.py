@@ -1,0 +1,209 @@
+"""mmengine's CheckpointHook with checkpoints that are whole or not there."""
+import copy
+import os
+import threading
+from pathlib import Path
+
+from mmengine.dist import is_main_process
+from mmengine.hooks import CheckpointHook as MMEngineCheckpointHook
+from mmengine.logging import print_log
+
+from convnext_dense.registry import HOOKS
+from convnext_dense.runtime import files
+
+
+@HOOKS.register_module()
+class CheckpointHook(MMEngineCheckpointHook):
+    """Write checkpoints so that a kill at any instant loses nothing that was finished.
+
+    The order is always: the new file (temporary name, synced, renamed), the pointer
+    ``last_checkpoint``, and only then older files are removed. A checkpoint that falls due while
+    gradients are being accumulated is written after the update that ends the accumulation.
+
+    Args:
+        asynchronous (bool): copy the state and write it in a thread while training goes on; costs
+            the memory of one copy. The order and the guarantees are the same; an error is raised
+            at the next step. Defaults to False.
+        kwargs: those of mmengine's CheckpointHook.
+    """
+
+    def __init__(self, *args, asynchronous=False, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.asynchronous = asynchronous
+        self._due = False
+        self._thread = None
+        self._error = None
+        self._outdated = []
+
+    def before_train(self, runner):
+        """Make the folder, and remove what killed runs left in it."""
+        super().before_train(runner)
+        if is_main_process():
+            os.makedirs(self.out_dir, exist_ok=True)
+            for folder in {str(self.out_dir), runner.work_dir}:
+                for name in files.remove_partial(folder):
+                    print_log(f'{folder}: removed {name}, left by a killed run', 'current')
+            for path in runner.message_hub.runtime_info.get('outdated_ckpts', ()):
+                self._remove(path)
+
+    def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
+        """Write a checkpoint where one is due."""
+        self._raise_error()
+        if not self.by_epoch:
+            self._due |= bool(self.every_n_train_iters(runner, self.interval, self.save_begin) or (
+                self.save_last and self.is_last_train_iter(runner)))
+        if self._due and runner._may_stop():
+            self._due = False
+            runner.logger.info(f'Saving checkpoint at {runner.iter + 1} iterations')
+            self._save_checkpoint(runner)
+
+    def after_train(self, runner):
+        """Wait for the last file, then publish."""
+        self.wait()
+        super().after_train(runner)
+
+    def save_now(self, runner):
+        """Write the state after the running step, whatever the interval.
+
+        Returns:
+            str: the checkpoint.
+        """
+        self.wait()
+        step = runner.iter + 1
+        if not self.by_epoch:
+            if self.last_ckpt is None or not str(self.last_ckpt).endswith(
+                    '/' + self.filename_tmpl.format(step)):
+                self._save_checkpoint(runner)
+                self.wait()
+            return str(self.last_ckpt)
+        path = os.path.join(self.out_dir, f'iter_{step}.pth')
+        runner.message_hub.update_info('interrupted_ckpt', path)
+        self._write(runner, path, [], meta=dict(epoch=runner.epoch, iter=step), by_epoch=False)
+        self.wait()
+        return path
+
+    def wait(self):
+        """Wait until an asynchronous checkpoint is written, and raise its error."""
+        if self._thread is not None:
+            self._thread.join()
+            self._thread = None
+        self._raise_error()
+
+    def _raise_error(self):
+        if self._error is not None:
+            error, self._error = self._error, None
+            raise error
+
+    def _save_checkpoint_with_step(self, runner, step, meta, validated=False):
+        path = os.path.join(self.out_dir, self.filename_tmpl.format(step))
+        self.last_ckpt = path
+        outdated = list(self._outdated)
+        self._outdated = []
+        if self.max_keep_ckpts > 0 and (not self.keep_ckpt_ids or self.keep_ckpt_ids[-1] != step):
+            if len(self.keep_ckpt_ids) == self.max_keep_ckpts:
+                oldest = self.keep_ckpt_ids.popleft()
+                outdated.append(os.path.join(self.out_dir, self.filename_tmpl.format(oldest)))
+            self.keep_ckpt_ids.append(step)
+            runner.message_hub.update_info('keep_ckpt_ids', list(self.keep_ckpt_ids))
+        hub = runner.message_hub
+        if 'interrupted_ckpt' in hub.runtime_info:
+            outdated.append(hub.pop_info('interrupted_ckpt'))
+        outdated = [old for old in outdated if old != path]
+        hub.update_info('last_ckpt', path)
+        self._write(runner, path, outdated, meta=meta, by_epoch=self.by_epoch,
+                    save_optimizer=self.save_optimizer,
+                    save_param_scheduler=self.save_param_scheduler, validated=validated)
+
+    def _write(self, runner, path, outdated, pointer=True, **settings):
+        """Write one file, move the pointer, remove what is outdated: in this order."""
+        self.wait()
+        # in the file too: if a kill comes before the removal, the resumed run removes them
+        runner.message_hub.update_info('outdated_ckpts', list(outdated))
+        checkpoint = runner.collect_checkpoint(**settings)
+        if checkpoint is None:
+            return
+        work = (checkpoint, path, runner.work_dir if pointer else None, outdated)
+        if not self.asynchronous:
+            self._work(*work)
+            return
+        work = (copy.deepcopy(checkpoint), *work[1:])
+        self._thread = threading.Thread(target=self._work_aside, args=work, name='checkpoint')
+        self._thread.start()
+
+    def _work_aside(self, *work):
+        try:
+            self._work(*work)
+        except BaseException as error:  # raised again in the main thread
+            self._error = error
+
+    def _work(self, checkpoint, path, pointer_folder, outdated):
+        files.write_checkpoint(checkpoint, path)
+        if pointer_folder is not None:
+            files.move_pointer(pointer_folder, path)
+        for old in outdated:
+            self._remove(old)
+
+    @staticmethod
+    def _remove(path):
+        Path(path).unlink(missing_ok=True)
+
+    def _save_best_checkpoint(self, runner, metrics):
+        if not self.save_best:
+            return
+        if 'auto' in self.key_indicators:
+            self._init_rule(self.rules, [list(metrics)[0]])
+        step = runner.epoch if self.by_epoch else runner.iter
+        meta = dict(epoch=runner.epoch, iter=runner.iter)
+        better = False
+        for key, rule in zip(self.key_indicators, self.rules):
+            better |= self._save_if_better(runner, metrics[key], key, rule, step, meta)
+        if better and self.last_ckpt is not None:
+            # the last checkpoint must know the best score, and which older best one to remove
+            self._save_checkpoint_with_step(runner, step, dict(meta), validated=True)
+
+    def _save_if_better(self, runner, score, key, rule, step, meta):
+        hub, single = runner.message_hub, len(self.key_indicators) == 1
+        score_key = 'best_score' if single else f'best_score_{key}'
+        path_key = 'best_ckpt' if single else f'best_ckpt_{key}'
+        best = hub.runtime_info.get(score_key, self.init_value_map[rule])
+        if score is None or not self.is_better_than[key](score, best):
+            return False
+        old = self.best_ckpt_path if single else self.best_ckpt_path_dict[key]
+        name = f'best_{key}_{self.filename_tmpl.format(step)}'.replace('/', '_')
+        path = os.path.join(self.out_dir, name)
+        if single:
+            self.best_ckpt_path = path
+        else:
+            self.best_ckpt_path_dict[key] = path
+        hub.update_info(score_key, score)
+        hub.update_info(path_key, path)
+        self._write(runner, path, [], pointer=False, meta=dict(meta), by_epoch=False,
+                    save_optimizer=False, save_param_scheduler=False, validated=True)
+        if old and old != path:
+            # removed after the last checkpoint, which still names it, was written again
+            self._outdated.append(old)
+            if self.last_ckpt is None and is_main_process():
+                self.wait()
+                self._remove(self._outdated.pop())
+        runner.logger.info(f'The best checkpoint with {score:0.4f} {key} at {step} '
+                           f'{"epoch" if self.by_epoch else "iter"} is saved to {name}.')
+        return True
+
+    def _publish_model(self, runner, ckpt_path):
+        """Write a copy with ``published_keys`` only, its hash in its name."""
+        if not is_main_process():
+            return
+        import hashlib
+        import io
+
+        import torch
+
+        from convnext_dense.checkpoints import read_checkpoint
+        checkpoint = {key: value for key, value in read_checkpoint(ckpt_path).items()
+                      if key in self.published_keys}
+        buffer = io.BytesIO()
+        torch.save(checkpoint['state_dict'], buffer)
+        digest = hashlib.sha256(buffer.getvalue()).hexdigest()[:8]
+        path = f'{os.path.splitext(ckpt_path)[0]}-{digest}.pth'
+        files.write_checkpoint(checkpoint, path)
+        print_log(f'{ckpt_path} is published as {path}', 'current')

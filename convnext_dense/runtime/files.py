@@ -1,0 +1,238 @@
+"""Files that are whole or not there: atomic writing, recognising torn checkpoints, the newest one.
+
+A file is written under a temporary name in its own folder, synced and renamed, so a kill at any
+instant leaves the old file or the new one. torch's checkpoints are zip archives with a CRC-32 of
+every tensor, which serves as the checksum: no second file that could disagree with the first.
+"""
+import errno
+import os
+import zipfile
+from pathlib import Path
+
+import torch
+
+from convnext_dense.errors import InputError
+
+PARTIAL = '.partial'
+POINTER = 'last_checkpoint'
+MARGIN = 2**20  # bytes beside the tensors: names, settings, the archive's table
+_NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+class WriteError(InputError):
+    """A checkpoint could not be written; the earlier ones are untouched."""
+
+
+class _File:
+    """A binary file for torch.save that keeps the operating system's error.
+
+    torch's archive writer turns a failed write into a RuntimeError without its reason.
+    """
+
+    def __init__(self, path):
+        self.file = open(path, 'wb', buffering=0)
+        self.error = None
+
+    def write(self, data):
+        view = memoryview(data)
+        total = view.nbytes
+        try:
+            while view.nbytes:
+                view = view[self.file.write(view):]
+        except OSError as error:
+            self.error = error
+            raise
+        return total
+
+    def flush(self):
+        pass
+
+
+def write_atomically(path, write):
+    """Write a file so that a kill or an error leaves the old one, or the new one, whole.
+
+    Args:
+        path (str | Path): the file.
+        write (Callable[[file], None]): writes the content to a binary file object.
+
+    Raises:
+        WriteError: full disk, quota, folder missing or not writable.
+    """
+    path = Path(path)
+    partial = path.with_name(f'.{path.name}.{os.getpid()}{PARTIAL}')
+    file = None
+    try:
+        file = _File(partial)
+        write(file)
+        os.fsync(file.file.fileno())
+        file.file.close()
+        os.replace(partial, path)
+        sync_folder(path.parent)
+    except BaseException as error:
+        cause = file.error if file and file.error else error
+        _remove(partial)
+        if isinstance(cause, OSError):
+            raise _explain(path, cause) from cause
+        raise
+    finally:
+        if file:
+            file.file.close()
+
+
+def _explain(path, error):
+    reason = {errno.ENOENT: f'the folder {path.parent} is gone; make it again',
+              errno.EROFS: f'the folder {path.parent} is read-only; choose another work directory',
+              errno.EACCES: f'the folder {path.parent} is not writable; correct its rights'}.get(
+        error.errno, 'free some space there' if error.errno in _NO_SPACE else
+        'look at the file system')
+    return WriteError(f'{path} cannot be written: {error.strerror}. What was there before is '
+                      f'whole; {reason}, then go on with --resume')
+
+
+def _remove(path):
+    try:
+        os.remove(path)
+    except OSError:
+        pass
+
+
+def sync_folder(folder):
+    """Make renames in a folder survive a power cut."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno != errno.EINVAL:  # some network file systems sync no folders
+            raise
+    finally:
+        os.close(descriptor)
+
+
+def write_checkpoint(checkpoint, path):
+    """Write a checkpoint atomically, after looking whether it fits on the disk.
+
+    Raises:
+        WriteError: it does not fit, or cannot be written.
+    """
+    path = Path(path)
+    needed = tensor_bytes(checkpoint) + MARGIN
+    try:
+        status = os.statvfs(path.parent)
+    except OSError as error:
+        raise _explain(path, error) from error
+    free = status.f_bavail * status.f_frsize
+    if free < needed:
+        raise WriteError(f'{path} needs {needed / 1e6:.1f} MB, but {path.parent} has '
+                         f'{free / 1e6:.1f} MB left. What was there before is whole; free some '
+                         'space there, then go on with --resume')
+    crc = torch.serialization.get_crc32_options()
+    torch.serialization.set_crc32_options(True)
+    try:
+        write_atomically(path, lambda file: torch.save(checkpoint, file))
+    finally:
+        torch.serialization.set_crc32_options(crc)
+
+
+def tensor_bytes(value):
+    """Bytes of all distinct storages inside nested dicts and lists."""
+    storages = {}
+
+    def visit(node):
+        if isinstance(node, torch.Tensor):
+            storage = node.untyped_storage()
+            storages[storage.data_ptr()] = storage.nbytes()
+        elif isinstance(node, dict):
+            for child in node.values():
+                visit(child)
+        elif isinstance(node, (list, tuple)):
+            for child in node:
+                visit(child)
+
+    visit(value)
+    return sum(storages.values())
+
+
+def move_pointer(folder, path):
+    """Let ``last_checkpoint`` in ``folder`` name ``path``, as mmengine's does."""
+    write_atomically(Path(folder) / POINTER, lambda file: file.write(str(path).encode()))
+
+
+def remove_partial(folder):
+    """Remove what killed runs left half written; returns the removed names."""
+    left = [path for path in Path(folder).glob(f'.*{PARTIAL}') if path.is_file()]
+    for path in left:
+        _remove(path)
+    return [path.name for path in left]
+
+
+def is_whole(path):
+    """Whether a checkpoint is complete and every tensor's checksum agrees."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return bool(archive.namelist()) and archive.testzip() is None
+    except (OSError, zipfile.BadZipFile, EOFError, ValueError, NotImplementedError):
+        return False
+
+
+def read_outline(path):
+    """A checkpoint's structure with its tensors left on the disk.
+
+    Raises:
+        Exception: of many kinds, where the file is torn or no checkpoint.
+    """
+    from convnext_dense.checkpoints import read_checkpoint
+    return read_checkpoint(path)
+
+
+def newest_whole(folder, pointed=None):
+    """The newest whole checkpoint of a training run.
+
+    A kill between a checkpoint's renaming and the pointer's leaves the pointer one behind, so all
+    checkpoints of the folder are looked at. They are ordered by the time inside them; copying a
+    folder changes the files' own times.
+
+    Args:
+        folder (str | Path): the work directory.
+        pointed (str | Path, optional): a folder of checkpoints elsewhere (``out_dir``).
+
+    Returns:
+        tuple[str | None, list[str]]: path, and one line for each torn file that was passed over.
+    """
+    folder = Path(folder)
+    candidates = set(folder.glob('*.pth'))
+    try:
+        target = Path((folder / POINTER).read_text().strip())
+    except (OSError, UnicodeDecodeError):
+        target = None
+    if target is not None:
+        if not target.is_file():  # the folder was moved
+            target = folder / target.name
+        if target.is_file():
+            candidates |= {target, *target.parent.glob('*.pth')}
+    times, lines = {}, []
+    for path in candidates:
+        try:
+            outline = read_outline(path)
+        except Exception:  # torn files fail in every way
+            lines.append(f'{path} is torn (a killed run?) and passed over')
+            continue
+        if 'optimizer' in outline and 'iter' in (outline.get('meta') or {}):
+            times[path] = written_at(outline)
+    for path in sorted(times, key=times.get, reverse=True):
+        if is_whole(path):
+            return str(path), lines
+        lines.append(f'{path} is torn (its checksum is wrong) and passed over')
+    return None, lines
+
+
+def written_at(checkpoint):
+    """When a checkpoint was written, as a sortable pair (time in seconds, iteration)."""
+    import time
+    own = checkpoint.get('convnext_dense') or {}
+    stamp = own.get('written')
+    if stamp is None:
+        try:
+            stamp = time.mktime(time.strptime(checkpoint['meta']['time'], '%Y%m%d_%H%M%S'))
+        except (KeyError, ValueError):
+            stamp = 0.
+    return stamp, checkpoint['meta']['iter']

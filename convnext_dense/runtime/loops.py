@@ -1,0 +1,192 @@
+"""mmengine's loops, which go on at the batch where a killed run stopped.
+
+The loops know how far the run is (:meth:`progress`), which a checkpoint keeps, and start there
+(:meth:`go_on`): the sampler begins at the next batch, nothing is loaded twice, and a validation
+that was due when the run was killed is made up for.
+"""
+from mmengine.runner import EpochBasedTrainLoop as MMEngineEpochLoop
+from mmengine.runner import IterBasedTrainLoop as MMEngineIterLoop
+from mmengine.runner import TestLoop as MMEngineTestLoop
+from mmengine.runner import ValLoop as MMEngineValLoop
+
+from convnext_dense.errors import InputError
+from convnext_dense.registry import LOOPS
+from convnext_dense.runtime.samples import start_at
+
+
+class _Step:
+    """One training step, watched; shared by both training loops."""
+
+    def _step(self, batch_idx, data_batch, end_of_pass=False):
+        runner = self.runner
+        runner.call_hook('before_train_iter', batch_idx=batch_idx, data_batch=data_batch)
+        outputs = runner.watch.train_step(runner.model, data_batch, runner.optim_wrapper)
+        self._count(batch_idx)
+        runner.call_hook('after_train_iter', batch_idx=batch_idx, data_batch=data_batch,
+                         outputs=outputs)
+        runner.after_step()
+        self._iter += 1
+
+
+@LOOPS.register_module()
+class EpochBasedTrainLoop(_Step, MMEngineEpochLoop):
+    """mmengine's loop over epochs; the arguments are the same."""
+
+    def __init__(self, runner, dataloader, *args, **kwargs):
+        super().__init__(runner, dataloader, *args, **kwargs)
+        self._batch = 0  # batches of the running epoch that are done
+        self._epoch_ended = False  # in a checkpoint: validation of the last epoch may be due
+
+    def progress(self):
+        """How far the run is, for a checkpoint; called from hooks after a step or an epoch."""
+        ended = self._epoch_ended
+        return dict(kind='epoch', epoch=self._epoch + (ended == 'now'),
+                    batch=0 if ended else self._batch, validation_due=bool(ended))
+
+    def go_on(self, progress):
+        """Start from ``progress``."""
+        self._epoch = progress['epoch']
+        self._batch = min(progress['batch'], len(self.dataloader))
+        self._epoch_ended = 'before' if progress['validation_due'] else False
+
+    def run(self):
+        """Launch training."""
+        self.runner.call_hook('before_train')
+        if self._epoch_ended:
+            self._validate_if_due()
+        while self._epoch < self._max_epochs and not self.stop_training:
+            self.run_epoch()
+            self._validate_if_due()
+        self.runner.call_hook('after_train')
+        return self.runner.model
+
+    def _validate_if_due(self):
+        self._decide_current_val_interval()
+        if (self.runner.val_loop is not None and self._epoch >= self.val_begin
+                and (self._epoch % self.val_interval == 0 or self._epoch == self._max_epochs)):
+            self.runner.val_loop.run()
+        self._epoch_ended = False
+
+    def run_epoch(self):
+        """Iterate over what is left of one epoch."""
+        self.runner.call_hook('before_train_epoch')
+        self.runner.model.train()
+        first = self._batch
+        start_at(self.dataloader, self._epoch, first)
+        if first < len(self.dataloader):
+            for idx, data_batch in enumerate(self.dataloader, first):
+                self.run_iter(idx, data_batch)
+        self._epoch_ended = 'now'
+        self.runner.call_hook('after_train_epoch')
+        self._epoch += 1
+        self._epoch_ended = 'before'
+        self._batch = 0
+
+    def run_iter(self, idx, data_batch):
+        self._step(idx, data_batch)
+
+    def _count(self, idx):
+        self._batch = idx + 1
+
+
+@LOOPS.register_module()
+class IterBasedTrainLoop(_Step, MMEngineIterLoop):
+    """mmengine's loop over iterations; the arguments are the same."""
+
+    def __init__(self, runner, dataloader, *args, **kwargs):
+        super().__init__(runner, dataloader, *args, **kwargs)
+        self.dataloader_iterator = _Endless(self.dataloader)
+        self._validated = None  # the iteration after which the last validation was
+
+    def progress(self):
+        """How far the run is, for a checkpoint; called from hooks after a step or validation."""
+        iterator = self.dataloader_iterator
+        return dict(kind='iteration', epoch=iterator.epoch, batch=iterator.batch,
+                    validation_due=True)
+
+    def go_on(self, progress):
+        """Start from ``progress``."""
+        self.dataloader_iterator.go_on(progress['epoch'], progress['batch'])
+        if not progress['validation_due']:
+            self._validated = self._iter
+
+    def run(self):
+        """Launch training."""
+        runner = self.runner
+        runner.call_hook('before_train')
+        runner.call_hook('before_train_epoch')
+        if self._iter:
+            self._validate_if_due()
+        while self._iter < self._max_iters and not self.stop_training:
+            runner.model.train()
+            self.run_iter(next(self.dataloader_iterator))
+            self._validate_if_due()
+        runner.call_hook('after_train_epoch')
+        runner.call_hook('after_train')
+        return runner.model
+
+    def _validate_if_due(self):
+        self._decide_current_val_interval()
+        if (self.runner.val_loop is not None and self._iter >= self.val_begin
+                and self._validated != self._iter
+                and (self._iter % self.val_interval == 0 or self._iter == self._max_iters)):
+            self._validated = self._iter
+            self.runner.val_loop.run()
+
+    def run_iter(self, data_batch):
+        self._step(self._iter, data_batch)
+
+    def _count(self, idx):
+        pass
+
+
+class _Endless:
+    """Batches without end: one pass over the data loader after the other."""
+
+    def __init__(self, loader):
+        self.loader = loader
+        self.epoch = self.batch = 0
+        self.iterator = None
+
+    def go_on(self, epoch, batch):
+        self.epoch, self.batch, self.iterator = epoch, batch, None
+
+    def __iter__(self):
+        return self
+
+    def __next__(self):
+        for _ in range(2):
+            if self.iterator is None:
+                start_at(self.loader, self.epoch, self.batch)
+                self.iterator = iter(self.loader)
+            try:
+                batch = next(self.iterator)
+            except StopIteration:
+                self.epoch, self.batch, self.iterator = self.epoch + 1, 0, None
+                continue
+            self.batch += 1
+            return batch
+        raise InputError('the training data give not a single batch: too few pictures for '
+                         'train_dataloader.batch_size with drop_last=True')
+
+
+@LOOPS.register_module()
+class ValLoop(MMEngineValLoop):
+    """mmengine's validation; batches of which no picture could be read are passed over."""
+
+    def run_iter(self, idx, data_batch):
+        if data_batch is not None:
+            super().run_iter(idx, data_batch)
+        self.runner.after_evaluation_step()
+
+
+@LOOPS.register_module()
+class TestLoop(MMEngineTestLoop):
+    """mmengine's testing; batches of which no picture could be read are passed over."""
+
+    __test__ = False  # no test case of pytest
+
+    def run_iter(self, idx, data_batch):
+        if data_batch is not None:
+            super().run_iter(idx, data_batch)
+        self.runner.after_evaluation_step()

@@ -1,0 +1,221 @@
+"""Going on where a checkpoint was written: what is exact, approximate and refused.
+
+========================================  ====================================================
+same processes, batch size and data       exact: the weights at the end are bit-identical
+other number of data workers              exact: no random state depends on the workers
+other processes, same batch in all        approximate: same pictures and augmentations a step,
+                                          other rounding, dropped paths and sampled regions
+other batch size in all                   approximate: goes on at the same picture of the pass;
+                                          iterations of an epoch-based run are counted anew
+other number of pictures                  approximate: goes on at the same batch, the order of
+                                          this pass is another
+longer or shorter schedule                approximate: the learning rate follows the schedule of
+                                          the checkpoint
+schedule shorter than what is done        refused
+epochs <-> iterations, another model      refused
+checkpoint of mmengine's own runner       approximate: the epoch starts at its first batch, the
+                                          random state is new
+========================================  ====================================================
+"""
+import logging
+import os
+
+from mmengine.dataset import InfiniteSampler
+from mmengine.dist import get_dist_info
+from mmengine.logging import print_log
+
+from convnext_dense.errors import InputError
+from convnext_dense.runtime import files
+from convnext_dense.runtime.random_state import random_state, seed_all, seeded
+
+FORMAT = 1
+
+
+def choose(work_dir, requested=None):
+    """The checkpoint to resume from.
+
+    Args:
+        work_dir (str): searched for the newest whole checkpoint.
+        requested (str, optional): this one instead.
+
+    Returns:
+        tuple: path or None, its seed or None, and lines to log.
+
+    Raises:
+        InputError: the requested one is missing, torn, or holds weights only.
+    """
+    if requested is None:
+        path, lines = files.newest_whole(work_dir)
+        if path is not None:
+            lines.append(f'{path} is the newest whole checkpoint')
+        return path, _seed(path), lines
+    if not os.path.isfile(requested):
+        raise InputError(f'--resume {requested}: no such file')
+    if not files.is_whole(requested):
+        newest = files.newest_whole(os.path.dirname(os.path.abspath(requested)))[0]
+        hint = f'the newest whole one beside it is {newest}' if newest else 'no other is beside it'
+        raise InputError(f'--resume {requested}: the file is torn; {hint}')
+    return requested, _seed(requested), []
+
+
+def _seed(path):
+    if path is None:
+        return None
+    outline = files.read_outline(path)
+    if 'optimizer' not in outline or 'meta' not in outline:
+        raise InputError(f'--resume {path}: it holds weights only, no state of a training; start '
+                         'from it with load_from')
+    return outline['meta'].get('seed')
+
+
+def describe(runner, randoms, validated, written):
+    """The part of a checkpoint that mmengine has not.
+
+    Args:
+        randoms (list[dict]): random state of each process.
+        validated (bool): the validation after the last step is done.
+        written (float): time in seconds.
+    """
+    loop = runner.train_loop
+    progress = loop.progress() if hasattr(loop, 'progress') else None
+    if progress and validated:
+        progress['validation_due'] = False
+    return dict(format=FORMAT, written=written, progress=progress, run=_run(runner),
+                random=randoms, skipped=runner.watch.skipped)
+
+
+def _run(runner):
+    loader = runner.train_loop.dataloader
+    batches = loader.batch_sampler
+    return dict(world_size=runner.world_size, batch_size=getattr(batches, 'batch_size', None),
+                samples=len(loader.dataset), max_epochs=runner.max_epochs,
+                max_iters=runner.max_iters, seed=runner.seed)
+
+
+def load_states(runner, checkpoint, filename, resume_optimizer=True, resume_schedulers=True):
+    """Load model, optimizer, schedulers and message hub.
+
+    Raises:
+        InputError: weights only, or of another model or optimizer.
+    """
+    for key in ('meta', 'state_dict', 'message_hub', 'optimizer'):
+        if key not in checkpoint:
+            raise InputError(f'{filename} has no {key!r}: it is no state of a training; start '
+                             'from it with load_from')
+    try:
+        runner._bare_model().load_state_dict(checkpoint['state_dict'], strict=True)
+    except RuntimeError as error:
+        raise InputError(f'{filename} is of another model: {_short(error)}; resume with the config '
+                         'that wrote it, or start from its weights with load_from') from error
+    runner.message_hub.load_state_dict(checkpoint['message_hub'])
+    if resume_optimizer:
+        try:
+            runner.optim_wrapper.load_state_dict(checkpoint['optimizer'])
+        except (ValueError, KeyError) as error:
+            raise InputError(f'{filename} is of another optimizer: {_short(error)}; resume with '
+                             'the config that wrote it') from error
+    if resume_schedulers and runner.param_schedulers is not None:
+        _load_schedulers(runner.param_schedulers, checkpoint.get('param_schedulers'), filename)
+    kept, now = (meta and dict(meta).get('classes') for meta in (
+        checkpoint['meta'].get('dataset_meta'),
+        getattr(runner.train_dataloader.dataset, 'metainfo', None)))
+    if kept is not None and now is not None and tuple(kept) != tuple(now):
+        raise InputError(f'{filename} was trained on the classes {list(kept)}, the config has '
+                         f'{list(now)}; start from its weights with load_from')
+
+
+def _load_schedulers(schedulers, states, filename):
+    groups = schedulers.values() if isinstance(schedulers, dict) else [schedulers]
+    kept = states.values() if isinstance(states, dict) else [states]
+    for group, group_states in zip(groups, kept):
+        if group_states is None or len(group) != len(group_states):
+            raise InputError(f'{filename} has {len(group_states or ())} schedules of the learning '
+                             f'rate, the config {len(group)}; resume with the config that wrote '
+                             'it')
+        for scheduler, state in zip(group, group_states):
+            scheduler.load_state_dict(state)
+
+
+def _short(error):
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return ' '.join(lines)[:300]
+
+
+def go_on(runner, checkpoint, filename):
+    """Set the train loop to the place of a checkpoint, and say how exact that is.
+
+    Returns:
+        dict | None: the random state of this process, to be set when the loop starts.
+
+    Raises:
+        InputError: refused, see the table above.
+    """
+    loop, meta = runner.train_loop, checkpoint['meta']
+    own = checkpoint.get('convnext_dense')
+    loop._epoch, loop._iter = meta['epoch'], meta['iter']
+    if not hasattr(loop, 'go_on'):
+        print_log(f'{type(loop).__name__} cannot start in the middle of an epoch', 'current',
+                  logging.WARNING)
+        return own and own['random'][0]
+    kind = loop.progress()['kind']
+    if own is None or not own.get('progress'):
+        loop.go_on(_guess(loop, kind))
+        print_log(f'{filename} was not written by this toolkit: the resumed run is approximate, '
+                  'with a new random state', 'current', logging.WARNING)
+        return None
+    progress, was, now = dict(own['progress']), own['run'], _run(runner)
+    if progress['kind'] != kind:
+        raise InputError(f'{filename} is of a run by {progress["kind"]}, the config trains by '
+                         f'{kind}; resume with the config that wrote it')
+    reasons = _adapt(loop, progress, was, now)
+    unit = 'epochs' if kind == 'epoch' else 'iterations'
+    done = progress['epoch'] if kind == 'epoch' else meta['iter']
+    length = 'max_epochs' if kind == 'epoch' else 'max_iters'
+    if now[length] < done:
+        raise InputError(f'{filename} has done {done} {unit}, the config wants {now[length]}; '
+                         f'raise train_cfg.{length}')
+    if now[length] != was[length]:
+        reasons.append(f'{was[length]} {unit} became {now[length]}; the learning rate follows '
+                       'the schedule of the checkpoint')
+    if kind == 'epoch':
+        loop._epoch = progress['epoch']
+    loop.go_on(progress)
+    runner.watch.skipped = own['skipped']
+    if reasons:
+        print_log('the resumed run is approximate: ' + '; '.join(reasons), 'current',
+                  logging.WARNING)
+    else:
+        print_log('the resumed run is exact', 'current')
+    rank = get_dist_info()[0]
+    if rank < len(own['random']):
+        return own['random'][rank]
+    with seeded(0):
+        seed_all(runner.seed, rank, meta['iter'])
+        return random_state()
+
+
+def _guess(loop, kind):
+    if kind == 'epoch':
+        return dict(kind=kind, epoch=loop._epoch, batch=0, validation_due=False)
+    sampler = getattr(loop.dataloader.batch_sampler, 'sampler', None)
+    if isinstance(getattr(sampler, 'sampler', sampler), InfiniteSampler):
+        return dict(kind=kind, epoch=0, batch=loop._iter, validation_due=True)
+    epoch, batch = divmod(loop._iter, len(loop.dataloader))
+    return dict(kind=kind, epoch=epoch, batch=batch, validation_due=True)
+
+
+def _adapt(loop, progress, was, now):
+    """Move ``progress`` to another batch size or number of processes; returns the reasons."""
+    reasons = []
+    totals = [run['world_size'] * (run['batch_size'] or 1) for run in (was, now)]
+    if totals[0] != totals[1]:
+        progress['batch'] = progress['batch'] * totals[0] // totals[1]
+        reasons.append(f'the batch of all processes was {totals[0]} and is {totals[1]}')
+        if progress['kind'] == 'epoch':
+            loop._iter = progress['epoch'] * len(loop.dataloader) + progress['batch']
+    elif was['world_size'] != now['world_size']:
+        reasons.append(f'{was["world_size"]} processes became {now["world_size"]}: other rounding '
+                       'and dropped paths')
+    if was['samples'] != now['samples']:
+        reasons.append(f'the data set had {was["samples"]} pictures and has {now["samples"]}')
+    return reasons

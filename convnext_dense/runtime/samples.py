@@ -1,0 +1,168 @@
+"""Samples whose augmentation follows from the seed and their place in the run.
+
+Each index that a sampler draws carries its place: (seed, pass over the data, position in the
+pass, over all processes). Whoever reads the sample, in whichever data worker, seeds Python,
+numpy and torch from that place first. So the pictures and their augmentations do not depend on the
+number of workers, on prefetching, or on what was read before, and a resumed run needs no state of
+a data worker: it only starts the sampler at the right place.
+"""
+import logging
+
+from mmengine.dist import get_dist_info
+from mmengine.logging import print_log
+from torch.utils.data import Sampler, get_worker_info
+
+from convnext_dense.errors import InputError
+from convnext_dense.runtime.random_state import seed_all, seeded
+
+ATTEMPTS = 10  # other pictures that are tried in the place of a bad one
+
+
+class Draw(int):
+    """An index of the data set with its place in the run, a tuple of numbers."""
+
+    def __new__(cls, index, place):
+        draw = super().__new__(cls, index)
+        draw.place = place
+        return draw
+
+    def __getnewargs__(self):
+        return int(self), self.place
+
+
+class Draws(Sampler):
+    """A sampler's indices as :class:`Draw`, with a settable start.
+
+    Args:
+        sampler (Sampler): draws indices of one process.
+        seed (int): of the run.
+    """
+
+    def __init__(self, sampler, seed):
+        self.sampler = sampler
+        self.seed = seed
+        self.epoch = 0
+        self.start = 0
+
+    def __iter__(self):
+        rank, world_size = get_dist_info()
+        start, self.start = self.start, 0
+        for number, index in enumerate(self.sampler):
+            if number < start:
+                continue
+            place = (self.seed, self.epoch, number * world_size + rank)
+            yield Draw(index, place) if isinstance(index, int) else index
+
+    def __len__(self):
+        return len(self.sampler)
+
+    def set_epoch(self, epoch):
+        """Begin another pass over the data."""
+        self.epoch = epoch
+        if hasattr(self.sampler, 'set_epoch'):
+            self.sampler.set_epoch(epoch)
+
+    def __getattr__(self, name):
+        if name == 'sampler':  # being unpickled
+            raise AttributeError(name)
+        return getattr(self.sampler, name)
+
+
+class Batches:
+    """A batch sampler with a settable start; everything else is the batch sampler's."""
+
+    def __init__(self, batch_sampler):
+        self.batch_sampler = batch_sampler
+        self.start = 0
+
+    def __iter__(self):
+        start, self.start = self.start, 0
+        for number, batch in enumerate(self.batch_sampler):
+            if number >= start:
+                yield batch
+
+    def __len__(self):
+        return len(self.batch_sampler)
+
+    def __getattr__(self, name):
+        if name == 'batch_sampler':
+            raise AttributeError(name)
+        return getattr(self.batch_sampler, name)
+
+
+def start_at(loader, epoch, batch):
+    """Let the next pass over a data loader be pass ``epoch``, from its batch ``batch`` on.
+
+    Only indices are drawn and dropped; nothing is loaded.
+    """
+    batches = loader.batch_sampler
+    sampler = getattr(batches, 'sampler', loader.sampler)
+    if hasattr(sampler, 'set_epoch'):
+        sampler.set_epoch(epoch)
+    if isinstance(batches, Batches):
+        batches.start = batch
+    elif isinstance(sampler, Draws):
+        sampler.start = batch * batches.batch_size
+    elif batch:
+        print_log('the data loader was not built from a config, so it starts at its first batch',
+                  'current', logging.WARNING)
+
+
+class SampleReader:
+    """Reads the samples of a batch: seeded each, the bad ones replaced or left out.
+
+    It is the data set's ``__getitems__``, which torch's data loader calls with a batch's indices.
+
+    Args:
+        dataset (Dataset): it has ``__getitem__`` and ``__len__``.
+        inspector (Inspector): knows and records bad pictures.
+        replace (bool): put another sample in a bad one's place (training), else leave it out.
+    """
+
+    def __init__(self, dataset, inspector, replace):
+        self.dataset = dataset
+        self.inspector = inspector
+        self.replace = replace
+
+    def __call__(self, indices):
+        return [sample for index in indices
+                for sample in self.read(index, getattr(index, 'place', None))]
+
+    def read(self, index, place):
+        """The sample in a list, or an empty list."""
+        if place is None:
+            return self._read(index, lambda attempt: None)
+        if get_worker_info() is not None:
+            return self._read(index, lambda attempt: seed_all(*place, attempt))
+        with seeded(*place):
+            return self._read(index, lambda attempt: seed_all(*place, attempt))
+
+    def _read(self, index, seed):
+        index = int(index) if isinstance(index, int) else index
+        for attempt in range(ATTEMPTS + 1):
+            seed(attempt)
+            if attempt:
+                import numpy as np
+                index = np.random.randint(len(self.dataset))
+            problem = self.inspector.look(self.dataset, index)
+            if problem is None:
+                try:
+                    return [self.dataset[index]]
+                except (InputError, MemoryError):
+                    raise
+                except Exception as error:
+                    problem = self.inspector.failed(self.dataset, index, error)
+            if not self.replace:
+                return []
+        raise InputError(f'{ATTEMPTS + 1} pictures in a row cannot be used, the last is {problem}; '
+                         'look at the pipeline of the data set and at its folder')
+
+
+class Collate:
+    """A collate function that turns an empty batch into None."""
+
+    def __init__(self, collate):
+        self.collate = collate
+
+    def __call__(self, samples):
+        return self.collate(samples) if samples else None

@@ -1,0 +1,78 @@
+"""One log line from which a run can be repeated."""
+import hashlib
+import importlib.metadata
+import platform
+import subprocess
+from pathlib import Path
+
+import torch
+
+import convnext_dense
+from convnext_dense.config import nested
+
+PACKAGES = {'mmengine': 'onedl-mmengine', 'mmcv': 'onedl-mmcv', 'mmdet': 'onedl-mmdetection',
+            'mmseg': 'onedl-mmsegmentation'}
+NOT_HASHED = ('work_dir', 'resume', 'load_from', 'launcher')
+
+
+def start_line(runner):
+    """Log versions, commit, config hash, seed, device and data folders of a run, once."""
+    if getattr(runner, '_started', False):
+        return
+    runner._started = True
+    device = next(runner.model.parameters()).device
+    name = torch.cuda.get_device_name(device) if device.type == 'cuda' else (
+        f'{platform.machine()}, {torch.get_num_threads()} threads')
+    parts = [f'convnext-dense {convnext_dense.__version__} (commit {commit()})',
+             f'python {platform.python_version()}', f'torch {torch.__version__}',
+             *(f'{key} {version(package)}' for key, package in PACKAGES.items()),
+             f'config {config_hash(runner.cfg)}',
+             f'seed {runner.seed}{", deterministic" if runner.deterministic else ""}',
+             f'{runner.world_size} x {device.type} ({name})',
+             f'data {", ".join(data_roots(runner.cfg)) or "unknown"}']
+    runner.logger.info('run: ' + '; '.join(parts))
+
+
+def version(package):
+    """Installed version of a package, without importing it."""
+    for name in (package, package.replace('onedl-', '')):
+        try:
+            return importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return 'absent'
+
+
+def commit():
+    """Commit of the toolkit's checkout, with ``+changes`` where files differ; else ``unknown``."""
+    root = Path(convnext_dense.__file__).parent.parent
+    if not (root / '.git').exists():
+        return 'unknown'
+    try:
+        head, changed = (subprocess.run(
+            ['git', '-C', root, *command], capture_output=True, text=True, timeout=10, check=True
+        ).stdout.strip() for command in (['rev-parse', '--short=12', 'HEAD'],
+                                         ['status', '--porcelain', '-uno']))
+    except (OSError, subprocess.SubprocessError):
+        return 'unknown'
+    return head + ('+changes' if changed else '')
+
+
+def config_hash(cfg):
+    """Short hash of a resolved config, the same wherever its results are put."""
+    if not hasattr(cfg, 'pretty_text'):
+        return 'none'
+    from mmengine.config import Config
+    rest = {key: value for key, value in cfg.items() if key not in NOT_HASHED}
+    return hashlib.sha256(Config(rest).pretty_text.encode()).hexdigest()[:12]
+
+
+def data_roots(cfg):
+    """The folders that the data sets of a config name, each once."""
+    roots = []
+    for key in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
+        for node in nested(cfg.get(key)):
+            root = node.get('data_root')
+            if root and root not in roots:
+                roots.append(root)
+    return roots

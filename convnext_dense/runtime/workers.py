@@ -1,0 +1,34 @@
+"""What became of a data worker that torch found dead."""
+import re
+
+_CAUSES = {
+    'Killed': 'killed by the system, nearly always because the memory was full (see dmesg); '
+              'lower num_workers or prefetch_factor of the data loader, or give the job more '
+              'memory',
+    'Bus error': 'killed by a bus error: the shared memory /dev/shm was full; enlarge it '
+                 '(docker run --shm-size=8g), or lower num_workers',
+    'Segmentation fault': 'crashed (segmentation fault) in a compiled library; set num_workers=0 '
+                          'to see the picture that it was reading',
+    'Terminated': 'ended by SIGTERM, from outside',
+}
+
+
+def explain_killed_worker(text):
+    """One line about a dead data worker, or None where the error is another one.
+
+    Args:
+        text (str): message of torch's RuntimeError.
+    """
+    found = re.search(r'DataLoader worker \(pid(?:\(s\))? ([\d, ]+)\)', text)
+    if not found:
+        return None
+    name = f'data worker {found[1]}'
+    signal = re.search(r'is killed by signal: ([A-Za-z ]+?)\.', text)
+    if signal:
+        cause = _CAUSES.get(signal[1], f'killed by a signal: {signal[1]}')
+        return f'{name} was {cause}. Go on with --resume'
+    status = re.search(r'exit code (\d+)', text)
+    if status:
+        return (f'{name} exited with status {status[1]}; what it printed above says why. Go on '
+                'with --resume')
+    return f'{name} was {_CAUSES["Killed"]}. Go on with --resume'

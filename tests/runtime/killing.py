@@ -1,0 +1,132 @@
+"""Driver of the kill tests, run as a program: trains runs in forked children and kills them.
+
+Everything is imported once; a run is a fork, so that a start costs little. Prints one JSON line.
+"""
+import argparse
+import json
+import os
+import random
+import shutil
+import signal
+import sys
+import time
+
+import torch
+from tiny import detector_config, segmenter_config, toy_config
+
+from convnext_dense.runtime import Runner
+from convnext_dense.runtime.files import newest_whole
+
+CONFIGS = dict(detector=detector_config, segmenter=segmenter_config)
+
+
+def config(args, work_dir, **settings):
+    if args.kind.startswith('toy'):
+        return toy_config(work_dir, by_epoch=args.kind == 'toy', workers=1, length=16, **settings)
+    return CONFIGS[args.kind](args.data, work_dir, **settings)
+
+
+def start(args, work_dir, **settings):
+    """Fork a child that trains, in a process group of its own; returns its id."""
+    child = os.fork()
+    if child:
+        return child
+    status = 1
+    try:
+        os.setpgid(0, 0)
+        if args.quiet:
+            null = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(null, 1)
+            os.dup2(null, 2)
+        Runner.from_cfg(config(args, work_dir, resume=True, **settings)).train()
+        status = 0
+    except SystemExit as end:
+        status = end.code
+    except BaseException:
+        import traceback
+        traceback.print_exc()
+    finally:
+        os._exit(status)
+
+
+def finish(child):
+    status = os.waitpid(child, 0)[1]
+    code = os.waitstatus_to_exitcode(status)
+    if code:
+        sys.exit(f'a run ended with status {code}')
+
+
+def kill(child, delay):
+    """Kill a child and its data workers after a delay; returns False where it was done before."""
+    end = time.monotonic() + delay
+    while time.monotonic() < end:
+        if os.waitpid(child, os.WNOHANG)[0]:
+            return False
+        time.sleep(.002)
+    try:
+        os.killpg(child, signal.SIGKILL)
+    except ProcessLookupError:
+        os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    return True
+
+
+def final_state(work_dir):
+    path, _ = newest_whole(work_dir)
+    checkpoint = torch.load(path, weights_only=False)
+    return {key: checkpoint.get(key) for key in (
+        'state_dict', 'ema_state_dict', 'optimizer', 'param_schedulers')} | dict(
+            iter=checkpoint['meta']['iter'])
+
+
+def same(one, other):
+    """Whether nested values are equal to the bit."""
+    if isinstance(one, torch.Tensor):
+        return torch.equal(one, other)
+    if isinstance(one, dict):
+        return one.keys() == other.keys() and all(same(one[key], other[key]) for key in one)
+    if isinstance(one, (list, tuple)):
+        return len(one) == len(other) and all(map(same, one, other))
+    return one == other
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument('kind', choices=['toy', 'toy-iter', *CONFIGS])
+    parser.add_argument('work_dir')
+    parser.add_argument('--data')
+    parser.add_argument('--runs', type=int, default=1)
+    parser.add_argument('--kills', type=int, default=2, help='of each run, at most')
+    parser.add_argument('--seed', type=int, default=0)
+    parser.add_argument('--quiet', action='store_true')
+    args = parser.parse_args()
+    torch.set_num_threads(1)
+    rng = random.Random(args.seed)
+    if not args.kind.startswith('toy'):
+        import mmdet.models  # noqa: F401 the children inherit it
+        import mmseg.models  # noqa: F401
+    reference = os.path.join(args.work_dir, 'uninterrupted')
+    begin = time.monotonic()
+    finish(start(args, reference))
+    duration = time.monotonic() - begin
+    expected = final_state(reference)
+    kills, resumed_at, different = 0, [], []
+    for run in range(args.runs):
+        work_dir = os.path.join(args.work_dir, f'run_{run}')
+        for _ in range(args.kills):
+            # a start takes a while in which nothing is lost: most kills come after it
+            if not kill(start(args, work_dir), rng.uniform(.1, 1) * duration):
+                break
+            kills += 1
+            path = newest_whole(work_dir)[0]
+            resumed_at.append(path and int(path.rsplit('_', 1)[1][:-4]))
+        finish(start(args, work_dir))
+        if not same(final_state(work_dir), expected):
+            different.append(run)
+        shutil.rmtree(work_dir)
+    print(json.dumps(dict(kills=kills, resumed_at=resumed_at, different=different,
+                          iterations=expected['iter'], duration=duration)))
+
+
+if __name__ == '__main__':
+    main()

@@ -1,0 +1,137 @@
+"""Detector, segmenter and toy model so small that a training step takes a moment."""
+import torch
+from mmengine.config import Config
+from mmengine.model import BaseModel
+from mmengine.registry import DATASETS, MODELS
+from torch import nn
+
+SIZE = 64
+
+
+@MODELS.register_module()
+class ToyModel(BaseModel):
+    """One convolution with a dropout, on pictures of noise."""
+
+    def __init__(self):
+        super().__init__(data_preprocessor=dict(type='BaseDataPreprocessor'))
+        self.conv = nn.Conv2d(3, 4, 3)
+        self.norm = nn.BatchNorm2d(4)
+        self.drop = nn.Dropout(.5)
+        self.head = nn.Linear(4, 1)
+
+    def forward(self, inputs, data_samples=None, mode='loss'):
+        inputs = torch.stack(inputs) if isinstance(inputs, (list, tuple)) else inputs
+        out = self.head(self.drop(self.norm(self.conv(inputs)).mean((2, 3))))
+        return dict(loss=(out ** 2).mean()) if mode == 'loss' else list(out)
+
+
+@DATASETS.register_module()
+class ToyData:
+    """Pictures of noise that differ each time they are read; ``reads`` collects what was read."""
+
+    def __init__(self, length=12, log=None, test_mode=False):
+        self.length, self.log, self.test_mode = length, log, test_mode
+        self.metainfo = dict(classes=('toy', ))
+
+    def __len__(self):
+        return self.length
+
+    def __getitem__(self, index):
+        import random
+
+        import numpy as np
+        picture = torch.rand(3, 8, 8) + float(np.random.rand()) + random.random()
+        if self.log:
+            with open(self.log, 'a') as file:
+                file.write(f'{index} {picture.sum().item():.6f}\n')
+        return dict(inputs=picture, data_samples=index)
+
+
+def toy_config(work_dir, by_epoch=True, length=12, batch_size=2, workers=0, epochs=3, log=None,
+               **settings):
+    """A run of the toy model without evaluation."""
+    iters = epochs * (length // batch_size)
+    config = dict(
+        model=dict(type='ToyModel'),
+        work_dir=str(work_dir),
+        train_dataloader=dict(
+            batch_size=batch_size, num_workers=workers,
+            sampler=dict(type='DefaultSampler' if by_epoch else 'InfiniteSampler', shuffle=True),
+            dataset=dict(type='ToyData', length=length, log=log and str(log))),
+        train_cfg=dict(by_epoch=True, max_epochs=epochs) if by_epoch else dict(
+            by_epoch=False, max_iters=iters, val_interval=10**6),
+        optim_wrapper=dict(optimizer=dict(type='AdamW', lr=.01)),
+        param_scheduler=[dict(type='LinearLR', start_factor=.1, by_epoch=False, end=iters)],
+        default_hooks=dict(
+            checkpoint=dict(type='convnext_dense.CheckpointHook', by_epoch=False, interval=1,
+                            max_keep_ckpts=3)),
+        default_scope='mmengine', log_level='WARNING')
+    return Config(dict(config, **settings))
+
+
+def tiny_backbone():
+    return dict(type='convnext_dense.ConvNeXt',
+                arch=dict(depths=(1, 1, 1, 1), channels=(8, 16, 24, 32)), drop_path_rate=.3)
+
+
+def _shared(config, data, work_dir, workers):
+    from convnext_dense.config import set_data_root, set_device
+    config.work_dir = str(work_dir)
+    set_data_root(config, str(data))
+    set_device(config, 'cpu')
+    for name in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
+        config[name].num_workers = workers
+    config.train_dataloader.batch_size = 2
+    config.default_hooks.checkpoint = dict(
+        type='convnext_dense.CheckpointHook', by_epoch=False, interval=1, max_keep_ckpts=2)
+    config.default_hooks.pop('visualization', None)
+    config.env_cfg.dist_cfg.backend = 'gloo'
+    config.log_level = 'WARNING'
+    config.custom_hooks = [dict(type='EMAHook', momentum=.1)]
+    config.optim_wrapper.clip_grad = dict(max_norm=1., norm_type=2)
+    return config
+
+
+def detector_config(data, work_dir, workers=2, epochs=2, **settings):
+    """Cascade Mask R-CNN by epochs, with flips, crops, drop path and EMA."""
+    config = Config.fromfile('configs/demo/cascade-mask-rcnn_convnext_shapes.py')
+    config.model.backbone = tiny_backbone()
+    config.model.neck.update(in_channels=[8, 16, 24, 32], out_channels=16)
+    config.model.rpn_head.update(in_channels=16, feat_channels=16)
+    head = config.model.roi_head
+    head.bbox_roi_extractor.out_channels = head.mask_roi_extractor.out_channels = 16
+    for box_head in head.bbox_head:
+        box_head.update(in_channels=16, fc_out_channels=16)
+    head.mask_head.update(num_convs=1, in_channels=16, conv_out_channels=16)
+    config.model.train_cfg.rpn_proposal.max_per_img = 8
+    for stage in config.model.train_cfg.rcnn:
+        stage.sampler.num = 8
+    config.train_dataloader.sampler.type = 'DefaultSampler'
+    config.train_dataloader.batch_sampler = dict(type='AspectRatioBatchSampler')
+    pipeline = config.train_dataloader.dataset.pipeline
+    pipeline.insert(3, dict(type='RandomCrop', crop_size=(48, 48), allow_negative_crop=True))
+    config.train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=epochs, val_interval=1)
+    config.param_scheduler = [
+        dict(type='LinearLR', start_factor=.1, by_epoch=False, begin=0, end=5),
+        dict(type='MultiStepLR', by_epoch=True, milestones=[1])]
+    config = _shared(config, data, work_dir, workers)
+    config.merge_from_dict(settings)
+    return config
+
+
+def segmenter_config(data, work_dir, workers=2, iters=12, **settings):
+    """UperNet by iterations, with flips, crops, drop path and EMA."""
+    config = Config.fromfile('configs/demo/upernet_convnext_shapes.py')
+    config.model.backbone = tiny_backbone()
+    config.model.data_preprocessor.size = (48, 48)
+    config.model.decode_head.update(in_channels=[8, 16, 24, 32], channels=8)
+    config.model.auxiliary_head.update(in_channels=24, channels=8)
+    config.model.data_preprocessor.test_cfg = dict(size_divisor=32)
+    pipeline = config.train_dataloader.dataset.pipeline
+    pipeline.insert(3, dict(type='RandomCrop', crop_size=(48, 48), cat_max_ratio=.75))
+    config.train_cfg.update(max_iters=iters, val_interval=iters // 2)
+    config.param_scheduler = [
+        dict(type='PolyLR', eta_min=0., power=1., begin=0, end=iters, by_epoch=False)]
+    config = _shared(config, data, work_dir, workers)
+    config.merge_from_dict(settings)
+    return config
