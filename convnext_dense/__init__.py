@@ -13,6 +13,8 @@ _HOMES = {
     'SingleRoIExtractor': 'convnext_dense.models',
     'LearningRateDecayOptimizerConstructor': 'convnext_dense.optim',
     'load_weights': 'convnext_dense.checkpoints',
+    'CocoMetric': 'convnext_dense.evaluation',
+    'IoUMetric': 'convnext_dense.evaluation',
     'InputError': 'convnext_dense.errors',
 }
 

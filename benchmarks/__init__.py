@@ -1,0 +1,1 @@
+"""Measurements of speed and memory, each printed by `python -m benchmarks.NAME`."""

@@ -1,0 +1,273 @@
+"""COCO's AP and AR for mmdet configs, with mmdet's options and log keys."""
+import tempfile
+from concurrent.futures import Future
+from pathlib import Path
+
+import numpy as np
+import torch
+from mmengine.evaluator import BaseMetric
+from mmengine.fileio import get_local_path
+from mmengine.logging import MMLogger
+
+from convnext_dense.errors import InputError
+from convnext_dense.registry import METRICS
+
+from .backends import load_ground_truth
+from .coco_figures import FIGURES, class_figures, coco_figures
+from .coco_ground_truth import dataset_from_instances, label_categories
+from .collect import collect_pictures, on_main_process
+from .detection_checks import check_detections, picture_id
+from .detections import Detections
+from .proposal_recall import average_recalls
+from .rle import BackgroundEncoder
+from .tables import class_table, summary_table
+
+METRIC_NAMES = ('bbox', 'segm', 'proposal', 'proposal_fast')
+IOU_THRESHOLDS = np.linspace(.5, .95, 10)
+
+
+@METRICS.register_module()
+class CocoMetric(BaseMetric):
+    """Average precision and recall as cocoapi computes them, a drop-in for mmdet's CocoMetric.
+
+    The figures are pycocotools' to the last digits, the names in the log mmdet's. Detections go
+    to the evaluating library as columns instead of through JSON files, masks are run-length
+    encoded in a thread beside the network, and a repeated picture counts once, so that any number
+    of processes gives the same figures.
+
+    Args:
+        ann_file (str, optional): annotations in COCO's format; without it, the ground truth of
+            the data samples is used.
+        metric (str | list[str]): ``bbox``, ``segm``, ``proposal`` (class-agnostic AR),
+            ``proposal_fast`` (mmdet's own AR).
+        classwise (bool): log a table of AP by class and size, and add ``<class>_precision``.
+        proposal_nums (Sequence[int]): three numbers of detections a picture.
+        iou_thrs (float | Sequence[float], optional): IoU thresholds; 0.50:0.05:0.95 by default.
+        metric_items (Sequence[str], optional): which of the 12 figures to log.
+        format_only (bool): only write the detections, for a test server.
+        outfile_prefix (str, optional): where to write them: ``PREFIX.bbox.json``,
+            ``PREFIX.segm.json``.
+        backend_args (dict, optional): mmengine's file backend for ``ann_file``.
+        collect_device (str): ``cpu`` or ``gpu``, for collecting from the processes.
+        prefix (str, optional): prefix of the log keys; ``coco`` by default.
+        sort_categories (bool): number the labels by category id instead of the file's order.
+        use_mp_eval (bool): accepted for mmdet's configs; the backend decides about threads.
+        backend (str): ``hotcoco``, ``pycocotools`` or ``faster-coco-eval``.
+        report (bool): also write the figures by class and size, the detections, the
+            precision-recall curves, the confusion matrix and the worst pictures.
+        report_dir (str, optional): where; ``evaluation`` in the run's log folder by default.
+
+    Raises:
+        InputError: an unknown option, classes that the annotations lack, results for a picture
+            that they lack, and what :func:`check_detections` finds.
+    """
+    default_prefix = 'coco'
+
+    def __init__(self, ann_file=None, metric='bbox', classwise=False,
+                 proposal_nums=(100, 300, 1000), iou_thrs=None, metric_items=None,
+                 format_only=False, outfile_prefix=None, backend_args=None, collect_device='cpu',
+                 prefix=None, sort_categories=False, use_mp_eval=False, backend='hotcoco',
+                 report=False, report_dir=None):
+        super().__init__(collect_device=collect_device, prefix=prefix)
+        self.metrics = list(metric) if isinstance(metric, (list, tuple)) else [metric]
+        _check_names('metric', self.metrics, METRIC_NAMES)
+        _check_names('metric_items', metric_items or [], FIGURES)
+        if format_only and outfile_prefix is None:
+            raise InputError('CocoMetric: format_only needs outfile_prefix, the path and name '
+                             'that the result files begin with')
+        self.ann_file = ann_file
+        self.classwise = classwise
+        self.proposal_nums = sorted(proposal_nums)
+        self.iou_thrs = IOU_THRESHOLDS if iou_thrs is None else np.atleast_1d(iou_thrs)
+        self.metric_items = metric_items
+        self.format_only = format_only
+        self.outfile_prefix = outfile_prefix
+        self.sort_categories = sort_categories
+        self.backend = backend
+        self.report = report
+        self.report_dir = report_dir
+        self._encoder = BackgroundEncoder()
+        self._truth = None
+        self._categories = None
+        if ann_file is not None:
+            with get_local_path(ann_file, backend_args=backend_args) as path:
+                self._truth = load_ground_truth(backend, str(path))
+        else:
+            load_ground_truth(backend, {'images': [], 'annotations': [], 'categories': []})
+
+    @property
+    def categories(self):
+        """list[dict]: the data set's category of each label."""
+        if self._categories is None:
+            self._categories = label_categories(self._truth, self.dataset_meta['classes'],
+                                                self.sort_categories, self.ann_file)
+        return self._categories
+
+    def process(self, data_batch, data_samples):
+        """Keep the detections of a batch of pictures.
+
+        Args:
+            data_batch: unused.
+            data_samples (Sequence[dict]): ``img_id``, ``ori_shape`` (height, width) and
+                ``pred_instances`` with ``bboxes`` (n, 4) corners in pixels, ``scores`` (n,),
+                ``labels`` (n,), optionally ``masks`` ((n, height, width) or n RLEs) and
+                ``mask_scores`` (n,); ``instances`` where there is no ``ann_file``.
+        """
+        labels = len(self.dataset_meta['classes'] if self._truth is None else self.categories)
+        for sample in data_samples:
+            pred = sample['pred_instances']
+            result = {'img_id': picture_id(sample), 'img_path': sample.get('img_path'),
+                      'size': tuple(int(side) for side in sample['ori_shape'][:2])}
+            for name in ('bboxes', 'scores', 'labels', 'mask_scores'):
+                if name in pred:
+                    result[name] = _array(pred[name])
+            masks = pred.get('masks')
+            masks = getattr(masks, 'masks', masks)
+            check_detections(result, masks, labels, self._truth and self._truth.images,
+                             self.ann_file)
+            if isinstance(masks, (torch.Tensor, np.ndarray)):
+                result['masks'] = self._encoder.submit(masks)
+            elif masks is not None:
+                result['masks'] = list(masks)
+            if self._truth is None:
+                if 'instances' not in sample:
+                    raise InputError(f'CocoMetric: no ann_file, and picture {result["img_id"]} '
+                                     'has no instances: set ann_file or load annotations')
+                result['instances'] = sample['instances']
+            self.results.append(result)
+
+    def evaluate(self, size):
+        """The figures of all pictures that all processes have seen.
+
+        Args:
+            size (int): number of pictures in the data set.
+
+        Returns:
+            dict[str, float]: figures under their log keys, on every process.
+        """
+        for result in self.results:
+            if isinstance(result.get('masks'), Future):
+                result['masks'] = result['masks'].result()
+        results = collect_pictures(self.results, 'img_id', self.collect_device, self.collect_dir)
+        self.results.clear()
+        figures = on_main_process(lambda: self.compute_metrics(results))
+        return {f'{self.prefix}/{key}' if self.prefix else key: value
+                for key, value in figures.items()}
+
+    def compute_metrics(self, results):
+        """The figures of collected results.
+
+        Args:
+            results (list[dict]): what ``process`` kept, each picture once.
+
+        Returns:
+            dict[str, float]: figures without the prefix, rounded to three digits like mmdet's.
+        """
+        logger = MMLogger.get_current_instance()
+        # compute_metrics is also called directly, like mmdet's
+        for result in results:
+            if isinstance(result.get('masks'), Future):
+                result['masks'] = result['masks'].result()
+        truth = self._truth
+        if truth is None:
+            truth = self._truth = load_ground_truth(
+                self.backend, dataset_from_instances(results, self.dataset_meta['classes']))
+        category_ids = [category['id'] for category in self.categories]
+        with_masks = bool(results) and all('masks' in result for result in results)
+        if 'segm' in self.metrics and results and not with_masks:
+            raise InputError("CocoMetric: metric 'segm' is asked for, but the model predicts no "
+                             "masks: leave it out, or use a model with a mask head")
+        if len(results) < len(truth.images):
+            logger.warning(f'results for {len(results)} of {len(truth.images)} pictures of the '
+                           'annotations: the objects of the others count as missed')
+        detections = {'bbox': Detections.from_pictures(results, category_ids)}
+        if with_masks:
+            detections['segm'] = Detections.from_pictures(results, category_ids, masks=True)
+        if self.outfile_prefix is not None:
+            for kind, columns in detections.items():
+                Path(self.outfile_prefix).parent.mkdir(parents=True, exist_ok=True)
+                columns.write(f'{self.outfile_prefix}.{kind}.json')
+            logger.info(f'results are saved to {self.outfile_prefix}.*.json')
+        if self.format_only:
+            return {}
+        if not len(detections['bbox']):
+            logger.warning(f'no detections in {len(results)} pictures: every AP and AR is 0')
+
+        log, evaluations = {}, {}
+        for metric in self.metrics:
+            logger.info(f'Evaluating {metric}...')
+            if metric == 'proposal_fast':
+                log.update(self._fast_recall(results, logger))
+                continue
+            kind = 'bbox' if metric == 'proposal' else metric
+            curves = truth.evaluate(detections[kind], kind, list(truth.images), category_ids,
+                                    self.iou_thrs, self.proposal_nums, metric != 'proposal')
+            figures = coco_figures(curves, self.iou_thrs, self.proposal_nums)
+            logger.info('\n' + summary_table(figures, self.iou_thrs, self.proposal_nums))
+            if metric == 'proposal':
+                for item in self.metric_items or [name for name in FIGURES if 'AR' in name]:
+                    log[item] = float(f'{figures[item]:.3f}')
+                continue
+            rows = class_figures(curves, self.iou_thrs)
+            evaluations[metric] = (figures, rows, curves)
+            if self.classwise:
+                logger.info('\n' + class_table(rows, self.categories))
+                for category in self.categories:
+                    log[f'{category["name"]}_precision'] = _rounded(rows[category['id']]['AP'])
+            for item in self.metric_items or list(FIGURES)[:6]:
+                log[f'{metric}_{item}'] = _rounded(figures[item])
+            logger.info(f'{metric}_mAP_copypaste: '
+                        + ' '.join(f'{figures[name]:.3f}' for name in list(FIGURES)[:6]))
+        if self.report and evaluations:
+            from .coco_report import write_report
+            write_report(self._report_folder(logger), truth, self.categories, results, detections,
+                         evaluations, self.iou_thrs, self.proposal_nums, self.ann_file)
+        return log
+
+    def _report_folder(self, logger):
+        return report_folder(self.report_dir, logger)
+
+    def _fast_recall(self, results, logger):
+        """mmdet's own class-agnostic recall of the proposals."""
+        proposals = {result['img_id']: result['bboxes'] for result in results}
+        objects = {image_id: [] for image_id in self._truth.images}
+        for ann in self._truth.annotations():
+            if not (ann.get('ignore') or ann.get('iscrowd')):
+                x, y, w, h = ann['bbox']
+                objects[ann['image_id']].append([x, y, x + w, y + h])
+        none = np.zeros((0, 4))
+        recalls = average_recalls(
+            [np.array(boxes).reshape(-1, 4) for boxes in objects.values()],
+            [proposals.get(image_id, none) for image_id in objects],
+            self.proposal_nums, self.iou_thrs)
+        logger.info('\n'.join(f'AR@{number}\t{recall:.4f}' for number, recall
+                              in zip(self.proposal_nums, recalls, strict=True)))
+        return {f'AR@{number}': recall
+                for number, recall in zip(self.proposal_nums, recalls, strict=True)}
+
+
+def report_folder(folder, logger):
+    """Folder for a report: ``folder``, or ``evaluation`` beside the run's log file."""
+    if folder is None and logger.log_file:
+        folder = Path(logger.log_file).parent / 'evaluation'
+    if folder is None:
+        folder = tempfile.mkdtemp(prefix='evaluation_')
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def _check_names(option, names, known):
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        raise InputError(f'CocoMetric: {option} {unknown[0]!r} is none of {", ".join(known)}')
+
+
+def _array(values):
+    return values.detach().cpu().numpy() if isinstance(values, torch.Tensor) \
+        else np.asarray(values)
+
+
+def _rounded(value):
+    # numpy's rounding, like mmdet: Python's differs at 0.2375
+    return float(np.round(value, 3))

@@ -1,0 +1,134 @@
+"""A detector's evaluation as files: figures, detections, curves, confusions, worst pictures.
+
+The layout is described in docs/evaluation.md.
+"""
+from collections import Counter
+from pathlib import Path
+
+import cv2
+import numpy as np
+from mmengine.logging import print_log
+
+from . import coco_errors, plots
+from .coco_errors import confusion_matrix, picture_errors
+from .json_files import dump_json
+
+FORMAT = 'convnext_dense.detection/1'
+WORST = 20
+# errors drawn and listed a picture
+SHOWN = 50
+COLORS = {'missed': (255, 128, 0), 'false': (0, 0, 255), 'box': (0, 200, 255),
+          'class': (200, 0, 200), 'mask': (0, 160, 0)}
+
+
+def write_report(folder, truth, categories, results, detections, evaluations, iou_thresholds,
+                 max_dets, ann_file=None):
+    """Write the report of one evaluation into ``folder``.
+
+    Args:
+        folder (Path): exists.
+        truth: ground truth of :func:`load_ground_truth`.
+        categories (list[dict]): by label.
+        results (list[dict]): per-picture results, for the pictures' paths.
+        detections (dict[str, Detections]): by kind, ``bbox`` and ``segm``.
+        evaluations (dict[str, tuple]): by kind: figures, figures of classes, curves.
+        iou_thresholds, max_dets: of the evaluation.
+        ann_file (str, optional): the annotations; without it they are written too.
+    """
+    names = [category['name'] for category in categories]
+    annotations = truth.annotations()
+    if ann_file is None:
+        dump_json(folder / 'annotations.json', {
+            'images': list(truth.images.values()), 'annotations': annotations,
+            'categories': truth.categories})
+    objects = Counter(ann['category_id'] for ann in annotations if not ann.get('iscrowd'))
+    summary = {
+        'format': FORMAT,
+        'annotations': str(ann_file or 'annotations.json'),
+        'image_ids': [result['img_id'] for result in results],
+        'categories': [{'id': c['id'], 'name': c['name']} for c in categories],
+        'iou_thresholds': [float(threshold) for threshold in iou_thresholds],
+        'max_detections': sorted(max_dets),
+        'evaluations': {}}
+    for kind, (figures, rows, curves) in evaluations.items():
+        detections[kind].write(folder / f'detections.{kind}.json')
+        errors = picture_errors(truth, detections[kind], categories)
+        matrix = confusion_matrix(errors.values(), len(categories))
+        plots.precision_recall(curves, categories, iou_thresholds,
+                               folder / f'pr_curves.{kind}.png')
+        plots.confusion(matrix, [*names, 'background'], folder / f'confusion_matrix.{kind}.png')
+        summary['evaluations'][kind] = {
+            'detections': f'detections.{kind}.json',
+            'figures': figures,
+            'classes': [{'id': c['id'], 'name': c['name'], 'annotations': objects[c['id']],
+                         **rows[c['id']]} for c in categories],
+            'confusion': {'score': coco_errors.SCORE, 'iou': coco_errors.IOU,
+                          'matrix': matrix.tolist()}}
+    # of the last kind: the masks where they were evaluated
+    paths = {result['img_id']: result.get('img_path') for result in results}
+    summary['worst'] = worst_pictures(errors, names, paths)
+    _draw_worst(summary['worst'], folder / 'worst')
+    dump_json(folder / 'detection.json', summary)
+    print_log(f'report: {folder / "detection.json"}', 'current')
+
+
+def worst_pictures(errors, names, paths):
+    """The pictures with the costliest errors, each error named.
+
+    Args:
+        errors (dict[int, PictureErrors]): by image id.
+        names (list[str]): of the classes, by label.
+        paths (dict[int, str]): of the pictures, by image id; only pictures in it are taken.
+
+    Returns:
+        list[dict]: ``image_id``, ``path``, ``cost``, ``counts``, ``errors``; the worst first.
+    """
+    order = sorted((image_id for image_id in errors if image_id in paths),
+                   key=lambda image_id: (-errors[image_id].cost, image_id))
+    worst = []
+    for image_id in order[:WORST]:
+        picture = errors[image_id]
+        if not picture.errors:
+            break
+        entries = []
+        for error in picture.errors[:SHOWN]:
+            entry = dict(error, category=names[error['label']])
+            del entry['label']
+            if 'true' in entry:
+                entry['true'] = names[entry['true']]
+            entries.append(entry)
+        worst.append({'image_id': image_id, 'path': paths[image_id], 'cost': picture.cost,
+                      'counts': picture.counts, 'errors': entries})
+    return worst
+
+
+def _draw_worst(worst, folder):
+    for rank, picture in enumerate(worst, 1):
+        if not picture['path'] or not Path(picture['path']).is_file():
+            continue
+        canvas = cv2.imread(str(picture['path']))
+        if canvas is None:
+            continue
+        scale = max(canvas.shape[:2]) / 640
+        for error in reversed(picture['errors']):
+            _draw(canvas, error, scale)
+        folder.mkdir(exist_ok=True)
+        cv2.imwrite(str(folder / f'{rank:02}_{picture["image_id"]}.jpg'), canvas)
+
+
+def _draw(canvas, error, scale):
+    x, y, w, h = (int(round(side)) for side in error['bbox'])
+    color = COLORS[error['error']]
+    text = f'{error["error"]}: {error["category"]}'
+    if 'true' in error:
+        text += f' is {error["true"]}'
+    if 'score' in error:
+        text += f' {error["score"]:.2f}'
+    thick = max(1, round(1.5 * scale))
+    cv2.rectangle(canvas, (x, y), (x + w, y + h), color, thick)
+    (width, height), base = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, 0.45 * scale, 1)
+    x = int(np.clip(x, 0, max(0, canvas.shape[1] - width)))
+    y = max(y, height + base)
+    cv2.rectangle(canvas, (x, y - height - base), (x + width, y), color, -1)
+    cv2.putText(canvas, text, (x, y - base // 2), cv2.FONT_HERSHEY_SIMPLEX, 0.45 * scale,
+                (255, 255, 255), 1, cv2.LINE_AA)

@@ -1,0 +1,59 @@
+"""Bringing the results of all processes together, every picture once."""
+import torch
+from mmengine.dist import (
+    all_reduce,
+    broadcast_object_list,
+    collect_results,
+    get_world_size,
+    is_main_process,
+)
+from mmengine.logging import print_log
+
+from convnext_dense.errors import InputError
+
+
+def collect_pictures(results, key, device='cpu', folder=None):
+    """All processes' per-picture results on the main process, in the order of their keys.
+
+    Samplers pad the ranks' shares to one length by repeating pictures. mmengine cuts the padding
+    off by counting, which is right only for its own sampler; here a repeated picture is known by
+    its key, so any sampler and any uneven share gives the same result.
+
+    Args:
+        results (list[dict]): this process's results.
+        key (str): entry that identifies a picture in every process.
+        device (str): ``cpu`` (through files) or ``gpu`` (through the process group).
+        folder (str, optional): shared folder for ``cpu``.
+
+    Returns:
+        list[dict] | None: on the main process; None on the others.
+    """
+    if get_world_size() > 1:
+        total = torch.tensor(len(results))
+        if device == 'gpu':
+            total = total.cuda()
+        all_reduce(total)
+        extra = {'tmpdir': folder} if device == 'cpu' else {}
+        results = collect_results(results, int(total), device, **extra)
+    if not is_main_process():
+        return None
+    unique = {}
+    for result in results:
+        unique.setdefault(result[key], result)
+    if len(unique) < len(results):
+        print_log(f'{len(results) - len(unique)} repeated pictures counted once', 'current')
+    return [unique[name] for name in sorted(unique)]
+
+
+def on_main_process(compute):
+    """Run ``compute()`` on the main process and give every process its result, or its error."""
+    message = [None, None]
+    if is_main_process():
+        try:
+            message[0] = compute()
+        except InputError as error:
+            message[1] = str(error)
+    broadcast_object_list(message)
+    if message[1] is not None:
+        raise InputError(message[1])
+    return message[0]

@@ -1,0 +1,88 @@
+"""Checks of a picture's detections, before hours of results are lost to a bad one."""
+import numpy as np
+
+from convnext_dense.errors import InputError
+
+
+def picture_id(sample):
+    """The integer id of a data sample's picture."""
+    try:
+        return int(sample['img_id'])
+    except (TypeError, ValueError) as error:
+        raise InputError(f'picture {sample["img_id"]!r}: COCO ids are whole numbers; number the '
+                         'images of the annotation file') from error
+
+
+def check_detections(result, masks, classes, images=None, ann_file=None):
+    """Refuse detections that cocoapi would silently count wrongly.
+
+    Args:
+        result (dict): ``img_id``, ``img_path``, ``size`` (height, width), ``bboxes`` (n, 4)
+            corners, ``scores``, ``labels``, perhaps ``mask_scores``.
+        masks (torch.Tensor | numpy.ndarray | list[dict] | None): the masks.
+        classes (int): number of classes.
+        images (dict[int, dict], optional): the annotated pictures.
+        ann_file (str, optional): the annotation file's name.
+
+    Raises:
+        InputError: the picture is not among ``images`` or of another size, a score or coordinate
+            is not finite, a box has negative width or height, a label is not below ``classes``,
+            there are not as many boxes, scores, labels and masks, or a mask has not the
+            picture's size. Boxes of no width or height and boxes that leave the picture stay:
+            they simply match little.
+    """
+    if images is not None:
+        image = images.get(result['img_id'])
+        if image is None:
+            raise _error(result, f'not one of the {len(images)} pictures of '
+                                 f'{ann_file or "the annotations"}: the data set and the '
+                                 'evaluator must name the same annotation file')
+        stated = (image.get('height'), image.get('width'))
+        if None not in stated and stated != result['size']:
+            raise _error(result, f'is {_size(result["size"])}, but {ann_file or "its annotation"} '
+                                 f'says {_size(stated)}: replace the picture or the annotation')
+    boxes, scores, labels = result['bboxes'], result['scores'], result['labels']
+    counts = {'boxes': len(boxes), 'scores': len(scores), 'labels': len(labels)}
+    if masks is not None:
+        counts['masks'] = len(masks)
+    if 'mask_scores' in result:
+        counts['mask scores'] = len(result['mask_scores'])
+    if len(set(counts.values())) > 1:
+        raise _error(result, 'has ' + ', '.join(f'{n} {what}' for what, n in counts.items())
+                     + ': each detection needs one of each')
+    if not len(scores):
+        return
+    for name, values in (('score', scores), ('mask score', result.get('mask_scores', scores)),
+                         ('box', boxes)):
+        _refuse(result, ~np.isfinite(values), name, values,
+                'finite: the model has diverged, or its input is broken')
+    boxes = np.asarray(boxes)
+    _refuse(result, (boxes[:, 2:] < boxes[:, :2]), 'box', boxes,
+            'left, top, right, bottom with right >= left and bottom >= top')
+    _refuse(result, (labels < 0) | (labels >= classes), 'label', labels,
+            f'in 0...{classes - 1}: the model has more classes than the data set')
+    if masks is None:
+        return
+    sizes = {tuple(rle['size']) for rle in masks} if isinstance(masks, (list, tuple)) \
+        else {tuple(masks.shape[1:])}
+    for size in sizes - {result['size']}:
+        raise _error(result, f'is {_size(result["size"])}, but a mask is {_size(size)}: masks '
+                             'must be scaled to the original picture')
+
+
+def _refuse(result, bad, name, values, expected):
+    rows = bad.reshape(len(values), -1).any(1)
+    if rows.any():
+        row = int(np.flatnonzero(rows)[0])
+        raise _error(result, f'detection {row} has {name} {values[row].tolist()}; expected '
+                             f'{expected}')
+
+
+def _error(result, message):
+    path = f' ({result["img_path"]})' if result.get('img_path') else ''
+    return InputError(f'picture {result["img_id"]}{path}: {message}')
+
+
+def _size(size):
+    height, width = size
+    return f'{width}x{height}'

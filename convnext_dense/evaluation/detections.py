@@ -1,0 +1,84 @@
+"""Detections of many pictures as columns, and COCO's results format."""
+import json
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass
+class Detections:
+    """Detections, picture after picture, the best score of a picture not necessarily first.
+
+    Attributes:
+        image_ids, category_ids (numpy.ndarray): (n,) int64.
+        boxes (numpy.ndarray): (n, 4) float64: left, top, width, height in pixels.
+        scores (numpy.ndarray): (n,) float64.
+        masks (list[dict] | None): n compressed RLEs; None for boxes only.
+    """
+    image_ids: np.ndarray
+    category_ids: np.ndarray
+    boxes: np.ndarray
+    scores: np.ndarray
+    masks: list | None = None
+
+    def __len__(self):
+        return len(self.scores)
+
+    @classmethod
+    def from_pictures(cls, pictures, category_ids, masks=False):
+        """Columns of the per-picture results that ``CocoMetric.process`` keeps.
+
+        Args:
+            pictures (list[dict]): ``img_id``, ``bboxes`` (n, 4) corners, ``scores``, ``labels``,
+                and for masks ``masks`` and perhaps ``mask_scores``.
+            category_ids (list[int]): category id of each label.
+            masks (bool): take the masks, and their own scores where a detector has them.
+        """
+        counts = [len(picture['scores']) for picture in pictures]
+        labels = _join([picture['labels'] for picture in pictures], np.int64)
+        corners = _join([picture['bboxes'] for picture in pictures], np.float64).reshape(-1, 4)
+        corners[:, 2:] -= corners[:, :2]
+        scores = [picture.get('mask_scores', picture['scores']) if masks else picture['scores']
+                  for picture in pictures]
+        return cls(
+            image_ids=np.repeat(np.array([p['img_id'] for p in pictures], np.int64), counts),
+            category_ids=np.asarray(category_ids, np.int64)[labels],
+            boxes=corners, scores=_join(scores, np.float64),
+            masks=[rle for p in pictures for rle in p['masks']] if masks else None)
+
+    def records(self, with_boxes=True):
+        """The detections as dicts in COCO's results format.
+
+        Args:
+            with_boxes (bool): False leaves ``bbox`` out, so that cocoapi takes a detection's
+                area from its mask.
+        """
+        columns = [self.image_ids.tolist(), self.category_ids.tolist(), self.boxes.tolist(),
+                   self.scores.tolist()]
+        for row, (image, category, box, score) in enumerate(zip(*columns, strict=True)):
+            record = {'image_id': image, 'category_id': category, 'score': score}
+            if with_boxes or self.masks is None:
+                record['bbox'] = box
+            if self.masks is not None:
+                record['segmentation'] = self.masks[row]
+            yield record
+
+    def write(self, path):
+        """Write the detections to a JSON file in COCO's results format, one a line."""
+        with open(path, 'w') as file:
+            file.write('[')
+            for row, record in enumerate(self.records()):
+                if self.masks is not None:
+                    rle = record['segmentation']
+                    record['segmentation'] = {'size': rle['size'], 'counts': _text(rle['counts'])}
+                file.write(',\n' if row else '\n')
+                file.write(json.dumps(record))
+            file.write('\n]\n')
+
+
+def _join(arrays, dtype):
+    return np.concatenate(arrays).astype(dtype) if arrays else np.zeros(0, dtype)
+
+
+def _text(counts):
+    return counts.decode() if isinstance(counts, bytes) else counts

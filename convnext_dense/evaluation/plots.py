@@ -1,0 +1,99 @@
+"""Pictures of an evaluation: precision-recall curves and confusion matrices."""
+import numpy as np
+from matplotlib import colormaps
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+RECALLS = np.linspace(0, 1, 101)
+# classes with a curve and a name of their own; of more, the best and the worst are shown
+NAMED = 10
+# beside the axes, where it hides no curve
+OUTSIDE = {'fontsize': 7, 'title_fontsize': 8, 'loc': 'center left', 'bbox_to_anchor': (1, 0.5)}
+# classes with a name beside the matrix and numbers in its cells
+LABELLED, NUMBERED = 160, 25
+
+
+def precision_recall(curves, categories, iou_thresholds, path):
+    """Two panels: the mean over the classes at each IoU, and each class at the lowest IoU.
+
+    Args:
+        curves (Curves): accumulated; all areas and the last of maxDets are drawn.
+        categories (list[dict]): ``id`` and ``name``.
+        iou_thresholds (Sequence[float]): of the curves.
+        path (Path): picture file.
+    """
+    precision = curves.precision[:, :, :, 0, -1]
+    known = np.flatnonzero((precision > -1).all((0, 1)))
+    figure, (left, right) = _figure(13, 4.6, 2)
+    for number, threshold in enumerate(iou_thresholds):
+        if not len(known):
+            break
+        mean = precision[number][:, known].mean(1)
+        shade = 0.9 * number / max(1, len(iou_thresholds) - 1)
+        left.plot(RECALLS, mean, color=colormaps['viridis'](shade),
+                  label=f'{threshold:.2f}: {mean.mean():.3f}')
+    left.set_title(f'mean of {len(known)} classes')
+    if len(known):
+        left.legend(title='IoU: AP', **OUTSIDE)
+
+    names = {category['id']: category['name'] for category in categories}
+    ap = precision[0][:, known].mean(0)
+    order = known[np.argsort(-ap, kind='stable')]
+    if len(order) <= NAMED:
+        named = list(order)
+        right.set_title(f'classes at IoU {iou_thresholds[0]:.2f}')
+    else:
+        named = [*order[:NAMED // 2], *order[-(NAMED // 2):]]
+        right.set_title(f'best and worst {NAMED // 2} classes at IoU {iou_thresholds[0]:.2f}')
+        right.plot(RECALLS, precision[0][:, order[NAMED // 2:-(NAMED // 2)]], color='0.85', lw=0.7,
+                   zorder=0)
+    for color, number in enumerate(named):
+        values = precision[0][:, number]
+        right.plot(RECALLS, values, color=f'C{color}',
+                   label=f'{names[curves.category_ids[number]]}: {values.mean():.3f}')
+    if named:
+        right.legend(title='class: AP', **OUTSIDE)
+    for axes in (left, right):
+        axes.set(xlabel='recall', ylabel='precision', xlim=(0, 1), ylim=(0, 1.02))
+        axes.grid(color='0.9')
+    _save(figure, path)
+
+
+def confusion(matrix, names, path):
+    """A confusion matrix, each row in shares of its sum.
+
+    Args:
+        matrix (numpy.ndarray): (n, n) counts; row true, column predicted.
+        names (Sequence[str]): n names.
+        path (Path): picture file.
+    """
+    sums = matrix.sum(1, keepdims=True)
+    shares = np.divide(matrix, sums, out=np.zeros(matrix.shape), where=sums > 0)
+    labelled = len(names) <= LABELLED
+    side = min(28, max(4.5, 0.19 * len(names) + 2.5)) if labelled else 12
+    figure, axes = _figure(side + 1, side, 1)
+    image = axes.imshow(shares, cmap='Blues', vmin=0, vmax=1)
+    figure.colorbar(image, ax=axes, label='share of the true class', shrink=0.6)
+    axes.set(xlabel='predicted', ylabel='true')
+    if labelled:
+        size = 8 if len(names) <= 30 else 7
+        axes.set_xticks(range(len(names)), names, rotation=90, fontsize=size)
+        axes.set_yticks(range(len(names)), names, fontsize=size)
+    if len(names) <= NUMBERED:
+        for (row, column), share in np.ndenumerate(shares):
+            if share >= 0.005:
+                axes.text(column, row, f'{share:.2f}'.lstrip('0'), ha='center', va='center',
+                          fontsize=7 if len(names) <= 12 else 5,
+                          color='white' if share > 0.6 else 'black')
+    _save(figure, path)
+
+
+def _figure(width, height, columns):
+    # no pyplot: it would keep figures and choose a window system
+    figure = Figure(figsize=(width, height), dpi=120, layout='constrained')
+    FigureCanvasAgg(figure)
+    return figure, figure.subplots(1, columns)
+
+
+def _save(figure, path):
+    figure.savefig(path)
