@@ -102,7 +102,6 @@ def progress_hook(label, console):
 
         def before_train(self, runner):
             self.start = self.said = time.time()
-            self.first_loss = None
 
         def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
             done, total, now = runner.iter + 1, runner.max_iters, time.time()
@@ -111,7 +110,7 @@ def progress_hook(label, console):
                 return
             self.said = now
             left = self.seconds / done * (total - done)
-            say(f'{label}: step {done}/{total}, loss {float(outputs["loss"]):.2f}, '
+            say(f'{label}: step {done}/{total}, loss {outputs["loss"].item():.2f}, '
                 f'{minutes(self.seconds)} gone, {minutes(left)} left', console)
 
         def before_val(self, runner):
@@ -119,7 +118,6 @@ def progress_hook(label, console):
 
         def after_val_epoch(self, runner, metrics=None):
             self.metrics = metrics
-            self.figures = ', '.join(f'{key} {metrics[key]:.3f}' for key in metrics)
 
     return Progress()
 

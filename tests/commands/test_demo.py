@@ -1,0 +1,68 @@
+"""The demo: its configs, a tiny run from end to end, the table and the exit status."""
+import cv2
+import pytest
+
+from convnext_dense.cli import run_command
+from convnext_dense.commands import demo
+from convnext_dense.data import shapes
+
+CONFIGS = [demo.CONFIGS / config for _, config, _ in demo.TASKS]
+
+
+@pytest.mark.parametrize('config', CONFIGS, ids=lambda path: path.stem)
+def test_classes_are_those_of_the_data_set(config):
+    from convnext_dense.config import load_config
+    classes = tuple(load_config(config).val_dataloader.dataset.metainfo.classes)
+    assert classes in (shapes.CLASSES, shapes.SCENE_CLASSES)
+
+
+@pytest.fixture
+def tiny(monkeypatch):
+    """The demo with a handful of pictures and two training steps."""
+    from convnext_dense import config
+    load_config = config.load_config
+
+    def shortened(path):
+        cfg = load_config(path, {'train_cfg.max_iters': 2, 'train_cfg.val_interval': 2,
+                                 'train_dataloader.batch_size': 2})
+        cfg.param_scheduler = []
+        return cfg
+    monkeypatch.setattr(config, 'load_config', shortened)
+    monkeypatch.setattr(demo, 'DATA', dict(train=4, val=2, size=160))
+
+
+def test_demo_trains_evaluates_draws_and_says_what_it_missed(tiny, tmp_path, capsys):
+    status = run_command('demo', ['--data-root', str(tmp_path / 'shapes'), '--device', 'cpu',
+                                  '--work-dir', str(tmp_path / 'work')])
+    said = capsys.readouterr().out
+    assert status == 1  # nobody learns this in two steps
+    assert 'Not as expected: box AP 0.' in said
+    assert 'Cascade Mask R-CNN: step 2/2, loss' in said and '0:00 left' in said
+    table = said[said.index('box AP'):].splitlines()
+    assert table[0].split() == ['box', 'AP', 'mask', 'AP', 'mIoU', 'parameters', 'training']
+    assert table[1].startswith('Cascade Mask R-CNN, ConvNeXt')
+    assert table[2].startswith('UperNet, ConvNeXt')
+    pictures = sorted((tmp_path / 'work' / 'pictures').iterdir())
+    assert [path.name for path in pictures] == ['000000.png', '000001.png']
+    assert min(cv2.imread(str(pictures[0])).shape[:2]) > 2 * 160
+    for config in CONFIGS:
+        assert (tmp_path / 'work' / config.stem / 'console.log').stat().st_size
+
+
+def test_table_has_one_row_a_task_and_a_dash_for_a_figure_that_it_has_not():
+    results = [
+        ('Cascade', [('box AP', 'coco/bbox_mAP', 1, .5)],
+         dict(metrics={'coco/bbox_mAP': .61}, parameters=3_100_000, seconds=125)),
+        ('UperNet', [('mIoU', 'mIoU', .01, .7)],
+         dict(metrics={'mIoU': 81.25}, parameters=900_000, seconds=59)),
+    ]
+    assert demo.format_table(results).splitlines() == [
+        '                   box AP   mIoU  parameters  training',
+        'Cascade, ConvNeXt   0.610      -       3.1 M      2:05',
+        'UperNet, ConvNeXt       -  0.812       0.9 M      0:59']
+
+
+def test_demo_refuses_a_folder_with_other_data(tmp_path, capsys):
+    (tmp_path / 'mine.jpg').touch()
+    assert run_command('demo', ['--data-root', str(tmp_path), '--device', 'cpu']) == 2
+    assert 'holds no data set of shapes' in capsys.readouterr().err
