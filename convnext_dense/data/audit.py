@@ -18,6 +18,7 @@ from convnext_dense.data.findings import ERROR, Findings
 from convnext_dense.data.labels import check_zero_label, label_maps
 from convnext_dense.data.picture_checks import PictureTask, check_picture
 from convnext_dense.data.preflight import check_loading
+from convnext_dense.data.similar import similar
 from convnext_dense.errors import InputError
 
 CHUNK = 16  # pictures that a process takes at once
@@ -32,6 +33,7 @@ class SplitReport(NamedTuple):
         findings (Findings): problems.
         tasks (list[PictureTask]): its pictures.
         contents (dict[str, str]): path of the first picture with each pixel hash.
+        thumbnails (dict[str, bytes]): small copy of each picture, by path.
         classes (dict[str, dict]): for each class ``instances`` and ``pictures``, or ``pixels``
             and ``pictures``.
         statistics (dict): number of pictures, range of sizes, ...
@@ -40,6 +42,7 @@ class SplitReport(NamedTuple):
     findings: Findings
     tasks: list
     contents: dict
+    thumbnails: dict
     classes: dict
     statistics: dict
 
@@ -62,8 +65,9 @@ def audit_split(split, workers=1, progress=True):
         tasks = collect(split, findings)
     except InputError as error:
         findings.add('config', str(error))
-        return SplitReport(split, findings, [], {}, {}, dict(pictures=0))
-    contents, sizes, pixels, pictures_with, values = {}, Counter(), Counter(), Counter(), {}
+        return SplitReport(split, findings, [], {}, {}, {}, dict(pictures=0))
+    contents, thumbnails, values = {}, {}, {}
+    sizes, pixels, pictures_with = Counter(), Counter(), Counter()
     for result in run(tasks, workers, progress, split.name):
         for kind, text in result.findings:
             findings.add(kind, text)
@@ -76,6 +80,7 @@ def audit_split(split, workers=1, progress=True):
             findings.add('duplicate-content', f'{result.path} and {contents[result.content]}')
         elif result.content:
             contents[result.content] = result.path
+            thumbnails[result.path] = result.thumbnail
     ignored = None
     if split.kind == 'labels':
         classes, ignored = label_balance(split, pixels, pictures_with)
@@ -92,7 +97,7 @@ def audit_split(split, workers=1, progress=True):
         statistics['ignored_share'] = ignored
     else:
         statistics.update(instance_sizes(tasks))
-    return SplitReport(split, findings, tasks, contents, classes, statistics)
+    return SplitReport(split, findings, tasks, contents, thumbnails, classes, statistics)
 
 
 def run(tasks, workers, progress, name):
@@ -118,21 +123,35 @@ def run(tasks, workers, progress, name):
 
 
 def leakage(reports):
-    """Add what two data sets share, by the pixels of the pictures, to the later one's findings.
+    """Add what two data sets share, and what looks alike, to the later one's findings.
 
     A picture under the same path in both, as where a config tests on its val set, is no leakage
     unless one of them is the training set.
     """
     for number, later in enumerate(reports):
         for earlier in reports[:number]:
-            training = earlier.split.name.startswith('train') != \
-                later.split.name.startswith('train')
-            for content in later.contents.keys() & earlier.contents.keys():
+            training = later.split.name.startswith('train') != \
+                earlier.split.name.startswith('train')
+            shared = later.contents.keys() & earlier.contents.keys()
+            for content in sorted(shared, key=later.contents.get):
                 paths = later.contents[content], earlier.contents[content]
-                same = os.path.realpath(paths[0]) == os.path.realpath(paths[1])
-                if training or not same:
-                    later.findings.add('leakage', f'{paths[0]} ({later.split.name}) and '
-                                       f'{paths[1]} ({earlier.split.name})')
+                if training or os.path.realpath(paths[0]) != os.path.realpath(paths[1]):
+                    later.findings.add('leakage', _pair(later, paths[0], earlier, paths[1]))
+            if training:
+                _look_alikes(later, earlier, {later.contents[content] for content in shared})
+
+
+def _look_alikes(later, earlier, known):
+    paths = [path for path in later.thumbnails if path not in known]
+    others = list(earlier.thumbnails)
+    for number, other, difference in similar([later.thumbnails[path] for path in paths],
+                                             list(earlier.thumbnails.values())):
+        later.findings.add('look-alike', _pair(later, paths[number], earlier, others[other])
+                           + f': mean difference of their thumbnails {difference:.1f} of 255')
+
+
+def _pair(later, path, earlier, other):
+    return f'{path} ({later.split.name}) and {other} ({earlier.split.name})'
 
 
 def coco_tasks(split, findings):

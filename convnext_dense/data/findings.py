@@ -19,6 +19,8 @@ KINDS = {
     'duplicate-file-name': (WARNING, 'pictures listed twice'),
     'duplicate-content': (WARNING, 'pictures with the same pixels in one split'),
     'leakage': (ERROR, 'pictures with the same pixels in two splits'),
+    'look-alike': (WARNING, 'pictures that look the same in two splits: copies of other size or '
+                   'encoding, or neighbours of a video'),
     'unknown-picture-id': (WARNING, 'annotations of pictures that are not listed: ignored'),
     'unknown-category-id': (WARNING, 'annotations of categories that are not listed: ignored'),
     'category-order': (WARNING, 'categories in another order than the classes of the config'),

@@ -11,6 +11,7 @@ import numpy as np
 from convnext_dense.data.findings import Finding
 from convnext_dense.data.instance_checks import check_instance
 from convnext_dense.data.labels import allowed_values, read_label_map
+from convnext_dense.data.similar import thumbnail
 from convnext_dense.errors import InputError
 
 ORIENTATION = 0x0112  # the EXIF tag
@@ -42,12 +43,14 @@ class PictureResult(NamedTuple):
     Attributes:
         path (str): the picture.
         content (str | None): hash of the pixels; None where it cannot be read.
+        thumbnail (bytes | None): see :func:`convnext_dense.data.similar.thumbnail`.
         size (tuple | None): (width, height) as training will load it.
         findings (list[Finding]): problems.
         pixels (dict[int, int]): number of pixels of each label value.
     """
     path: str
     content: str | None
+    thumbnail: bytes | None
     size: tuple | None
     findings: list
     pixels: dict
@@ -56,7 +59,7 @@ class PictureResult(NamedTuple):
 def check_picture(task):
     """Check a picture and everything that belongs to it."""
     findings = []
-    size, content = _check_pixels(task, findings)
+    size, content, small = _check_pixels(task, findings)
     width, height = task.size or size or (0, 0)
     for annotation in task.annotations:
         findings += [Finding(kind, f'{task.path}: {text}') for kind, text in
@@ -64,23 +67,24 @@ def check_picture(task):
     pixels = {}
     if task.label_map:
         pixels = _check_label_map(task, size, findings)
-    return PictureResult(task.path, content, size, findings, pixels)
+    return PictureResult(task.path, content, small, size, findings, pixels)
 
 
 def _check_pixels(task, findings):
-    """Decode the picture: its (width, height) as loaded, and the hash of its pixels."""
+    """Decode the picture: (width, height) as loaded, hash of its pixels, thumbnail."""
     from PIL import Image
     try:
         with warnings.catch_warnings(), Image.open(task.path) as picture:
             warnings.simplefilter('ignore')
             orientation = picture.getexif().get(ORIENTATION, 1)
             pixels = np.asarray(picture)  # decodes everything: raises where it is cut off
+            small = thumbnail(picture)
     except FileNotFoundError:
         findings.append(Finding('picture-missing', task.path))
-        return None, None
+        return None, None, None
     except Exception as error:  # a damaged file can raise anything
         findings.append(Finding('picture-unreadable', f'{task.path}: {error}'))
-        return None, None
+        return None, None, None
     height, width = pixels.shape[:2]
     rotated = ''
     if orientation in SWAPPED:
@@ -93,7 +97,7 @@ def _check_pixels(task, findings):
         findings.append(Finding('picture-rotated', f'{task.path}: EXIF orientation {orientation}'))
     digest = hashlib.blake2b(f'{pixels.shape}'.encode(), digest_size=16)
     digest.update(np.ascontiguousarray(pixels))
-    return (width, height), digest.hexdigest()
+    return (width, height), digest.hexdigest(), small
 
 
 def _check_label_map(task, size, findings):

@@ -175,6 +175,16 @@ def test_the_same_pixels_in_train_and_val_are_leakage_whatever_the_file(labels):
     assert found(labels.cfg) == {'train': {'duplicate-content': 1}, 'val': {'leakage': 1}}
 
 
+def test_a_copy_of_other_quality_in_train_and_val_looks_alike(labels):
+    from test_similar import scene
+    scene(0).save(labels.root / 'images/training/0.jpg')
+    scene(0).save(labels.root / 'images/validation/10.jpg', quality=30)
+    for split, name in (('training', 0), ('validation', 10)):
+        Image.fromarray(np.ones((240, 320), np.uint8)).save(
+            labels.root / f'annotations/{split}/{name}.png')
+    assert found(labels.cfg) == {'val': {'look-alike': 1}}
+
+
 def test_testing_on_val_is_no_leakage_but_training_on_val_is(coco):
     coco.cfg.test_dataloader = copy.deepcopy(coco.cfg.val_dataloader)
     coco.cfg.test_dataloader.dataset.metainfo.classes = ('disc', )  # so it is checked by itself
