@@ -204,7 +204,8 @@ def _fetch_rest(url, target, part, size, progress):
             _tag(target).unlink(missing_ok=True)
         try:
             with _progress_bar(target.name, offset, total, progress) as advance:
-                while chunk := response.read(CHUNK):
+                # read1 gives what has arrived: a killed process loses nothing
+                while chunk := response.read1(CHUNK):
                     part.write(chunk)
                     advance(len(chunk))
                     if size is not None and part.tell() > size:

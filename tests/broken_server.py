@@ -30,6 +30,7 @@ class Server(ThreadingHTTPServer):
     breaks = ()  # sizes after which successive answers are cut off
     statuses = ()  # statuses of successive answers, before it works
     resets = 0  # how many answers end with a reset
+    hold = None  # an Event: after the first half of an answer, wait for it
     ranges = True
     etag = '"1"'
 
@@ -75,6 +76,10 @@ class Handler(BaseHTTPRequestHandler):
         if breaks:
             server.breaks = breaks[1:]
             body = body[:breaks[0]]
+        if server.hold:
+            self.wfile.write(body[:len(body) // 2])
+            server.hold.wait(60)
+            body = body[len(body) // 2:]
         self.wfile.write(body)
         if server.resets:  # the connection is not closed but torn down
             server.resets -= 1

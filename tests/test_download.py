@@ -1,6 +1,9 @@
 """The downloader against a local server that misbehaves in every way that we have met."""
 import hashlib
+import subprocess
+import sys
 import threading
+import time
 
 import pytest
 from broken_server import serving
@@ -74,6 +77,30 @@ def test_a_complete_unfinished_file_needs_no_connection(server, tmp_path):
     (tmp_path / 'file.zip.part').write_bytes(BODY)
     assert fetch(server, tmp_path / 'file.zip').read_bytes() == BODY
     assert not server.requests
+
+
+def test_a_killed_process_leaves_no_file_and_its_bytes_are_used(server, tmp_path):
+    server.hold = threading.Event()
+    process = subprocess.Popen([
+        sys.executable, '-c', 'import sys; from convnext_dense.download import download; '
+        'download(sys.argv[1], sys.argv[2], progress=False)', server.url, tmp_path / 'file.zip'])
+    part = tmp_path / 'file.zip.part'
+    wait_until(lambda: part.exists() and part.stat().st_size)
+    process.kill()
+    process.wait()
+    server.hold.set()
+    got = part.stat().st_size
+    assert 0 < got < len(BODY) and not (tmp_path / 'file.zip').exists()
+    server.hold = None
+    assert fetch(server, tmp_path / 'file.zip').read_bytes() == BODY
+    assert server.requests[-1]['Range'] == f'bytes={got}-'
+
+
+def wait_until(condition, seconds=30):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(.01)
 
 
 def test_a_server_without_ranges_starts_over(server, tmp_path):

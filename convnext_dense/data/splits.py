@@ -1,7 +1,9 @@
 """The data sets that a config names, without loading them."""
 import copy
+import io
 import os
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
+from importlib import import_module
 from typing import Any, NamedTuple
 
 from convnext_dense.errors import InputError
@@ -102,6 +104,7 @@ def _split(name, cfg):
 def _build(where, cfg):
     """The data set object: classes, joined paths and label map resolved, nothing loaded."""
     from mmengine.registry import DATASETS
+    _import_quietly(cfg.get('type'))
     cfg = copy.deepcopy(dict(cfg))
     cfg.update(lazy_init=True, pipeline=[])
     if not is_local(cfg):
@@ -114,6 +117,17 @@ def _build(where, cfg):
     except (AssertionError, TypeError, ValueError, FileNotFoundError) as error:
         raise InputError(f'{where}: {cfg.get("type")} does not accept its arguments: '
                          f'{error or type(error).__name__}') from error
+
+
+def _import_quietly(kind):
+    """Import the libraries' data sets without their lines about packages nobody needs."""
+    from mmengine.registry import DefaultScope
+    current = DefaultScope.get_current_instance()
+    scope = kind.partition('.')[0] if isinstance(kind, str) and '.' in kind else \
+        current and current.scope_name
+    if scope in ('mmdet', 'mmseg'):
+        with redirect_stdout(io.StringIO()):
+            import_module(f'{scope}.datasets')
 
 
 def _kind(dataset):

@@ -91,7 +91,7 @@ def _check_space(archive, root, needed):
 
 def _write(content, info, target):
     target.parent.mkdir(parents=True, exist_ok=True)
-    part = target.with_name(target.name + '.part')
+    part = target.with_name(f'{target.name}.{os.getpid()}.part')
     try:
         with content.open(info) as source, open(part, 'wb') as file:
             shutil.copyfileobj(source, file, 1 << 20)  # raises where the checksum differs
