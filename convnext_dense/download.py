@@ -17,6 +17,7 @@ from pathlib import Path
 from convnext_dense.errors import InputError
 
 CHUNK = 1 << 20
+LARGE = 1 << 30  # bytes; reading more takes seconds
 TIMEOUT = 60  # seconds without a byte
 ATTEMPTS = 4  # in a row that bring nothing new
 BROKEN = (http.client.HTTPException, OSError)  # OSError covers URLError, timeouts and resets
@@ -66,7 +67,7 @@ def download(url, target, size=None, sha256=None, md5=None, progress=True, retry
         resumed = part.tell() > 0
         try:
             _fetch(url, target, part, size, progress, retry_delay)
-            _verify(part, target, url, size, sha256, md5)
+            _verify(part, target, url, size, sha256, md5, progress)
         except _WrongBytes as error:
             part.truncate(0)  # not deleted: a waiting process may hold it open
             if not resumed:
@@ -74,7 +75,7 @@ def download(url, target, size=None, sha256=None, md5=None, progress=True, retry
             # the older part may be what was wrong: once more from the start
             try:
                 _fetch(url, target, part, size, progress, retry_delay)
-                _verify(part, target, url, size, sha256, md5)
+                _verify(part, target, url, size, sha256, md5, progress)
             except _WrongBytes as again:
                 part.truncate(0)
                 raise InputError(str(again)) from None
@@ -84,8 +85,12 @@ def download(url, target, size=None, sha256=None, md5=None, progress=True, retry
     return target
 
 
-def verify_file(path, size=None, sha256=None, md5=None):
+def verify_file(path, size=None, sha256=None, md5=None, progress=True):
     """Read a whole file and compare it with its published size and hash.
+
+    Args:
+        path (str | Path): the file.
+        size, sha256, md5, progress: as in :func:`download`.
 
     Raises:
         InputError: it is missing, or differs.
@@ -95,17 +100,21 @@ def verify_file(path, size=None, sha256=None, md5=None):
         raise InputError(f'{path}: no such file')
     _check_size(path, path.stat().st_size, size)
     for name, expected in (('sha256', sha256), ('md5', md5)):
-        if expected and not file_hash(path, name).startswith(expected.lower()):
-            raise InputError(f'{path}: its {name} is {file_hash(path, name)}, expected '
-                             f'{expected}; delete it and fetch it again')
+        digest = expected and file_hash(path, name, progress)
+        if expected and not digest.startswith(expected.lower()):
+            raise InputError(f'{path}: its {name} is {digest}, expected {expected}; delete it '
+                             'and fetch it again')
 
 
-def file_hash(path, name='sha256'):
-    """Hexadecimal hash of a file, read in pieces."""
-    digest = hashlib.new(name)
-    with open(path, 'rb') as file:
+def file_hash(path, name='sha256', progress=False):
+    """Hexadecimal hash of a file, read in pieces; a large file can show a progress bar."""
+    path = Path(path)
+    digest, size = hashlib.new(name), path.stat().st_size
+    with open(path, 'rb') as file, _progress_bar(f'verify {path.name}', 0, size,
+                                                 progress and size > LARGE) as advance:
         while chunk := file.read(CHUNK):
             digest.update(chunk)
+            advance(len(chunk))
     return digest.hexdigest()
 
 
@@ -235,7 +244,7 @@ def _progress_bar(name, offset, total, progress):
         yield bar.update
 
 
-def _verify(part, target, url, size, sha256, md5):
+def _verify(part, target, url, size, sha256, md5, progress):
     part.flush()
     found = os.fstat(part.fileno()).st_size
     if size is not None and found != size:
@@ -245,7 +254,7 @@ def _verify(part, target, url, size, sha256, md5):
             continue
         if len(expected) < 8:
             raise ValueError(f'{name} prefix {expected!r} is too short to verify anything')
-        digest = file_hash(_part(target), name)
+        digest = file_hash(_part(target), name, progress)
         if not digest.startswith(expected.lower()):
             raise _WrongBytes(f'{url}: its {name} is {digest}, expected {expected}; the file was '
                               f'changed or damaged on the way; {_by_hand(url, target)}')

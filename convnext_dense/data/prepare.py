@@ -36,7 +36,7 @@ def prepare(benchmark, root, splits=('train', 'val'), archives=None, mirror=None
         url = f'{mirror.rstrip("/")}/{archive.name}' if mirror else archive.url
         say(f'{archive.name}: {f"verifying {path}" if there else f"fetching from {url}"}')
         if there:
-            verify_file(path, archive.size, md5=archive.md5)
+            verify_file(path, archive.size, md5=archive.md5, progress=progress)
         else:
             download(url, path, archive.size, md5=archive.md5, progress=progress)
         count = unpack(path, root, archive.members, archive.strip, progress)
