@@ -105,7 +105,8 @@ OFFICIAL = Format('official', 'convnext', r'stages\.\d+\.\d+\.dwconv\.(weight|bi
 
 # as the training of V2's masked autoencoder writes it; the published files are dense already
 FCMAE = Format(
-    'fcmae', 'convnext', r'stages\.\d+\.\d+\.dwconv\.kernel$', (
+    'fcmae', 'convnext',
+    r'stages\.\d+\.\d+\.(dwconv\.kernel|pwconv\d\.linear\.(weight|bias))$', (
         *_same('downsample_layers.0.{n}.{p}', 'norm.{p}', 'head.{p}'),
         Row('downsample_layers.{s}.0.ln.{p}', 'downsample_layers.{s}.0.{p}'),
         Row('downsample_layers.{s}.1.kernel', 'downsample_layers.{s}.1.weight',

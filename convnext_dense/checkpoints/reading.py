@@ -4,6 +4,7 @@ A pickle can call any function of the machine when it is read. Here a file is re
 ``weights_only`` reader, which knows tensors and containers, or as safetensors; what OpenMMLab's
 own checkpoints hold besides is allowed by name, class by class.
 """
+import _compat_pickle
 import argparse
 import contextlib
 import json
@@ -191,12 +192,18 @@ def _globals(pickle):
     with contextlib.suppress(Exception):  # what was found before a tear still counts
         for opcode, argument, _ in pickletools.genops(pickle):
             if opcode.name in ('GLOBAL', 'INST'):
-                names.add('.'.join(argument.split(' ')))
+                names.add('.'.join(_modern_name(*argument.split(' '))))
             elif opcode.name == 'STACK_GLOBAL' and len(strings) >= 2:
                 names.add('.'.join(strings[-2:]))
             elif isinstance(argument, str):
                 strings.append(argument)
     return names
+
+
+def _modern_name(module, name):
+    """Protocol 2, which torch.save writes, gives modules the names of Python 2."""
+    module, name = _compat_pickle.NAME_MAPPING.get((module, name), (module, name))
+    return _compat_pickle.IMPORT_MAPPING.get(module, module), name
 
 
 def _allowed():
