@@ -326,6 +326,9 @@ class Runner(MMEngineRunner):
         """
         randoms = [random_state()]
         if get_world_size() > 1:
+            if not is_main_process():
+                # without SyncBN each process has running statistics of its own
+                randoms[0]['statistics'] = resuming.statistics(self._bare_model())
             randoms = all_gather_object(randoms[0])
         if not is_main_process():
             return None
@@ -359,6 +362,8 @@ def _to_cpu(states):
 
 def _scheduler_states(schedulers):
     if isinstance(schedulers, dict):
-        return {name: [scheduler.state_dict() for scheduler in group]
-                for name, group in schedulers.items()}
-    return [scheduler.state_dict() for scheduler in schedulers]
+        return {name: _scheduler_states(group) for name, group in schedulers.items()}
+    # a scheduler's method (OneCycleLR keeps one) would bring the object itself into the file,
+    # which then no longer holds plain data only
+    return [{key: value for key, value in scheduler.state_dict().items() if not callable(value)}
+            for scheduler in schedulers]

@@ -7,6 +7,6 @@ env_cfg = dict(cudnn_benchmark=False)
 default_hooks = dict(
     checkpoint=dict(by_epoch=True, interval=1),
     visualization=dict(type='DetVisualizationHook'))
-visualizer = dict(
-    type='DetLocalVisualizer', vis_backends={{_base_.vis_backends}}, name='visualizer')
+# without a name: each run of a process gets its own, in its own folder
+visualizer = dict(type='DetLocalVisualizer', vis_backends={{_base_.vis_backends}})
 log_processor = dict(type='LogProcessor', window_size=50, by_epoch=True)
