@@ -1,4 +1,5 @@
 """Writing weights in another format, as safetensors or as torch.save does."""
+import contextlib
 import hashlib
 import json
 import os
@@ -120,6 +121,8 @@ def _zoo_licence(source):
 
 
 def _write(state, out, meta):
+    """Write to a temporary name first, so that ``out`` is whole or not there."""
+    from safetensors import SafetensorError
     part = out.with_name(out.name + '.part')
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
@@ -135,10 +138,11 @@ def _write(state, out, meta):
                        else dict(model=state) if meta['key_format'] == 'official'
                        else state, part)
         os.replace(part, out)
-    except OSError as error:
-        raise InputError(f'cannot write {out}: {error.strerror or error}') from error
+    except (OSError, RuntimeError, SafetensorError) as error:  # torch raises RuntimeError
+        raise InputError(f'cannot write {out}: {str(error).splitlines()[0]}') from error
     finally:
-        part.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            part.unlink()
 
 
 def _is_whole(state):

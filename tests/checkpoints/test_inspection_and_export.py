@@ -1,0 +1,191 @@
+"""inspect_checkpoint and convert_checkpoint, as functions and as commands."""
+import json
+import subprocess
+import sys
+
+import pytest
+import torch
+from safetensors import safe_open
+from tiny_weights import (
+    CHANNELS,
+    CONVNEXT_FORMATS,
+    DEPTHS,
+    Detector,
+    convnext,
+    convnext_file,
+    official_state,
+    randomise,
+    swin,
+)
+
+from convnext_dense.checkpoints import load_weights, read_checkpoint
+from convnext_dense.checkpoints.export import convert_checkpoint
+from convnext_dense.checkpoints.inspection import inspect_checkpoint
+from convnext_dense.cli import main
+from convnext_dense.errors import InputError
+from convnext_dense.models import ConvNeXt
+
+
+@pytest.fixture
+def trained(tmp_path):
+    """A detector's checkpoint as mmengine writes it."""
+    path = tmp_path / 'epoch_3.pth'
+    torch.save(dict(state_dict=randomise(Detector(convnext())).state_dict(), optimizer=dict(),
+                    param_schedulers=[], meta=dict(
+                        epoch=3, iter=300, cfg='model = dict()', time='20260101_000000',
+                        dataset_meta=dict(classes=('cat', 'dog', 'bird')))), path)
+    return path
+
+
+@pytest.mark.parametrize('name', CONVNEXT_FORMATS)
+def test_every_format_is_described_alike(name, tmp_path):
+    path = tmp_path / 'weights.pth'
+    torch.save(convnext_file(name), path)
+    described = inspect_checkpoint(path)
+    backbone = sum(parameter.numel() for key, parameter in convnext().named_parameters()
+                   if not key.startswith('norm')) + 2 * CHANNELS[-1]
+    assert described['format'] == name and described['kind'] == 'classifier'
+    assert described['arch'] == 'convnext-custom'
+    assert (described['depths'], described['channels']) == (DEPTHS, CHANNELS)
+    assert described['backbone_parameters'] == backbone
+    assert described['parameters'] == backbone + 10 * CHANNELS[-1] + 10
+    assert described['classes'] == 10 and described['training'] == {}
+
+
+@pytest.mark.parametrize('arch, use_grn, expected', [
+    ('tiny', False, 'convnext-tiny'), ('atto', True, 'convnextv2-atto'),
+    ('atto', False, 'convnext-atto'), ('tiny', True, 'convnextv2-tiny')])
+def test_published_sizes_are_named(arch, use_grn, expected, tmp_path):
+    with torch.device('meta'):
+        model = ConvNeXt(arch, use_grn=use_grn, layer_scale_init_value=0 if use_grn else 1.)
+    state = {key: torch.empty(1).expand(value.shape) for key, value in model.state_dict().items()}
+    torch.save(state, tmp_path / 'weights.pth')
+    assert inspect_checkpoint(tmp_path / 'weights.pth')['arch'] == expected
+
+
+def test_swin_is_described(tmp_path):
+    torch.save(randomise(swin()).state_dict(), tmp_path / 'swin.pth')
+    described = inspect_checkpoint(tmp_path / 'swin.pth')
+    assert described['format'] == 'swin-openmmlab' and described['depths'] == (1, 2)
+    assert described['parameters'] == sum(value.numel() for value in swin().parameters())
+
+
+def test_a_trained_detector_shows_its_classes_and_state_of_training(trained, capsys):
+    described = inspect_checkpoint(trained)
+    assert described['kind'] == 'detector' and described['classes'] == ['cat', 'dog', 'bird']
+    assert described['training'] == dict(epoch=3, iter=300,
+                                         states=['optimizer', 'param_schedulers'])
+    assert main(['inspect-checkpoint', str(trained)]) == 0
+    out = capsys.readouterr().out
+    assert 'classes     3: cat, dog, bird' in out
+    assert 'training    epoch 3, iter 300, optimizer, param_schedulers' in out
+    assert main(['inspect-checkpoint', str(trained), '--json']) == 0
+    assert json.loads(capsys.readouterr().out)['training']['epoch'] == 3
+
+
+def test_inspecting_imports_no_framework(trained):
+    """mmdet, mmcv and transformers take seconds; nothing here needs them."""
+    code = ('import sys; from convnext_dense.cli import main;'
+            f'main(["inspect-checkpoint", {str(trained)!r}]);'
+            'print([name for name in ("mmdet", "mmseg", "mmcv", "transformers") '
+            'if name in sys.modules])')
+    out = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True,
+                         check=True).stdout
+    assert out.splitlines()[-1] == '[]'
+
+
+# -- conversion ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize('suffix', ['.safetensors', '.pth', '.bin'])
+@pytest.mark.parametrize('name', CONVNEXT_FORMATS)
+def test_any_format_becomes_any_other_and_back(name, suffix, tmp_path):
+    source, there, back = (tmp_path / file for file in ('a.pth', f'b{suffix}', f'c{suffix}'))
+    torch.save(official_state(), source)
+    convert_checkpoint(source, there, to=name)
+    assert inspect_checkpoint(there)['format'] == name
+    convert_checkpoint(there, back, to='official')
+    read = read_checkpoint(back)
+    state = read.get('state_dict') or read['model']
+    assert set(state) == set(official_state())
+    assert all(torch.equal(state[key], value) for key, value in official_state().items())
+    assert not list(tmp_path.glob('*.part'))
+
+
+def test_safetensors_carry_what_deployment_asks_for(trained, tmp_path, capsys):
+    out = tmp_path / 'deployed.safetensors'
+    assert main(['convert-checkpoint', str(trained), str(out), '--licence', 'Apache-2.0']) == 0
+    with safe_open(out, 'pt') as file:
+        meta = file.metadata()
+    assert json.loads(meta['classes']) == ['cat', 'dog', 'bird']
+    assert meta['format'] == 'pt'  # transformers refuses files without it
+    assert meta['arch'] == 'convnext-custom' and meta['licence'] == 'Apache-2.0'
+    assert len(meta['config_sha256']) == 64
+    model = Detector(convnext())
+    assert not load_weights(model, out).missing
+
+
+def test_the_zoo_s_licence_goes_along(tmp_path, monkeypatch):
+    from convnext_dense.checkpoints import zoo
+    path = tmp_path / 'weights.pt'
+    torch.save(dict(model=official_state('v2')), path)
+    monkeypatch.setattr('convnext_dense.checkpoints.zoo.download', lambda *args, **kwargs: path)
+    name = 'convnextv2-atto_fcmae'
+    meta = convert_checkpoint(name, tmp_path / 'out.safetensors', to='timm')
+    assert meta['licence'] == zoo.NON_COMMERCIAL
+    again = convert_checkpoint(tmp_path / 'out.safetensors', tmp_path / 'again.safetensors')
+    assert again['licence'] == zoo.NON_COMMERCIAL
+
+
+def test_a_detector_keeps_its_heads_where_the_format_names_them(trained, tmp_path):
+    out = tmp_path / 'mmpretrain.pth'
+    convert_checkpoint(trained, out, to='mmpretrain')
+    state = read_checkpoint(out)['state_dict']
+    assert 'roi_head.bbox_head.fc_cls.weight' in state
+    assert 'backbone.stages.0.0.depthwise_conv.weight' in state
+    target = Detector(convnext())
+    assert not load_weights(target, out).missing
+    convert_checkpoint(trained, out, to='timm')
+    state = read_checkpoint(out)
+    assert 'stages.0.blocks.0.conv_dw.weight' in state and not any('norm0' in key for key in state)
+    convert_checkpoint(trained, out, backbone_only=True)
+    assert not load_weights(convnext(), out).missing
+
+
+def test_dropped_heads_make_room_for_other_classes(trained, tmp_path):
+    out = tmp_path / 'start.pth'
+    convert_checkpoint(trained, out, drop=['roi_head.bbox_head.fc_cls'])
+    state = read_checkpoint(out)['state_dict']
+    assert 'neck.weight' in state and not any('fc_cls' in key for key in state)
+
+
+@pytest.mark.parametrize('arguments, message', [
+    (['a.pth', 'out.onnx'], 'out.onnx: the name must end with .safetensors'),
+    (['a.pth', 'out.pth', '--to', 'keras'], '--to keras: no such format; the known ones are offic'),
+    (['a.pth', 'out.pth', '--to', 'swin'], 'holds convnext weights, which have no form named swin'),
+    (['b.pth', 'out.pth'], 'b.pth: no such file'),
+    (['a.pth', '/dev/null/out.pth'], 'cannot write /dev/null/out.pth')])
+def test_errors_are_one_line_and_status_2(arguments, message, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    torch.save(official_state(), 'a.pth')
+    assert main(['convert-checkpoint', *arguments]) == 2
+    error = capsys.readouterr().err
+    assert message in error and error.count('\n') == 1
+    assert not list(tmp_path.glob('out*'))
+
+
+def test_a_foreign_pickle_is_converted_only_when_trusted(tmp_path):
+    class Foreign:
+
+        def __reduce__(self):
+            return open, (str(tmp_path / 'touched'), 'w')
+
+    source, out = tmp_path / 'foreign.pth', tmp_path / 'out.safetensors'
+    torch.save(dict(model=official_state(), args=Foreign()), source)
+    with pytest.raises(InputError, match='is refused'):
+        convert_checkpoint(source, out)
+    assert not (tmp_path / 'touched').exists() and not out.exists()
+    with pytest.warns(UserWarning, match='FULL UNPICKLING'):
+        convert_checkpoint(source, out, trust_pickle=True)
+    assert (tmp_path / 'touched').exists()
+    assert load_weights(convnext(), out).loaded

@@ -1,0 +1,159 @@
+"""The published weights by name, against the published facts, the configs and a local server."""
+import re
+from pathlib import Path
+
+import pytest
+import torch
+from broken_server import serving
+from tiny_weights import convnext, convnext_file, official_state
+
+from convnext_dense.checkpoints import load_weights, zoo
+from convnext_dense.errors import InputError
+from convnext_dense.published import load_published, published_rows
+
+CONFIGS = Path(__file__).parents[2] / 'configs'
+
+
+def spelled_out(text):
+    """``a{b,c}`` as ``ab``, ``ac``, for every brace."""
+    found = re.search(r'\{([^{}]*)\}', text)
+    if not found:
+        return [text]
+    return [name for part in found[1].split(',')
+            for name in spelled_out(text[:found.start()] + part + text[found.end():])]
+
+
+def published_names(key):
+    """File names in an entry of published.yaml's checkpoints."""
+    text = load_published()['checkpoints'][key]
+    return {Path(name).name for part in re.findall(r'[^\s;"]+\{.*?\}[^\s;"]*\.pth?', text)
+            for name in spelled_out(part)}
+
+
+@pytest.mark.parametrize('key', ['v1_in1k', 'v2_fcmae', 'coco', 'ade20k', 'swin_backbones',
+                                 'swin_ade20k'])
+def test_every_published_file_has_a_name(key):
+    names = published_names(key)
+    assert len(names) >= 3
+    assert names <= {Path(entry.url).name for entry in zoo.entries().values()}
+
+
+def test_names_are_unique_and_say_what_they_are():
+    entries = zoo.entries()
+    assert len({entry.url for entry in entries.values()}) == len(entries)
+    assert {name.split('_')[0] for name in entries if '_' in name} >= {
+        'convnext-tiny', 'convnextv2-huge', 'swin-large', 'cascade-mask-rcnn', 'upernet'}
+    assert zoo.entry('convnext-tiny_in1k').url == \
+        'https://dl.fbaipublicfiles.com/convnext/convnext_tiny_1k_224_ema.pth'
+
+
+def test_licences_are_the_published_ones():
+    licences = load_published()['checkpoints']['licences']
+    for name, entry in zoo.entries().items():
+        assert entry.licence == (licences['v2_weights'] if 'convnextv2' in name else
+                                 licences['v1'])
+
+
+def test_detectors_reach_what_their_row_says_and_fit_their_config():
+    from convnext_dense.config import load_config
+    rows = published_rows()
+    models = [entry for entry in zoo.entries().values() if entry.config]
+    assert len(models) == 7 + 6 + 5 + 3  # ConvNeXt's COCO and ADE20K files, Swin's
+    for entry in models:
+        row = rows[load_config(str(CONFIGS / entry.config)).published]
+        assert entry.reaches == {key: row[key] for key in ('box_ap', 'mask_ap', 'miou', 'miou_ms')
+                                 if key in row}
+
+
+def test_every_backbone_that_a_config_names_is_in_the_zoo():
+    known = {entry.url for entry in zoo.entries().values()}
+    urls = set()
+    for path in CONFIGS.glob('*/*.py'):
+        for parts in re.findall(r"checkpoint=((?:\s*'[^']*')+)", path.read_text()):
+            urls.add(''.join(re.findall(r"'([^']*)'", parts)))
+    urls = {url for url in urls if url.startswith('http')}
+    assert len(urls) > 10 and urls <= known
+
+
+def test_an_unknown_name_gets_similar_ones():
+    with pytest.raises(InputError, match='convnext-tinny_in1k: neither a file nor the name of '
+                                         'published weights; similar names: convnext-tiny_in1k'):
+        load_weights(convnext(), 'convnext-tinny_in1k')
+    with pytest.raises(InputError, match='no such file'):
+        zoo.locate('folder/weights.pth')
+
+
+def test_openmmlab_s_names_of_resnets_are_known():
+    assert zoo._url('torchvision://resnet50').endswith('/resnet50-0676ba61.pth')
+    assert zoo._url('open-mmlab://resnext101_64x4d').endswith('/resnext101_64x4d-ee2c6f71.pth')
+    with pytest.raises(InputError, match='torchvision://resnet51: .* similar: resnet50'):
+        zoo.locate('torchvision://resnet51')
+
+
+# -- downloads -----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setattr(torch.hub, 'get_dir', lambda: str(tmp_path / 'hub'))
+    return tmp_path / 'hub' / 'checkpoints'
+
+
+@pytest.fixture
+def server(tmp_path):
+    path = tmp_path / 'source.pth'
+    torch.save(convnext_file('timm', 'v2'), path)
+    with serving(path.read_bytes()) as server:
+        yield server
+
+
+def test_a_url_is_fetched_once_into_torch_hub_s_cache(server, cache):
+    url = f'{server.url}/weights.pth'
+    for _ in range(2):
+        report = load_weights(convnext('v2'), url)
+        assert report.format == 'timm'
+    assert len(server.requests) == 1
+    assert [path.name for path in cache.iterdir()] == ['weights.pth']
+
+
+def test_a_broken_download_goes_on_and_a_torn_file_never_has_the_name(server, cache, monkeypatch):
+    monkeypatch.setattr('convnext_dense.download.time.sleep', lambda seconds: None)
+    server.breaks = (1000, 0, 0, 0)
+    with pytest.raises(InputError, match='1000 bytes are kept'):
+        load_weights(convnext('v2'), f'{server.url}/weights.pth')
+    assert not (cache / 'weights.pth').exists()
+    load_weights(convnext('v2'), f'{server.url}/weights.pth')
+    assert server.requests[-1]['Range'] == 'bytes=1000-'
+
+
+def test_a_hash_in_the_name_is_checked(server, cache):
+    with pytest.raises(InputError, match='its sha256 is .*, expected 0123456789abcdef'):
+        load_weights(convnext('v2'), f'{server.url}/weights-0123456789abcdef.pth')
+    assert not (cache / 'weights-0123456789abcdef.pth').exists()
+
+
+def test_a_name_works_in_init_cfg_and_non_commercial_weights_say_so_once(
+        server, cache, monkeypatch):
+    entry = zoo.Entry('convnextv2-test_fcmae', f'{server.url}/test_fcmae.pt', zoo.NON_COMMERCIAL)
+    entries = dict(zoo.entries(), **{entry.name: entry})
+    monkeypatch.setattr(zoo, 'entries', lambda: entries)
+    lines = []
+    monkeypatch.setattr('mmengine.logging.print_log', lambda text, **kwargs: lines.append(text))
+    zoo._announce_licence.cache_clear()
+    for _ in range(2):
+        model = convnext('v2', init_cfg=dict(type='Pretrained', checkpoint=entry.name))
+        model.init_weights()
+    assert torch.equal(model.state_dict()['stages.0.0.grn.gamma'],
+                       official_state('v2')['stages.0.0.grn.gamma'])
+    assert [line for line in lines if 'CC-BY-NC-4.0' in line] == [
+        'test_fcmae.pt: these weights are licensed CC-BY-NC-4.0: no commercial use']
+
+
+def test_an_offline_machine_is_told_the_file_and_its_place(cache, monkeypatch):
+    entry = zoo.Entry('offline', 'http://name.invalid/weights.pth')
+    monkeypatch.setattr(zoo, 'entries', lambda: {entry.name: entry})
+    with pytest.raises(InputError, match=rf'offline\? fetch http://name.invalid/weights.pth by '
+                                         rf'other means and put it at {cache}/weights.pth'):
+        load_weights(convnext(), 'offline')
+    torch.save(official_state(), cache / 'weights.pth')
+    load_weights(convnext(), 'offline')
