@@ -25,13 +25,22 @@ class InstanceTTAModel(BaseTTAModel):
         self.nms = nms
         self.max_per_img = max_per_img
 
+    def test_step(self, data):
+        """Merged predictions of a batch of views; see ``mmengine.model.BaseTTAModel``."""
+        # the detector must not know: mmdet's cascade would flip its masks, but not their boxes
+        for views in data['data_samples']:
+            for view in views:
+                direction = view.flip_direction if view.flip else None
+                view.set_metainfo(dict(view_flip=direction, flip=False, flip_direction=None))
+        return super().test_step(data)
+
     def merge_preds(self, data_samples_list):
         """One prediction for each picture.
 
         Args:
             data_samples_list (list[Sequence[DetDataSample]]): for each picture its views, with
-                ``flip``, ``flip_direction`` and ``ori_shape`` in their meta data; boxes and masks
-                are in pixels of the original (but flipped) picture.
+                ``view_flip`` (horizontal, vertical, diagonal or None) and ``ori_shape`` in their
+                meta data; boxes and masks are in pixels of the original, but flipped, picture.
 
         Returns:
             list[DetDataSample]: the first view of each picture with the merged instances, the
@@ -40,7 +49,8 @@ class InstanceTTAModel(BaseTTAModel):
         return [self._merge(views) for views in data_samples_list]
 
     def _merge(self, views):
-        merged = InstanceData.cat([unflip(view.pred_instances, view) for view in views])
+        merged = InstanceData.cat([
+            unflip(view.pred_instances, view.view_flip, view.ori_shape) for view in views])
         if len(merged):
             boxes, kept = batched_nms(merged.bboxes, merged.scores, merged.labels, self.nms)
             merged = merged[kept[:self.max_per_img]]
@@ -50,22 +60,23 @@ class InstanceTTAModel(BaseTTAModel):
         return views[0]
 
 
-def unflip(instances, view):
+def unflip(instances, direction, shape):
     """Instances of a flipped picture in the coordinates of the picture itself.
 
     Args:
         instances (InstanceData): ``bboxes`` of shape (n, 4), x1, y1, x2, y2 in pixels, and where
             there are ``masks``, of shape (n, H, W).
-        view (DetDataSample): its meta data say how the picture was flipped.
+        direction (str | None): how the picture was flipped: horizontal, vertical or diagonal.
+        shape (tuple[int]): height and width of the picture in pixels.
 
     Returns:
         InstanceData: a copy where something had to be flipped.
     """
-    if not view.flip:
+    if not direction:
         return instances
-    height, width = view.ori_shape[:2]
+    height, width = shape[:2]
     flipped = instances.clone()
-    axes = dict(horizontal='x', vertical='y', diagonal='xy')[view.flip_direction]
+    axes = dict(horizontal='x', vertical='y', diagonal='xy')[direction]
     x1, y1, x2, y2 = flipped.bboxes.unbind(dim=1)
     if 'x' in axes:
         x1, x2 = width - x2, width - x1

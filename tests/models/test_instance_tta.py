@@ -14,7 +14,15 @@ H, W = 40, 60
 
 
 class Detector(BaseModel):
-    """Finds in a view what it is handed."""
+    """Finds in a view what it is handed, and remembers what it was told of flips."""
+
+    def __init__(self):
+        super().__init__()
+        self.told = []
+
+    def test_step(self, data):
+        self.told += [(sample.flip, sample.flip_direction) for sample in data['data_samples']]
+        return data['data_samples']
 
     def forward(self, inputs, data_samples=None, mode='tensor'):
         return data_samples
@@ -27,7 +35,8 @@ def tta_model(**kwargs):
 def view(instances, flip=None):
     return DetDataSample(
         pred_instances=instances,
-        metainfo=dict(ori_shape=(H, W), flip=flip is not None, flip_direction=flip))
+        metainfo=dict(ori_shape=(H, W), view_flip=flip,
+                      flip=flip is not None, flip_direction=flip))
 
 
 def random_instances(generator, count, masks=False):
@@ -97,3 +106,20 @@ def test_one_prediction_for_each_picture():
     pictures = [[view(random_instances(generator, 3, masks=True)) for _ in range(2)]
                 for _ in range(3)]
     assert len(tta_model().merge_preds(pictures)) == 3
+
+
+def test_the_detector_does_not_know_that_its_picture_is_flipped():
+    """mmdet's cascade would flip the masks of such a picture, and not their boxes."""
+    truth = random_instances(torch.Generator().manual_seed(3), 1, masks=True)
+    flipped = truth.clone()
+    flipped.masks = truth.masks.flip(-1)
+    flipped.bboxes = torch.stack([W - truth.bboxes[:, 2], truth.bboxes[:, 1],
+                                  W - truth.bboxes[:, 0], truth.bboxes[:, 3]], dim=1)
+    views = [[view(flipped, 'horizontal')], [view(truth)]]
+    for sample in (sample for batch in views for sample in batch):
+        del sample.view_flip
+    model = tta_model()
+    merged, = model.test_step(dict(inputs=[[None], [None]], data_samples=views))
+    assert model.module.told == [(False, None), (False, None)]
+    assert len(merged.pred_instances) == 1
+    assert torch.equal(merged.pred_instances.masks, truth.masks)

@@ -1,0 +1,160 @@
+"""The configs' models train and test on a CPU, shrunk to a few channels a layer."""
+import json
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from config_files import FILES
+
+from convnext_dense.config import enable_tta, load_config, set_data_root, set_device
+from convnext_dense.runtime import Runner
+
+SMALL = dict(depths=[1, 1, 1, 1], channels=[8, 16, 24, 32])
+DETECTORS = {
+    'mask-rcnn': 'mask-rcnn_convnext-t_fpn_amp-ms-crop-3x_coco',
+    'cascade-mask-rcnn': 'cascade-mask-rcnn_convnext-t_fpn_giou-4conv1fc_amp-ms-crop-3x_coco'}
+SEGMENTER = 'upernet_convnext-t_8xb2-amp-160k_ade20k-512x512'
+
+
+def as_list(stages):
+    return stages if isinstance(stages, list) else [stages]
+
+
+def shrunk(name, root):
+    """A config with small backbone, pictures and numbers of regions, on the data in ``root``."""
+    cfg = load_config(str(FILES[name]))
+    set_data_root(cfg, root)
+    set_device(cfg, 'cpu')
+    model = cfg.model
+    # with two pictures, drop path would leave whole blocks without gradient
+    model.backbone.update(arch=SMALL, init_cfg=None, drop_path_rate=0.)
+    if 'neck' in model:
+        model.neck.in_channels = SMALL['channels']
+        for stage in as_list(model.train_cfg.rcnn):
+            stage.sampler.num = 8
+        for head in as_list(model.roi_head.bbox_head):
+            head.fc_out_channels = 16
+        model.train_cfg.rpn_proposal.max_per_img = 20
+        model.test_cfg.rpn.max_per_img = 10
+        model.test_cfg.rcnn.update(score_thr=0., max_per_img=4)
+        cfg.tta_model.max_per_img = 6
+        for scale, resize in zip(((64, 48), (96, 64), (128, 96)),
+                                 cfg.tta_pipeline[1].transforms[0]):
+            resize.scale = scale
+    else:
+        model.decode_head.update(in_channels=SMALL['channels'], channels=16)
+        model.auxiliary_head.update(in_channels=SMALL['channels'][2], channels=16)
+        model.test_cfg.update(crop_size=(64, 64), stride=(42, 42))
+        for resize in cfg.tta_pipeline[1].transforms[0]:
+            resize.scale = tuple(side // 8 for side in resize.scale)
+    for loader in (cfg.train_dataloader, cfg.val_dataloader, cfg.test_dataloader):
+        loader.update(num_workers=0, persistent_workers=False)
+    return cfg
+
+
+@pytest.fixture(scope='module')
+def coco(tmp_path_factory):
+    """COCO's layout with one picture of two objects."""
+    root = tmp_path_factory.mktemp('coco')
+    boxes = [[5, 5, 30, 25], [40, 20, 35, 25]]
+    content = dict(
+        info={}, images=[dict(id=1, file_name='1.jpg', width=90, height=60)],
+        annotations=[dict(id=n, image_id=1, category_id=1, iscrowd=0, bbox=[x, y, w, h],
+                          area=w * h, segmentation=[[x, y, x + w, y, x + w, y + h, x, y + h]])
+                     for n, (x, y, w, h) in enumerate(boxes, 1)])
+    from mmdet.datasets import CocoDataset
+    content['categories'] = [dict(id=n, name=name)
+                             for n, name in enumerate(CocoDataset.METAINFO['classes'], 1)]
+    (root / 'annotations').mkdir()
+    for split in ('train', 'val'):
+        (root / f'{split}2017').mkdir()
+        (root / f'annotations/instances_{split}2017.json').write_text(json.dumps(content))
+        cv2.imwrite(str(root / f'{split}2017/1.jpg'), random_picture(60, 90))
+    return str(root)
+
+
+@pytest.fixture(scope='module')
+def ade20k(tmp_path_factory):
+    """ADE20K's layout with one picture."""
+    root = tmp_path_factory.mktemp('ade20k')
+    for split in ('training', 'validation'):
+        for kind in ('images', 'annotations'):
+            (root / kind / split).mkdir(parents=True)
+        cv2.imwrite(str(root / f'images/{split}/1.jpg'), random_picture(60, 80))
+        labels = np.random.default_rng(0).integers(0, 151, (60, 80), dtype=np.uint8)
+        cv2.imwrite(str(root / f'annotations/{split}/1.png'), labels)
+    return str(root)
+
+
+def random_picture(height, width):
+    return np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
+
+
+def runner_of(cfg, tmp_path):
+    cfg.update(work_dir=str(tmp_path), experiment_name=tmp_path.name, log_level='ERROR')
+    cfg.default_hooks.checkpoint = None
+    return Runner.from_cfg(cfg)
+
+
+def train_one_step(cfg, tmp_path):
+    """The losses of one step, which changes every weight of the backbone."""
+    cfg.param_scheduler = cfg.param_scheduler[1:]  # the warm-up's first step is below rounding
+    runner = runner_of(cfg, tmp_path)
+    weights = {name: weight for name, weight in runner.model.backbone.named_parameters()
+               if name.endswith('.weight')}
+    before = {name: weight.detach().clone() for name, weight in weights.items()}
+    runner.train()
+    assert not [name for name in weights if torch.equal(weights[name], before[name])]
+    scalars = runner.message_hub.log_scalars
+    return {key.removeprefix('train/'): value.current() for key, value in scalars.items()
+            if 'loss' in key}
+
+
+@pytest.mark.parametrize('head', DETECTORS)
+def test_detectors_train(head, coco, tmp_path):
+    cfg = shrunk(DETECTORS[head], coco)
+    cfg.train_cfg.update(max_epochs=1, val_begin=2)
+    cfg.train_dataloader.dataset.pipeline[3].transforms = [
+        [dict(type='Resize', scale=(96, 64), keep_ratio=True)]]
+    losses = train_one_step(cfg, tmp_path)
+    names = {'loss_rpn_cls', 'loss_rpn_bbox'} | {
+        f'{stage}loss_{kind}' for kind in ('cls', 'bbox', 'mask')
+        for stage in (('s0.', 's1.', 's2.') if head.startswith('cascade') else ('', ))}
+    assert names <= set(losses)
+    assert np.isfinite(list(losses.values())).all()
+
+
+@pytest.mark.parametrize('tta', [False, True], ids=['single-scale', 'multi-scale'])
+def test_detectors_are_evaluated(tta, coco, tmp_path):
+    cfg = shrunk(DETECTORS['cascade-mask-rcnn'], coco)
+    if tta:
+        enable_tta(cfg)
+    else:
+        cfg.test_dataloader.dataset.pipeline[1].scale = (96, 64)
+    result = runner_of(cfg, tmp_path).test()
+    assert {'coco/bbox_mAP', 'coco/segm_mAP'} <= set(result)
+
+
+def test_segmenters_train(ade20k, tmp_path):
+    cfg = shrunk(SEGMENTER, ade20k)
+    cfg.train_cfg.update(max_iters=1, val_begin=2)
+    cfg.model.data_preprocessor.size = (64, 64)
+    for step in cfg.train_dataloader.dataset.pipeline:
+        if step.type == 'RandomResize':
+            step.scale = (256, 64)
+        if step.type == 'RandomCrop':
+            step.crop_size = (64, 64)
+    losses = train_one_step(cfg, tmp_path)
+    assert {'decode.loss_ce', 'aux.loss_ce'} <= set(losses)
+    assert np.isfinite(list(losses.values())).all()
+
+
+@pytest.mark.parametrize('tta', [False, True], ids=['single-scale', 'multi-scale'])
+def test_segmenters_are_evaluated(tta, ade20k, tmp_path):
+    cfg = shrunk(SEGMENTER, ade20k)
+    if tta:
+        enable_tta(cfg)
+    else:
+        cfg.test_dataloader.dataset.pipeline[1].scale = (256, 64)
+    assert 'mIoU' in runner_of(cfg, tmp_path).test()
