@@ -2,14 +2,17 @@
 import pytest
 import torch
 from config_files import ADE20K, COCO, NAMES, config
-from mmengine.registry import PARAM_SCHEDULERS
+from mmengine.optim.scheduler import LinearLR, MultiStepLR, PolyLR
+
+SCHEDULERS = dict(LinearLR=LinearLR, MultiStepLR=MultiStepLR, PolyLR=PolyLR)
 
 
 def learning_rates(cfg, steps, epoch_length=None):
     """Learning rate in every iteration, as a factor of the base one."""
     optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.)
     by_iteration, by_epoch = ([
-        PARAM_SCHEDULERS.build(dict(scheduler, optimizer=optimizer))
+        SCHEDULERS[scheduler.type](optimizer, **{
+            key: value for key, value in scheduler.items() if key != 'type'})
         for scheduler in cfg.param_scheduler if scheduler.by_epoch == kind]
         for kind in (False, True))
     for step in range(steps):
