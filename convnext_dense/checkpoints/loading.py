@@ -62,7 +62,7 @@ def state_dict_of(checkpoint, source='the checkpoint'):
     return state
 
 
-def load_weights(model, source, prefix=None, map_location='cpu', allow=()):
+def load_weights(model, source, prefix=None, map_location='cpu', allow=(), name=None):
     """Load weights of any known format into a backbone, detector or segmenter.
 
     A backbone takes its part of a detector's weights, and a detector's backbone takes
@@ -77,6 +77,7 @@ def load_weights(model, source, prefix=None, map_location='cpu', allow=()):
         map_location: device to read to.
         allow (Sequence[str]): regular expressions of tensors of the model or file that may be
             missing, left over or of another shape, such as ``r'roi_head\\.mask_head'``.
+        name (str, optional): what messages call a source that is a dict.
 
     Returns:
         LoadReport: it is also logged, in one line, and its lists at debug level.
@@ -85,7 +86,7 @@ def load_weights(model, source, prefix=None, map_location='cpu', allow=()):
         InputError: unreadable; nothing of the backbone loaded; a shape differs; tensors are
             missing or left over.
     """
-    name = 'a dict' if isinstance(source, dict) else str(source)
+    name = name or ('a dict' if isinstance(source, dict) else str(source))
     checkpoint = source if isinstance(source, dict) else read_checkpoint(source, map_location)
     state = state_dict_of(checkpoint, name)
     if prefix:
