@@ -74,12 +74,17 @@ def compare_paired(first, second, names=('first', 'second'), resamples=RESAMPLES
                          *((names[1], result) for result in second)]:
         check_same_ground(names[0], first[0], name, result)
     counts = resample_counts(len(first[0].pictures), resamples, seed)
-    draws = figure_draws(second, counts) - figure_draws(first, counts)
+    return paired_difference(first, second, names, figure_draws(first, counts),
+                             figure_draws(second, counts), confidence)
+
+
+def paired_difference(first, second, names, first_draws, second_draws, confidence=.95):
+    """The :class:`Difference` of two models from their figures in the same resamples."""
+    draws = second_draws - first_draws
     tail = (1 - confidence) / 2
     low, high = np.nanquantile(draws, [tail, 1 - tail])
-    difference = mean_figure(second) - mean_figure(first)
-    return Difference(*names, first[0].metric, difference, float(low), float(high), confidence,
-                      float(np.mean(draws > 0)))
+    return Difference(*names, first[0].metric, mean_figure(second) - mean_figure(first),
+                      float(low), float(high), confidence, float(np.mean(draws > 0)))
 
 
 def figure_draws(results, counts):

@@ -27,6 +27,9 @@ class DetectionMatches:
         annotations (str | Path): ground truth in COCO's format.
         detections (str | Path): detections in COCO's result format.
         kind (str): ``bbox`` or ``segm``.
+        image_ids (Sequence[int], optional): the pictures that were evaluated; all by default.
+        categories (Sequence[dict], optional): ``id`` and ``name`` of the classes that were
+            evaluated, in their order; all by default.
 
     Attributes:
         pictures (tuple): ids of the pictures.
@@ -38,18 +41,21 @@ class DetectionMatches:
     """
     metric = 'AP'
 
-    def __init__(self, annotations, detections, kind='bbox'):
+    def __init__(self, annotations, detections, kind='bbox', image_ids=None, categories=None):
         self.kind = kind
         truth = _read_json(annotations, dict)
         found = _read_json(detections, list)
-        self.pictures = tuple(sorted(image['id'] for image in truth['images']))
-        categories = sorted(truth['categories'], key=lambda category: category['id'])
+        known = {image['id'] for image in truth['images']}
+        self.pictures = tuple(sorted(known if image_ids is None else image_ids))
+        for name, ids in (('the results', self.pictures),
+                          ('detections', {item['image_id'] for item in found})):
+            unknown = set(ids) - known
+            if unknown:
+                raise InputError(f'{detections}: {name} on {len(unknown)} pictures that '
+                                 f'{annotations} lacks, such as id {min(unknown)}; compare '
+                                 'results on the same pictures')
+        categories = categories or sorted(truth['categories'], key=lambda item: item['id'])
         self.classes = tuple(category['name'] for category in categories)
-        unknown = {item['image_id'] for item in found} - set(self.pictures)
-        if unknown:
-            raise InputError(f'{detections}: detections on {len(unknown)} pictures that '
-                             f'{annotations} lacks, such as id {min(unknown)}; compare results on '
-                             'the same pictures')
         self._curves = self._match(truth, found, [category['id'] for category in categories])
 
     def _match(self, truth, found, category_ids):
@@ -58,15 +64,15 @@ class DetectionMatches:
         ground_truth = COCO(truth)
         curves = {}
         by_cell = defaultdict(list)
+        position = {picture: index for index, picture in enumerate(self.pictures)}
         if found:
             evaluation = COCOeval(ground_truth, ground_truth.load_res(found), self.kind)
             evaluation.evaluate()
             ranges = [tuple(area) for area in evaluation.params.area_rng]
             for item in evaluation.eval_imgs:
-                if item is not None:
+                if item is not None and item['image_id'] in position:
                     area = AREAS[ranges.index(tuple(item['aRng']))]
                     by_cell[area, item['category_id']].append(item)
-        position = {picture: index for index, picture in enumerate(self.pictures)}
         objects = self._objects(truth, position)
         for area in AREAS:
             for index, category in enumerate(category_ids):
@@ -79,7 +85,8 @@ class DetectionMatches:
         objects = defaultdict(lambda: np.zeros(len(position), np.int64))
         limits = dict(all=(0, 1e10), small=(0, 32**2), medium=(32**2, 96**2), large=(96**2, 1e10))
         for annotation in truth.get('annotations', []):
-            if annotation.get('iscrowd') or annotation.get('ignore'):
+            if (annotation.get('iscrowd') or annotation.get('ignore')
+                    or annotation['image_id'] not in position):
                 continue
             for area, (low, high) in limits.items():
                 if low <= annotation['area'] <= high:

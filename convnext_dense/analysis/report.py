@@ -1,0 +1,243 @@
+"""The comparison as one HTML page that needs nothing else, a Markdown table, PNG and SVG."""
+import html
+import json
+from itertools import combinations
+from pathlib import Path
+
+from convnext_dense.analysis.bootstrap import (
+    RESAMPLES,
+    check_same_ground,
+    figure_draws,
+    paired_difference,
+    resample_counts,
+)
+from convnext_dense.analysis.charts import all_charts
+from convnext_dense.analysis.comparison import KINDS, kinds_of, short_names
+from convnext_dense.analysis.comparison_table import (
+    breakdown_rows,
+    difference_rows,
+    figure_columns,
+    markdown,
+)
+from convnext_dense.errors import InputError
+
+STATIC_SIZE = dict(width=900, height=560)
+ALL_PAIRS = 4  # with more models each is compared with the first only
+
+
+def compare_models(models, kinds, resamples=RESAMPLES, seed=0):
+    """Paired differences between the models that have results.
+
+    Returns:
+        dict[str, list[Difference]]: by kind; every pair of up to four models, else each model
+        against the first.
+    """
+    differences = {}
+    for kind in kinds:
+        measured = [model for model in models if model.results(kind)]
+        if len(measured) < 2:
+            continue
+        first = measured[0]
+        for model in measured:
+            for result in model.results(kind):
+                check_same_ground(first.name, first.results(kind)[0], model.name, result)
+        counts = resample_counts(len(first.results(kind)[0].pictures), resamples, seed)
+        draws = {model.name: figure_draws(model.results(kind), counts) for model in measured}
+        pairs = combinations(measured, 2) if len(measured) <= ALL_PAIRS else \
+            [(first, other) for other in measured[1:]]
+        differences[kind] = [
+            paired_difference(a.results(kind), b.results(kind), (a.name, b.name),
+                              draws[a.name], draws[b.name]) for a, b in pairs]
+    return differences
+
+
+def write_report(models, folder, title='Comparison', resamples=RESAMPLES, static=True,
+                 report=lambda message: None):
+    """Write ``report.html``, ``report.md``, ``comparison.json`` and the charts.
+
+    Args:
+        models (list[Model]): from :func:`convnext_dense.analysis.comparison.gather`.
+        folder (str | Path): made where missing.
+        title (str): of the page.
+        resamples (int): of the paired bootstrap.
+        static (bool): also draw PNG and SVG, which takes Chrome or Chromium.
+        report (callable): gets lines of progress.
+
+    Returns:
+        dict[str, list[Difference]]: what was found, by kind.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    labels, kinds = short_names(models), kinds_of(models)
+    tasks = {'segmentation' if kind == 'mIoU' else 'detection' for kind in kinds}
+    if len(tasks) > 1:
+        raise InputError('compare: detectors and segmenters together; compare the models of one '
+                         'task')
+    differences = compare_models(models, kinds, resamples)
+    charts = all_charts(models, labels, kinds, differences)
+    sections = _sections(models, labels, kinds, differences, resamples)
+    (folder / 'report.md').write_text(_markdown_page(title, sections, models))
+    (folder / 'report.html').write_text(_html_page(title, sections, charts, models))
+    (folder / 'comparison.json').write_text(json.dumps(
+        {kind: [item.to_dict() for item in items] for kind, items in differences.items()},
+        indent=2) + '\n')
+    if static:
+        write_static(charts, folder / 'charts', report)
+    return differences
+
+
+def write_static(charts, folder, report):
+    """Every chart as PNG and SVG, by kaleido, which drives a Chrome or Chromium."""
+    import plotly.io
+    folder.mkdir(exist_ok=True)
+    figures, files = [], []
+    for name, (title, figure) in charts.items():
+        size = dict(STATIC_SIZE, height=max(STATIC_SIZE['height'], figure.layout.height))
+        titled = type(figure)(figure).update_layout(title=title, margin_t=90, **size)
+        for kind in ('png', 'svg'):
+            figures.append(titled)
+            files.append(folder / f'{name}.{kind}')
+    try:
+        plotly.io.write_images(figures, files, scale=2)
+    except Exception as error:  # kaleido's own errors share no class
+        if 'chrome' not in f'{type(error).__name__} {error}'.lower():
+            raise
+        report('no PNG and SVG: kaleido found no Chrome or Chromium; install one, or run '
+               'plotly_get_chrome')
+
+
+def _sections(models, labels, kinds, differences, resamples):
+    """Title, explanation, heading and rows of each table."""
+    columns = figure_columns(models, kinds)
+    sections = [('Figures', _conventions(models), ['model', *columns],
+                 [[labels[model.name], *(cells[index] for cells in columns.values())]
+                  for index, model in enumerate(models)])]
+    head, rows = difference_rows(differences, labels, kinds)
+    if rows:
+        sections.append((
+            'Is the difference real?',
+            f'Paired bootstrap: both models on the same {resamples} resamples of the pictures. An '
+            'interval that holds 0 shows no difference. It speaks of the pictures alone: training '
+            'again with another seed moves the figures too.', head, rows))
+    for kind in kinds:
+        for by, word in (('by_size', 'size of the object'), ('by_class', 'class')):
+            head, rows = breakdown_rows(models, labels, kind, by)
+            if rows:
+                name = 'IoU' if kind == 'mIoU' else KINDS[kind][0]
+                sections.append((f'{name} by {word}', 'In percent.', head, rows))
+    return sections
+
+
+def _conventions(models):
+    lines = dict.fromkeys(f'Counted on {model.complexity.convention}.' for model in models)
+    for model in models:
+        for speed in model.speed.values():
+            lines[f'{speed["mode"].capitalize()} timed on batches of {speed["batch"]} '
+                  f'pictures of {speed["size"] or "the data set"}: median of '
+                  f'{speed["rounds"]} rounds, models in turns, 10th to 90th percentile in '
+                  'brackets.'] = None
+    return ' '.join(lines)
+
+
+def _machines(models):
+    """The machines of the benchmarks, a line each."""
+    lines = []
+    for model in models:
+        if model.machine:
+            machine = model.machine
+            gpu = machine.get('gpu')
+            lines.append(f'{gpu["name"] + ", " if gpu else ""}{machine["cpu"]}, '
+                         f'{machine["cores"]} cores, {machine["threads"]} threads, '
+                         f'{machine["memory_GiB"]} GiB, torch '
+                         f'{machine["packages"]["torch"]}, {machine["time"]}')
+    return list(dict.fromkeys(lines))
+
+
+def _runs(models):
+    return [f'{model.name}: {", ".join(run.folder for run in model.runs)}'
+            for model in models if model.runs] or ['the published figures']
+
+
+def _markdown_page(title, sections, models):
+    parts = [f'# {title}']
+    for name, text, head, rows in sections:
+        parts += [f'## {name}', text, markdown(head, rows)]
+    parts += ['## Sources', '\n'.join(f'- {line}' for line in _runs(models) + [
+        f'timed on {line}' for line in _machines(models)])]
+    return '\n\n'.join(parts) + '\n'
+
+
+def _html_page(title, sections, charts, models):
+    from plotly.offline import get_plotlyjs
+    body = [f'<h1>{html.escape(title)}</h1>']
+    body += [_html_section(*section) for section in sections[:2]]
+    body.append('<section class="charts">')
+    for name, (heading, figure) in charts.items():
+        body.append(f'<figure><figcaption>{html.escape(heading)}</figcaption>'
+                    f'<div id="{name}" style="height:{figure.layout.height}px"></div></figure>')
+    body.append('</section>')
+    body += [_html_section(*section) for section in sections[2:]]
+    sources = ''.join(f'<li>{html.escape(line)}</li>' for line in _runs(models) + [
+        f'timed on {line}' for line in _machines(models)])
+    body.append(f'<section><h2>Sources</h2><ul>{sources}</ul></section>')
+    return PAGE.format(title=html.escape(title), style=STYLE, plotly=get_plotlyjs(),
+                       body='\n'.join(body), charts=_script(charts))
+
+
+def _script(charts):
+    """Draws every chart, once the page has its layout, so that each gets its real width."""
+    calls = []
+    for name, (_, figure) in charts.items():
+        content = figure.to_json().replace('</', '<\\/')
+        calls.append(f'var chart = {content};\nPlotly.newPlot("{name}", chart.data, chart.layout, '
+                     '{responsive: true, displayModeBar: false});')
+    return '\n'.join(calls)
+
+
+def _html_section(title, text, head, rows):
+    def cells(row, tag):
+        return ''.join(f'<{tag}>{html.escape(cell)}</{tag}>' for cell in row)
+    table = ''.join(f'<tr>{cells(row, "td")}</tr>' for row in rows)
+    return (f'<section><h2>{html.escape(title)}</h2><p>{html.escape(text)}</p>'
+            f'<div class="scroll"><table><thead><tr>{cells(head, "th")}</tr></thead>'
+            f'<tbody>{table}</tbody></table></div></section>')
+
+
+STYLE = '''
+* { box-sizing: border-box; }
+body { margin: 0 auto; max-width: 1400px; padding: 16px; color: #1a1a1a; background: #fff;
+       font: 16px/1.5 system-ui, "Segoe UI", "DejaVu Sans", Arial, sans-serif; }
+h1 { font-size: 1.6rem; margin: .2em 0 .6em; }
+h2 { font-size: 1.2rem; margin: 1.6em 0 .3em; }
+p { max-width: 75ch; margin: .3em 0 .8em; }
+.scroll { overflow-x: auto; }
+table { border-collapse: collapse; font-size: .9rem; font-variant-numeric: tabular-nums; }
+th, td { padding: .35em .8em; text-align: right; border-bottom: 1px solid #d9d9d9; }
+th { vertical-align: bottom; min-width: 6.2em; }
+td { white-space: nowrap; }
+th:first-child, td:first-child { text-align: left; position: sticky; left: 0; background: #fff; }
+.charts { display: grid; gap: 20px; margin-top: 2em;
+          grid-template-columns: repeat(auto-fit, minmax(min(100%, 460px), 1fr)); }
+figure { margin: 0; min-width: 0; }
+figcaption { font-weight: 600; margin-bottom: .3em; }
+li { overflow-wrap: anywhere; }
+'''
+
+PAGE = '''<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<link rel="icon" href="data:,">
+<title>{title}</title>
+<style>{style}</style>
+<script>{plotly}</script>
+</head>
+<body>
+{body}
+<script>
+{charts}
+</script>
+</body>
+</html>
+'''

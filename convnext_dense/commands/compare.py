@@ -1,0 +1,43 @@
+"""Compare models: published and measured figures, learning curves, accuracy against cost.
+
+Give configs (.py), work directories of tools/train.py and tools/test.py, and files of
+tools/analysis/benchmark.py (.json), in any mix. A model is known by its config's name; several
+work directories of one config are its seeds. Writes report.html (opens without network),
+report.md, comparison.json and the charts as PNG and SVG.
+"""
+import sys
+from pathlib import Path
+
+from convnext_dense.commands.complexity import parse_size
+from convnext_dense.errors import InputError
+
+
+def add_arguments(parser):
+    parser.add_argument('paths', nargs='+', metavar='PATH',
+                        help='configs, work directories and benchmark files')
+    parser.add_argument('--out', default='work_dirs/comparison', metavar='DIR',
+                        help='folder for the report (default: %(default)s)')
+    parser.add_argument('--title', default='Comparison', help='of the page')
+    parser.add_argument('--size', metavar='WxH', help='picture size for multiply-adds, in pixels '
+                        "(default: the papers', or the benchmark's for unpublished models)")
+    parser.add_argument('--resamples', type=int, default=1000,
+                        help='of the paired bootstrap (default: %(default)s)')
+    parser.add_argument('--no-static', action='store_true', help='leave out PNG and SVG')
+
+
+def run(args):
+    if args.resamples < 100:
+        raise InputError(f'--resamples {args.resamples}: give 100 or more; a 95 % interval needs '
+                         'them')
+    try:
+        import plotly  # noqa: F401
+    except ImportError as error:
+        raise InputError('compare: plotly is not installed; pip install '
+                         'convnext_dense[report]') from error
+    from convnext_dense.analysis.comparison import gather
+    from convnext_dense.analysis.report import write_report
+    models = gather(args.paths, parse_size(args.size) if args.size else None)
+    write_report(models, args.out, args.title, args.resamples, not args.no_static,
+                 lambda line: print(line, file=sys.stderr))
+    print(Path(args.out, 'report.md').read_text())
+    print(f'report: {Path(args.out, "report.html")}', file=sys.stderr)
