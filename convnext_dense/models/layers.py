@@ -31,10 +31,13 @@ class GRN(nn.Module):
         self.beta = nn.Parameter(torch.zeros(1, 1, 1, channels))
         self.eps = eps
 
+    def response(self, x):
+        """Norm of each channel over the map, relative to the mean channel: (N, 1, 1, C)."""
+        norm = torch.linalg.vector_norm(x, dim=(1, 2), keepdim=True)
+        return norm / (norm.mean(dim=-1, keepdim=True) + self.eps)
+
     def forward(self, x):
-        response = torch.linalg.vector_norm(x, dim=(1, 2), keepdim=True)
-        scale = response / (response.mean(dim=-1, keepdim=True) + self.eps)
-        return torch.addcmul(self.beta, self.gamma * scale + 1, x)
+        return torch.addcmul(self.beta, self.gamma * self.response(x) + 1, x)
 
 
 def build_norm2d(norm_cfg, channels):

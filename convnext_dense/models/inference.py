@@ -1,0 +1,147 @@
+"""Preparing a trained model for inference: the same values with fewer passes over memory.
+
+Batch normalisation goes into the convolution before it, layer scale and GRN's bias into the second
+pointwise layer. On a CPU in float32 the blocks, linear layers and large 3x3 convolutions become
+the versions here and in ``winograd``. Nothing of it can be trained afterwards.
+"""
+import torch
+import torch.nn.functional as F
+from mmcv.cnn import ConvModule
+from torch import nn
+
+from convnext_dense.models.convnext import Block
+from convnext_dense.models.layers import LayerNorm2d, layer_norm_last
+from convnext_dense.models.winograd import WinogradConv2d
+
+
+@torch.no_grad()
+def prepare_for_inference(model, memory_format=torch.channels_last):
+    """Fold and replace the layers of a model in place.
+
+    Args:
+        model (nn.Module): with trained weights; it is set to evaluation mode.
+        memory_format (torch.memory_format): of the convolutions' weights, which their outputs
+            follow.
+
+    Returns:
+        nn.Module: the model. Its outputs differ by rounding only, about 1e-5 of their scale.
+    """
+    model.eval().requires_grad_(False)
+    for module in model.modules():
+        if isinstance(module, ConvModule):
+            fold_batch_norm(module)
+        elif isinstance(module, Block):
+            fold_block(module)
+    model.to(memory_format=memory_format)
+    for parent in list(model.modules()):
+        for name, child in parent.named_children():
+            for replacement in (InferenceBlock, InferenceLinear, WinogradConv2d):
+                if replacement.fits(child):
+                    setattr(parent, name, replacement(child))
+    return model
+
+
+def fold_batch_norm(module):
+    """Put the batch norm of a mmcv ``ConvModule`` into its convolution, if it has one."""
+    norm = module.norm if module.with_norm else None
+    if not isinstance(norm, nn.modules.batchnorm._BatchNorm) or norm.running_var is None or \
+            module.order.index('norm') != module.order.index('conv') + 1 or \
+            type(module.conv) is not nn.Conv2d:
+        return
+    conv = module.conv
+    scale = (norm.running_var.double() + norm.eps).rsqrt()
+    shift = -norm.running_mean.double() * scale
+    if norm.affine:
+        scale, shift = scale * norm.weight, shift * norm.weight + norm.bias
+    if conv.bias is not None:
+        shift = shift + conv.bias * scale
+    conv.weight.copy_(conv.weight * scale.view(-1, 1, 1, 1))
+    conv.bias = nn.Parameter(shift.to(conv.weight.dtype), requires_grad=False)
+    setattr(module, module.norm_name, nn.Identity())
+
+
+def fold_block(block):
+    """Put the layer scale of a ConvNeXt block, and the bias of its GRN, into ``pwconv2``."""
+    layer = block.pwconv2
+    weight, bias = layer.weight.double().flatten(1), layer.bias.double()
+    if block.use_grn:
+        bias = bias + weight @ block.grn.beta.flatten().double()
+        block.grn.beta.zero_()
+    if block.layer_scale:
+        weight, bias = weight * block.gamma[:, None], bias * block.gamma
+        block.layer_scale = False
+        del block.gamma
+    layer.weight.copy_(weight.view_as(layer.weight))
+    layer.bias.copy_(bias)
+
+
+def _on_cpu_in_float32(module):
+    return module.weight.device.type == 'cpu' and module.weight.dtype == torch.float32
+
+
+def _has_onednn():
+    return torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, '_linear_pointwise')
+
+
+class InferenceLinear(nn.Module):
+    """A linear layer by oneDNN, which fuses an activation or a sum into it.
+
+    The operators are those that ``torch.compile`` uses for the same purpose.
+
+    Args:
+        layer (nn.Linear): its parameters are kept under their names.
+    """
+
+    def __init__(self, layer):
+        super().__init__()
+        self.weight, self.bias = layer.weight, layer.bias
+
+    @staticmethod
+    def fits(module):
+        return type(module) is nn.Linear and _on_cpu_in_float32(module) and _has_onednn()
+
+    def forward(self, x, gelu=False):
+        """Apply the layer to (..., in_features), and exact GELU to the result if asked."""
+        if torch.is_autocast_enabled('cpu') or x.dtype != torch.float32 or not x.numel():
+            x = F.linear(x, self.weight, self.bias)
+            return F.gelu(x) if gelu else x
+        return torch.ops.mkldnn._linear_pointwise(
+            x, self.weight, self.bias, 'gelu' if gelu else 'none', [], 'none')
+
+    def add_to(self, x, other):
+        """The layer applied to ``x``, plus ``other``."""
+        if torch.is_autocast_enabled('cpu') or x.dtype != torch.float32 or not x.numel():
+            return F.linear(x, self.weight, self.bias) + other
+        return torch.ops.mkldnn._linear_pointwise.binary(x, other, self.weight, self.bias, 'add')
+
+
+class InferenceBlock(nn.Module):
+    """A ConvNeXt block with GELU and the residual sum inside its pointwise layers.
+
+    Args:
+        block (Block): its layers are kept under their names; layer scale and the bias of GRN must
+            be folded already.
+    """
+
+    def __init__(self, block):
+        super().__init__()
+        self.dwconv, self.norm = block.dwconv, block.norm
+        self.pwconv1 = InferenceLinear(block.pwconv1)
+        self.pwconv2 = InferenceLinear(block.pwconv2)
+        if block.use_grn:
+            self.grn = block.grn
+        self.use_grn = block.use_grn
+
+    @staticmethod
+    def fits(module):
+        return type(module) is Block and isinstance(module.norm, LayerNorm2d) and \
+            InferenceLinear.fits(module.pwconv1) and type(module.act) is nn.GELU and \
+            module.act.approximate == 'none' and not module.layer_scale
+
+    def forward(self, x):
+        """Maps of shape (N, C, H, W) to the same shape."""
+        y = layer_norm_last(self.dwconv(x).permute(0, 2, 3, 1), self.norm)
+        y = self.pwconv1(y, gelu=True)
+        if self.use_grn:
+            y = y.mul_(self.grn.gamma * self.grn.response(y) + 1)
+        return self.pwconv2.add_to(y, x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)

@@ -1,0 +1,125 @@
+"""3x3 convolutions of large maps with a quarter of the multiplications, for inference on CPUs.
+
+Winograd's minimal filtering F(4x4, 3x3) (Lavin and Gray, arXiv 1509.09308) computes a tile of 4x4
+outputs from 6x6 inputs with 36 instead of 144 multiplications a channel pair. The interpolation
+points 0, 1, -1, 1/2, -2 and infinity (Barabasz et al., arXiv 1803.10986) keep the rounding error at
+about 5 times that of the direct sum, a third of that of the usual points.
+"""
+from fractions import Fraction
+from functools import cache
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+POINTS = (0, 1, -1, Fraction(1, 2), -2)
+TILE, WINDOW, TAPS = 4, 6, 3
+#: tiles transformed at a time; their buffers stay in the cache
+CHUNK = 128
+
+
+@cache
+def transforms():
+    """Matrices of the one-dimensional F(4, 3): outputs (4x6), filter (6x3), inputs (6x6)."""
+    outputs, filters, inputs = [], [], []
+    for point in POINTS:
+        others = [other for other in POINTS if other != point]
+        scale = Fraction(1)
+        for other in others:
+            scale *= point - other
+        outputs.append([Fraction(point)**power for power in range(TILE)])
+        filters.append([Fraction(point)**power / scale for power in range(TAPS)])
+        inputs.append([*_polynomial(others), Fraction(0)])
+    outputs.append([0] * (TILE - 1) + [1])
+    filters.append([0] * (TAPS - 1) + [1])
+    inputs.append(_polynomial(POINTS))
+    as_tensor = [torch.tensor([[float(value) for value in row] for row in matrix],
+                              dtype=torch.float64) for matrix in (outputs, filters, inputs)]
+    return as_tensor[0].T, as_tensor[1], as_tensor[2]
+
+
+def _polynomial(roots):
+    """Coefficients of the monic polynomial with these roots, constant term first."""
+    coefficients = [Fraction(1)]
+    for root in roots:
+        shifted = [Fraction(0), *coefficients]
+        coefficients = [high - root * low for high, low in zip(shifted, [*coefficients, 0])]
+    return coefficients
+
+
+class WinogradConv2d(nn.Module):
+    """A 3x3 convolution with stride 1 and padding 1, for inference.
+
+    Maps with few tiles, where reading the larger filters costs more than it saves, go through the
+    direct convolution.
+
+    Args:
+        conv (nn.Conv2d): the convolution, for which :func:`fits` is true; its parameters are kept
+            under their names.
+    """
+
+    def __init__(self, conv):
+        super().__init__()
+        self.weight, self.bias = conv.weight, conv.bias
+        self._filters = None
+
+    @staticmethod
+    def fits(module):
+        """Whether a module is a float32 convolution on a CPU that this class can replace."""
+        return type(module) is nn.Conv2d and module.kernel_size == (3, 3) and \
+            module.stride == (1, 1) and module.padding == (1, 1) and \
+            module.dilation == (1, 1) and module.groups == 1 and \
+            module.padding_mode == 'zeros' and min(module.weight.shape[:2]) >= 64 and \
+            module.weight.device.type == 'cpu' and module.weight.dtype == torch.float32
+
+    def forward(self, x):
+        """Convolve maps of shape (N, C, H, W); the result lies channels-last."""
+        height, width = x.shape[2:]
+        tiles = -(-height // TILE) * -(-width // TILE)
+        if min(height, width) < 10 or len(x) * tiles < 64 or torch.is_grad_enabled() or \
+                x.dtype != torch.float32 or torch.is_autocast_enabled('cpu'):
+            return F.conv2d(x, self.weight, self.bias, padding=1)
+        if self._filters is None:
+            self._filters = self._transform_filters()
+        return self._convolve(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+
+    def _transform_filters(self):
+        matrix = transforms()[1]
+        filters = torch.einsum('ia,ocab,jb->ijco', matrix, self.weight.double(), matrix)
+        return filters.reshape(WINDOW**2, *filters.shape[2:]).float()
+
+    def _convolve(self, x):
+        outputs, _, inputs = transforms()
+        to_products = torch.kron(inputs, inputs).float()
+        from_products = torch.kron(outputs, outputs).float()
+        pictures, height, width, channels = x.shape
+        rows, columns = -(-height // TILE), -(-width // TILE)
+        y = x.new_empty(pictures, rows, TILE, columns, TILE, len(self.weight))
+        many = rows * columns <= CHUNK  # several pictures a chunk, or several rows of tiles
+        step = CHUNK // (rows * columns) if many else max(CHUNK // columns, 1)
+        for picture in range(0, pictures, step if many else 1):
+            part = x[picture:picture + step] if many else x[picture:picture + 1]
+            windows = self._windows(part, rows, columns)
+            for row in range(0, rows, rows if many else step):
+                chunk = windows[:, :, :, row:row + (rows if many else step)]
+                shape = chunk.shape[2:5]
+                products = torch.mm(to_products, chunk.reshape(WINDOW**2, -1))
+                products = torch.bmm(products.view(WINDOW**2, -1, channels), self._filters)
+                tiles = torch.mm(from_products, products.view(WINDOW**2, -1))
+                tiles = tiles.view(TILE, TILE, *shape, -1).permute(2, 3, 0, 4, 1, 5)
+                place = y[picture:picture + len(part), row:row + shape[1]]
+                if self.bias is None:
+                    place.copy_(tiles)
+                else:
+                    torch.add(tiles, self.bias, out=place)
+        y = y.view(pictures, rows * TILE, columns * TILE, -1)
+        return y[:, :height, :width].contiguous()
+
+    @staticmethod
+    def _windows(x, rows, columns):
+        """The overlapping input windows as a view: (6, 6, N, rows, columns, C)."""
+        pictures, height, width, channels = x.shape
+        x = F.pad(x, (0, 0, 1, columns * TILE + 1 - width, 1, rows * TILE + 1 - height))
+        _, down, right, _ = x.stride()
+        return x.as_strided((WINDOW, WINDOW, pictures, rows, columns, channels),
+                            (down, right, x.stride(0), TILE * down, TILE * right, 1))
