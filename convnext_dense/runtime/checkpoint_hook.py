@@ -8,6 +8,7 @@ from mmengine.dist import is_main_process
 from mmengine.hooks import CheckpointHook as MMEngineCheckpointHook
 from mmengine.logging import print_log
 
+from convnext_dense.errors import InputError
 from convnext_dense.registry import HOOKS
 from convnext_dense.runtime import files
 
@@ -37,6 +38,9 @@ class CheckpointHook(MMEngineCheckpointHook):
 
     def before_train(self, runner):
         """Make the folder, and remove what killed runs left in it."""
+        if not hasattr(runner, 'collect_checkpoint'):
+            raise InputError('convnext_dense.CheckpointHook needs the toolkit\'s Runner: train '
+                             "with its tools/train.py, or set runner_type='convnext_dense.Runner'")
         super().before_train(runner)
         if is_main_process():
             os.makedirs(self.out_dir, exist_ok=True)

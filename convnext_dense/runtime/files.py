@@ -48,12 +48,13 @@ class _File:
         pass
 
 
-def write_atomically(path, write):
+def write_atomically(path, write, durable=True):
     """Write a file so that a kill or an error leaves the old one, or the new one, whole.
 
     Args:
         path (str | Path): the file.
         write (Callable[[file], None]): writes the content to a binary file object.
+        durable (bool): wait until it would survive a power cut, too.
 
     Raises:
         WriteError: full disk, quota, folder missing or not writable.
@@ -64,10 +65,12 @@ def write_atomically(path, write):
     try:
         file = _File(partial)
         write(file)
-        os.fsync(file.file.fileno())
+        if durable:
+            os.fsync(file.file.fileno())
         file.file.close()
         os.replace(partial, path)
-        sync_folder(path.parent)
+        if durable:
+            sync_folder(path.parent)
     except BaseException as error:
         cause = file.error if file and file.error else error
         _remove(partial)
@@ -154,7 +157,9 @@ def tensor_bytes(value):
 
 def move_pointer(folder, path):
     """Let ``last_checkpoint`` in ``folder`` name ``path``, as mmengine's does."""
-    write_atomically(Path(folder) / POINTER, lambda file: file.write(str(path).encode()))
+    # a pointer lost in a power cut costs nothing: newest_whole looks at all checkpoints
+    write_atomically(Path(folder) / POINTER, lambda file: file.write(str(path).encode()),
+                     durable=False)
 
 
 def remove_partial(folder):
@@ -184,7 +189,7 @@ def read_outline(path):
     return read_checkpoint(path)
 
 
-def newest_whole(folder, pointed=None):
+def newest_whole(folder):
     """The newest whole checkpoint of a training run.
 
     A kill between a checkpoint's renaming and the pointer's leaves the pointer one behind, so all
@@ -192,8 +197,8 @@ def newest_whole(folder, pointed=None):
     folder changes the files' own times.
 
     Args:
-        folder (str | Path): the work directory.
-        pointed (str | Path, optional): a folder of checkpoints elsewhere (``out_dir``).
+        folder (str | Path): the work directory; the folder that its pointer names is looked at
+            too.
 
     Returns:
         tuple[str | None, list[str]]: path, and one line for each torn file that was passed over.

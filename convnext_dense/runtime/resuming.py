@@ -46,8 +46,6 @@ def choose(work_dir, requested=None):
     """
     if requested is None:
         path, lines = files.newest_whole(work_dir)
-        if path is not None:
-            lines.append(f'{path} is the newest whole checkpoint')
         return path, _seed(path), lines
     if not os.path.isfile(requested):
         raise InputError(f'--resume {requested}: no such file')
@@ -82,6 +80,12 @@ def describe(runner, randoms, validated, written):
         progress['validation_due'] = False
     return dict(format=FORMAT, written=written, progress=progress, run=_run(runner),
                 random=randoms, skipped=runner.watch.skipped)
+
+
+def statistics(model):
+    """The running statistics of a model's batch norms, by name."""
+    return {name: value.cpu() for name, value in model.state_dict().items()
+            if name.endswith(('.running_mean', '.running_var', '.num_batches_tracked'))}
 
 
 def _run(runner):
@@ -188,6 +192,8 @@ def go_on(runner, checkpoint, filename):
         print_log('the resumed run is exact', 'current')
     rank = get_dist_info()[0]
     if rank < len(own['random']):
+        runner._bare_model().load_state_dict(own['random'][rank].get('statistics', {}),
+                                             strict=False)
         return own['random'][rank]
     with seeded(0):
         seed_all(runner.seed, rank, meta['iter'])

@@ -60,6 +60,22 @@ class Runner(MMEngineRunner):
         for line in self._resume_lines:
             self.logger.warning(line)
 
+    def setup_env(self, env_cfg):
+        """mmengine's set-up, which on its own knows no processes without GPUs."""
+        if self._launcher == 'pytorch' and not torch.cuda.is_available() \
+                and not torch.distributed.is_initialized():
+            torch.distributed.init_process_group('gloo')
+        super().setup_env(env_cfg)
+
+    def wrap_model(self, model_wrapper_cfg, model):
+        """mmengine's wrapping; on a CPU the processes have no device to name."""
+        if self.distributed and not is_model_wrapper(model) and not torch.cuda.is_available():
+            model_wrapper_cfg = dict(
+                dict(find_unused_parameters=self.cfg.get('find_unused_parameters', False),
+                     broadcast_buffers=False), **(model_wrapper_cfg or {}), device_ids=None)
+            model_wrapper_cfg.setdefault('type', 'MMDistributedDataParallel')
+        return super().wrap_model(model_wrapper_cfg, model)
+
     # -- what is read ----------------------------------------------------------------------------
 
     def set_randomness(self, seed, diff_rank_seed=False, deterministic=False):
@@ -106,7 +122,7 @@ class Runner(MMEngineRunner):
         from convnext_dense.checkpoints import load_weights, read_checkpoint
         checkpoint = read_checkpoint(filename, map_location=map_location)
         model = self._bare_model()
-        load_weights(model, checkpoint)
+        load_weights(model, checkpoint, name=filename)
         self.call_hook('after_load_checkpoint', checkpoint=dict(
             {key: value for key, value in checkpoint.items() if key != 'ema_state_dict'},
             state_dict=model.state_dict()))

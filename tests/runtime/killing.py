@@ -8,6 +8,7 @@ import os
 import random
 import shutil
 import signal
+import socket
 import sys
 import time
 
@@ -31,9 +32,31 @@ def start(args, work_dir, **settings):
     child = os.fork()
     if child:
         return child
+    os.setpgid(0, 0)
+    if args.processes == 1:
+        train(args, work_dir, **settings)
+    with socket.socket() as free:
+        free.bind(('127.0.0.1', 0))
+        port = free.getsockname()[1]
+    os.environ.update(MASTER_ADDR='127.0.0.1', MASTER_PORT=str(port),
+                      WORLD_SIZE=str(args.processes))
+    for rank in range(args.processes):
+        if not os.fork():
+            os.environ.update(RANK=str(rank), LOCAL_RANK=str(rank))
+            train(args, work_dir, launcher='pytorch', find_unused_parameters=True, **settings)
+    for _ in range(args.processes):
+        code = os.waitstatus_to_exitcode(os.wait()[1])
+        if code:  # as torchrun does: one is dead, end all
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
+            os.killpg(0, signal.SIGTERM)
+            time.sleep(.5)
+            os.killpg(0, signal.SIGKILL)
+    os._exit(0)
+
+
+def train(args, work_dir, **settings):
     status = 1
     try:
-        os.setpgid(0, 0)
         if args.quiet:
             null = os.open(os.devnull, os.O_WRONLY)
             os.dup2(null, 1)
@@ -97,6 +120,7 @@ def main():
     parser.add_argument('--data')
     parser.add_argument('--runs', type=int, default=1)
     parser.add_argument('--kills', type=int, default=2, help='of each run, at most')
+    parser.add_argument('--processes', type=int, default=1)
     parser.add_argument('--seed', type=int, default=0)
     parser.add_argument('--quiet', action='store_true')
     args = parser.parse_args()

@@ -1,8 +1,9 @@
 """Detector, segmenter and toy model so small that a training step takes a moment."""
 import torch
 from mmengine.config import Config
+from mmengine.evaluator import BaseMetric
 from mmengine.model import BaseModel
-from mmengine.registry import DATASETS, MODELS
+from mmengine.registry import DATASETS, METRICS, MODELS
 from torch import nn
 
 SIZE = 64
@@ -47,6 +48,32 @@ class ToyData:
         return dict(inputs=picture, data_samples=index)
 
 
+@METRICS.register_module()
+class ToyMetric(BaseMetric):
+    """The given scores, one after the other."""
+
+    def __init__(self, scores=(.1, .3, .2, .4)):
+        super().__init__()
+        self.scores = list(scores)
+
+    def process(self, data_batch, data_samples):
+        self.results.append(0)
+
+    def compute_metrics(self, results):
+        return dict(score=self.scores.pop(0))
+
+
+def with_validation(config, interval, **metric):
+    """A toy config that also validates."""
+    config.val_dataloader = dict(
+        batch_size=2, num_workers=0, sampler=dict(type='DefaultSampler', shuffle=False),
+        dataset=dict(type='ToyData', length=4, test_mode=True))
+    config.val_evaluator = dict(type='ToyMetric', **metric)
+    config.val_cfg = dict()
+    config.train_cfg.val_interval = interval
+    return config
+
+
 def toy_config(work_dir, by_epoch=True, length=12, batch_size=2, workers=0, epochs=3, log=None,
                **settings):
     """A run of the toy model without evaluation."""
@@ -65,6 +92,7 @@ def toy_config(work_dir, by_epoch=True, length=12, batch_size=2, workers=0, epoc
         default_hooks=dict(
             checkpoint=dict(type='convnext_dense.CheckpointHook', by_epoch=False, interval=1,
                             max_keep_ckpts=3)),
+        randomness=dict(seed=0), env_cfg=dict(dist_cfg=dict(backend='gloo')),
         default_scope='mmengine', log_level='WARNING')
     return Config(dict(config, **settings))
 
