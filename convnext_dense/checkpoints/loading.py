@@ -30,6 +30,7 @@ class LoadReport:
         loaded, missing (list[str]): the model's names that got and did not get weights.
         unexpected (list[str]): the file's tensors that the model has no place for.
         reshaped (list[str]): the model's names whose weights came in another shape.
+        backbone_only (bool): the model has neck and heads, but the file has none.
     """
     source: str
     format: str
@@ -37,6 +38,7 @@ class LoadReport:
     missing: list = field(default_factory=list)
     unexpected: list = field(default_factory=list)
     reshaped: list = field(default_factory=list)
+    backbone_only: bool = False
 
     def __str__(self):
         return (f'weights of {self.source} ({self.format}): {len(self.loaded)} loaded, '
@@ -95,6 +97,9 @@ def load_weights(model, source, prefix=None, map_location='cpu', allow=(), name=
     report, fitted = match(model.state_dict(), state, name, type(model).__name__, allow)
     model.load_state_dict(fitted, strict=False)
     print_log(str(report), logger='current')
+    if report.backbone_only:
+        print_log(f'{name} holds a backbone only: neck and heads of {type(model).__name__} keep '
+                  'their initial values', logger='current', level=logging.WARNING)
     for title in ('missing', 'unexpected', 'reshaped'):
         if getattr(report, title):
             print_log(f'{title}: {", ".join(getattr(report, title))}', logger='current',
@@ -150,6 +155,8 @@ def match(wanted, state, source, model='the model', allow=()):
             report.reshaped.append(key)
     report.missing = [key for key in wanted if key not in named]
 
+    report.backbone_only = bool(target) and not heads and any(
+        not key.startswith(target.prefix) for key in wanted)
     prefix = target.prefix if target else BACKBONE if any(
         key.startswith(BACKBONE) for key in wanted) else ''
     body = [key for key in report.loaded + misfits if key.startswith(prefix)]

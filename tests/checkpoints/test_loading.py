@@ -54,10 +54,16 @@ def test_a_backbone_takes_its_part_of_a_detector():
     assert equal(ours, detector.backbone.state_dict())
 
 
-def test_a_detector_takes_classification_weights_for_its_backbone():
+def test_a_detector_takes_classification_weights_for_its_backbone(monkeypatch):
+    lines = []
+    monkeypatch.setattr('convnext_dense.checkpoints.loading.print_log',
+                        lambda text, logger, level=logging.INFO: lines.append((level, text)))
     detector, state = Detector(convnext()), official_state()
     neck = detector.neck.weight.clone()
     report = load_weights(detector, state)
+    assert report.backbone_only
+    assert lines[1] == (logging.WARNING, 'a dict holds a backbone only: neck and heads of Detector '
+                                         'keep their initial values')
     assert equal(detector.backbone, state) and torch.equal(detector.neck.weight, neck)
     assert 'neck.weight' in report.missing
 
