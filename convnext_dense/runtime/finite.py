@@ -92,7 +92,9 @@ class Watch:
 
     @staticmethod
     def _remember(model):
-        buffers = [buffer for buffer in model.buffers() if buffer.is_floating_point()]
+        # running statistics and counters; tables of indices never change
+        buffers = [buffer for buffer in model.buffers()
+                   if buffer.is_floating_point() or buffer.numel() == 1]
         return random_state(), buffers, [buffer.clone() for buffer in buffers]
 
     def _explain(self, model, data_batch, wrapper, before, what):
@@ -147,7 +149,8 @@ def find_module(model, data_batch):
     handles = []
     for name, module in model.named_modules():
         names[module] = f'{name or "the model"} ({type(module).__name__})'
-        handles.append(module.register_forward_hook(look))
+        if name:  # what the model itself returns are the losses, which have names of their own
+            handles.append(module.register_forward_hook(look))
     try:
         with torch.no_grad():
             data = model.data_preprocessor(data_batch, True)

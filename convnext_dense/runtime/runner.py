@@ -49,6 +49,7 @@ class Runner(MMEngineRunner):
         self._resumes = resume
         self._written = 0.  # when the last checkpoint was written, as it says
         self._pending_state = None
+        self._config_text = None
         settings = cfg if cfg is not None else {}
         self._evaluates_only = kwargs.get('train_cfg') is None
         self.watch = Watch(**(settings.get('not_finite') or {}))
@@ -258,8 +259,9 @@ class Runner(MMEngineRunner):
                 text = text.splitlines()[-1].split('InputError: ', 1)[-1]
                 raise InputError(text) from None
             raise
-        except RuntimeError as error:
-            explained = explain_killed_worker(str(error))
+        except Exception as error:
+            # torch raises it from a signal handler, in the middle of whatever is being done
+            explained = explain_killed_worker(error)
             if explained is None:
                 raise
             raise InputError(explained) from error
@@ -351,7 +353,9 @@ class Runner(MMEngineRunner):
         meta = dict(meta or {})
         meta.setdefault('epoch', self.epoch + 1 if by_epoch else self.epoch)
         meta.setdefault('iter', self.iter if by_epoch else self.iter + 1)
-        meta.update(cfg=self.cfg.pretty_text, seed=self.seed,
+        if self._config_text is None:
+            self._config_text = self.cfg.pretty_text  # formatting it takes long
+        meta.update(cfg=self._config_text, seed=self.seed,
                     experiment_name=self.experiment_name,
                     time=time.strftime('%Y%m%d_%H%M%S', time.localtime()),
                     mmengine_version=mmengine_version + get_git_hash())

@@ -13,12 +13,22 @@ _CAUSES = {
 }
 
 
-def explain_killed_worker(text):
-    """One line about a dead data worker, or None where the error is another one.
+def explain_killed_worker(error):
+    """One line about a dead data worker, or None where an error has another reason.
 
     Args:
-        text (str): message of torch's RuntimeError.
+        error (BaseException): torch's RuntimeError, or one that was raised while it was handled.
     """
+    while error is not None:
+        line = explain(str(error)) if isinstance(error, RuntimeError) else None
+        if line is not None:
+            return line
+        error = error.__cause__ or error.__context__
+    return None
+
+
+def explain(text):
+    """One line about a dead data worker from torch's message, or None for another message."""
     found = re.search(r'DataLoader worker \(pid(?:\(s\))? ([\d, ]+)\)', text)
     if not found:
         return None

@@ -54,7 +54,7 @@ class StopAt(Hook):
 def train(config, hook=None, resume=False):
     """Train, as far as the hook lets it; returns the runner and the hook."""
     config.resume = resume
-    config.experiment_name = uuid.uuid4().hex  # mmengine keeps its loggers by this name
+    config.experiment_name = f'run_{uuid.uuid4().hex}'  # mmengine keeps its loggers by this name
     hook = hook or StopAt()
     runner = Runner.from_cfg(config)
     runner.register_hook(hook)

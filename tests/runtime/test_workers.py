@@ -1,0 +1,45 @@
+"""Data workers that the system killed."""
+import os
+import signal
+import uuid
+
+import pytest
+from mmengine.registry import DATASETS
+from tiny import ToyData, toy_config
+
+from convnext_dense.errors import InputError
+from convnext_dense.runtime import Runner
+from convnext_dense.runtime.workers import explain, explain_killed_worker
+
+
+@DATASETS.register_module()
+class Greedy(ToyData):
+    """Its reader is killed, as by a full memory."""
+
+    def __getitem__(self, index):
+        if index == 7:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().__getitem__(index)
+
+
+def test_a_killed_worker_is_said_to_have_been_killed_with_the_usual_cause(tmp_path):
+    config = toy_config(tmp_path, workers=1, experiment_name=f'run_{uuid.uuid4().hex}')
+    config.train_dataloader.dataset.type = 'Greedy'
+    with pytest.raises(InputError, match=r'data worker \d+ was killed by the system, nearly always '
+                       'because the memory was full'):
+        Runner.from_cfg(config).train()
+
+
+@pytest.mark.parametrize('text, words', [
+    ('DataLoader worker (pid 12) is killed by signal: Bus error. It is possible that ...',
+     'data worker 12 was killed by a bus error: the shared memory /dev/shm was full'),
+    ('DataLoader worker (pid(s) 1, 2) exited unexpectedly', 'data worker 1, 2 was killed'),
+    ('DataLoader worker (pid 3) exited unexpectedly with exit code 7. Details are lost',
+     'data worker 3 exited with status 7'),
+])
+def test_each_kind_of_death_is_explained(text, words):
+    assert words in explain(text)
+
+
+def test_other_errors_are_left_alone():
+    assert explain_killed_worker(RuntimeError('CUDA out of memory')) is None
