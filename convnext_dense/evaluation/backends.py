@@ -65,7 +65,8 @@ class _Backend:
         # hotcoco hands out its parameters by value: each is set as a whole, none is appended to
         params = evaluator.params
         params.imgIds = sorted(image_ids)
-        params.catIds = sorted(category_ids)
+        # without categories ties rank in the order of their ids here
+        params.catIds = sorted(category_ids) if use_categories else list(category_ids)
         params.iouThrs = np.asarray(iou_thresholds, float)
         params.maxDets = sorted(int(limit) for limit in max_dets)
         params.useCats = 1 if use_categories else 0

@@ -1,0 +1,175 @@
+"""IoUMetric in place of mmseg's: same options, same keys, same figures; bad input is named."""
+import numpy as np
+import pytest
+import torch
+from mmseg.evaluation import IoUMetric as Reference
+from PIL import Image
+
+import convnext_dense
+from convnext_dense.errors import InputError
+from convnext_dense.evaluation import IoUMetric, iou_metric
+from convnext_dense.registry import METRICS
+
+CLASSES = ('wall', 'door', 'sky', 'never')
+
+
+def samples(count=6, seed=0, dtype=torch.uint8):
+    rng = np.random.default_rng(seed)
+    made = []
+    for number in range(count):
+        shape = tuple(rng.integers(8, 30, 2))
+        label = rng.integers(0, 3, shape)
+        prediction = np.where(rng.random(shape) < .7, label, rng.integers(0, 3, shape))
+        label[rng.random(shape) < .1] = 255
+        made.append({'pred_sem_seg': {'data': torch.from_numpy(prediction)[None]},
+                     'gt_sem_seg': {'data': torch.from_numpy(label)[None].to(dtype)},
+                     'img_path': f'/data/images/{number:03}.jpg', 'reduce_zero_label': True})
+    return made
+
+
+def run(kind, data, classes=CLASSES, **options):
+    metric = kind(**options)
+    metric.dataset_meta = {'classes': classes}
+    for sample in data:
+        metric.process(None, [sample])
+    return metric.evaluate(len(data))
+
+
+@pytest.mark.parametrize('options', [
+    {}, {'iou_metrics': 'mDice'}, {'iou_metrics': ['mIoU', 'mDice', 'mFscore'], 'beta': 2},
+    {'nan_to_num': 0}, {'ignore_index': 1}, {'prefix': 'val'}])
+@pytest.mark.parametrize('dtype', [torch.uint8, torch.int64])
+def test_log_equals_mmseg(options, dtype):
+    data = samples(dtype=dtype)
+    if options.get('ignore_index') == 1:
+        for sample in data:
+            label = sample['gt_sem_seg']['data']
+            label[label == 255] = 1
+    expected, log = (run(kind, data, **options) for kind in (Reference, IoUMetric))
+    assert list(log) == list(expected)
+    assert log == {key: round(float(value), 2) for key, value in expected.items()}
+    assert all(type(value) is float for value in log.values())
+
+
+def test_counts_stay_whole_where_mmsegs_do_not():
+    # 2**24 + 1 pixels: float32 cannot hold the sum
+    metric = IoUMetric()
+    metric.dataset_meta = {'classes': CLASSES[:2]}
+    cell = {'label': np.array([0], np.int32), 'prediction': np.array([0], np.int32)}
+    results = [dict(cell, name='a', pixels=np.array([2 ** 24])),
+               dict(cell, name='b', pixels=np.array([1])),
+               dict(cell, name='c', prediction=np.array([1], np.int32), pixels=np.array([1]))]
+    seen = {}
+    figures = iou_metric.iou_figures
+    try:
+        iou_metric.iou_figures = lambda confusion, *rest: seen.update(
+            confusion=confusion) or figures(confusion, *rest)
+        metric.compute_metrics(results)
+    finally:
+        iou_metric.iou_figures = figures
+    assert seen['confusion'].tolist() == [[2 ** 24 + 1, 1], [0, 0]]
+
+
+def test_a_picture_that_comes_twice_counts_once():
+    data = samples()
+    assert run(IoUMetric, data + data[:2]) == run(IoUMetric, data)
+
+
+def test_boundary_iou_is_added():
+    data = samples()
+    log = run(IoUMetric, data, boundary=True)
+    assert log == {**run(IoUMetric, data), 'mBoundaryIoU': log['mBoundaryIoU']}
+    for sample in data:
+        label = sample['gt_sem_seg']['data']
+        label[label == 255] = 0
+        sample['pred_sem_seg']['data'] = label.long()
+    assert run(IoUMetric, data, boundary=True)['mBoundaryIoU'] == 100
+
+
+def test_tables_of_another_device_are_fetched_together(monkeypatch):
+    monkeypatch.setattr(iou_metric, 'BATCH', 4)
+    metric = IoUMetric()
+    metric.dataset_meta = {'classes': CLASSES}
+    fetched, fetch = [], IoUMetric._fetch
+    monkeypatch.setattr(IoUMetric, '_fetch', lambda self: fetched.append(len(self._waiting))
+                        or fetch(self))
+    data = samples()
+    metric.process(None, data)
+    assert fetched == [1] * 6  # on a CPU there is nothing to wait for
+    assert metric.evaluate(6) == run(IoUMetric, data)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason='no CUDA device')
+def test_figures_on_a_gpu():
+    data = samples(70)
+    expected = run(IoUMetric, data, boundary=True)
+    for sample in data:
+        sample['pred_sem_seg']['data'] = sample['pred_sem_seg']['data'].cuda()
+    assert run(IoUMetric, data, boundary=True) == expected
+
+
+@pytest.mark.parametrize('shift', [True, False])
+def test_format_only_writes_what_mmseg_writes(tmp_path, shift):
+    data = samples()
+    for sample in data:
+        sample['reduce_zero_label'] = shift
+        del sample['gt_sem_seg']
+    assert run(IoUMetric, data, format_only=True, output_dir=str(tmp_path / 'ours')) == {}
+    reference = Reference(format_only=True, output_dir=str(tmp_path / 'theirs'))
+    reference.dataset_meta = {'classes': CLASSES}
+    reference.process(None, data)
+    names = sorted(path.name for path in (tmp_path / 'ours').iterdir())
+    assert names == [f'{number:03}.png' for number in range(6)]
+    for name in names:
+        ours, theirs = (Image.open(tmp_path / side / name) for side in ('ours', 'theirs'))
+        assert ours.mode == theirs.mode == 'L'
+        assert np.array_equal(np.array(ours), np.array(theirs))
+
+
+def test_predictions_are_written_beside_the_evaluation(tmp_path):
+    data = samples(2)
+    assert run(IoUMetric, data, output_dir=str(tmp_path / 'maps')) == run(IoUMetric, data)
+    written = np.array(Image.open(tmp_path / 'maps/001.png'))
+    assert np.array_equal(written, data[1]['pred_sem_seg']['data'][0].numpy() + 1)
+
+
+def test_test_time_augmentation_does_not_lose_the_zero_label(tmp_path):
+    # mmseg's SegTTAModel hands on img_path alone
+    sample = samples(1)[0]
+    del sample['reduce_zero_label']
+    with pytest.raises(InputError, match=r"000.jpg: .*set the metric's reduce_zero_label"):
+        run(IoUMetric, [sample], format_only=True, output_dir=str(tmp_path))
+    run(IoUMetric, [sample], format_only=True, output_dir=str(tmp_path), reduce_zero_label=True)
+    assert np.array_equal(np.array(Image.open(tmp_path / '000.png')),
+                          sample['pred_sem_seg']['data'][0].numpy() + 1)
+
+
+@pytest.mark.parametrize('change,message', [
+    (lambda sample: sample['gt_sem_seg']['data'].fill_(4), r'label 4 annotated, .* 0\.\.\.3'),
+    (lambda sample: sample['pred_sem_seg']['data'].fill_(7), r'label 7 predicted, .* 0\.\.\.3'),
+    (lambda sample: sample['pred_sem_seg']['data'].fill_(-1), 'a label predicted'),
+    (lambda sample: sample['pred_sem_seg'].update(data=torch.zeros(1, 3, 4)),
+     r'predicted 4x3, but annotated \d+x\d+'),
+    (lambda sample: sample.pop('gt_sem_seg'), 'no annotated label map')])
+def test_bad_label_maps_are_named_with_their_picture(change, message):
+    sample = samples(1)[0]
+    change(sample)
+    with pytest.raises(InputError, match=f'000.jpg: .*{message}'):
+        run(IoUMetric, [sample])
+
+
+@pytest.mark.parametrize('options,message', [
+    ({'iou_metrics': ['IoU']}, "iou_metrics 'IoU' is none of mIoU"),
+    ({'format_only': True}, 'format_only needs output_dir')])
+def test_wrong_options(options, message):
+    with pytest.raises(InputError, match=message):
+        IoUMetric(**options)
+
+
+def test_an_empty_data_set_is_no_silent_zero():
+    with pytest.raises(InputError, match='no picture was evaluated'):
+        run(IoUMetric, [])
+
+
+def test_configs_find_it_in_the_registry():
+    assert METRICS.get('convnext_dense.IoUMetric') is IoUMetric is convnext_dense.IoUMetric
