@@ -157,7 +157,8 @@ def keep_predictions(cfg, out):
     """
     if cfg.get('default_scope') == 'mmseg':
         cfg.test_evaluator.output_dir = out
-        cfg.test_evaluator.keep_results = True
+        if cfg.test_evaluator.type.endswith('CityscapesMetric'):
+            cfg.test_evaluator.keep_results = True
         return
     if not out.endswith(('.pkl', '.pickle')):
         raise InputError(f'--out {out}: a detector writes one pickle; give a name ending in .pkl')

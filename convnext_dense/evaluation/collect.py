@@ -30,8 +30,6 @@ def collect_pictures(results, key, device='cpu', folder=None):
     """
     if get_world_size() > 1:
         total = torch.tensor(len(results))
-        if device == 'gpu':
-            total = total.cuda()
         all_reduce(total)
         extra = {'tmpdir': folder} if device == 'cpu' else {}
         results = collect_results(results, int(total), device, **extra)

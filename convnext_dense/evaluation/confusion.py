@@ -37,10 +37,14 @@ def count_pixels(prediction, label, classes, ignore_index=255):
         label = torch.where(label == ignore_index, side - 2, label)
         rows = torch.where((label < 0) | (label > side - 2), side - 1, label).to(torch.int32)
         ignore_index = side - 2
-    columns = prediction.flatten().to(torch.int32)
-    # a negative label would fall into the row above; as the last column it is found
-    columns = torch.where((columns < 0) | (columns >= side), side - 1, columns)
-    table = torch.bincount(rows.mul_(side).add_(columns), minlength=side * side).view(side, side)
+    if prediction.dtype != torch.int64:
+        prediction = prediction.to(torch.int32)
+    # one column more, before the first, takes negative labels
+    columns = prediction.flatten().clamp(-1, side - 1)
+    cells = torch.add(columns, rows, alpha=side + 1).add_(1)
+    table = torch.bincount(cells, minlength=side * (side + 1)).view(side, side + 1)
+    negative, table = table[:, 0], table[:, 1:].contiguous()
+    table[:, -1] += negative
     if 0 <= ignore_index < side:
         table[ignore_index] = 0
     return table

@@ -184,7 +184,8 @@ class IoUMetric(BaseMetric):
         tables = torch.stack([table for _, table in self._waiting]).cpu().numpy()
         self._waiting.clear()
         for name, table in zip(names, tables, strict=True):
-            cells = np.flatnonzero(table[:side * side])
+            # of bool it is five times as fast
+            cells = np.flatnonzero(table[:side * side] != 0)
             label, prediction = (cells // side), (cells % side)
             self._check(name, 'annotated', label, classes)
             self._check(name, 'predicted', prediction, classes)

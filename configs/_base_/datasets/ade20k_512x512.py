@@ -56,5 +56,6 @@ val_dataloader = dict(
         pipeline=test_pipeline))
 test_dataloader = val_dataloader
 
-val_evaluator = dict(type='IoUMetric', iou_metrics=['mIoU'])
-test_evaluator = val_evaluator
+val_evaluator = dict(
+    type='convnext_dense.IoUMetric', iou_metrics=['mIoU'], reduce_zero_label=True)
+test_evaluator = dict(val_evaluator, report=True)

@@ -90,8 +90,8 @@ val_dataloader = dict(
 test_dataloader = val_dataloader
 
 val_evaluator = dict(
-    type='CocoMetric',
+    type='convnext_dense.CocoMetric',
     ann_file=data_root + 'annotations/instances_val2017.json',
     metric=['bbox', 'segm'],
     format_only=False)
-test_evaluator = val_evaluator
+test_evaluator = dict(val_evaluator, report=True)

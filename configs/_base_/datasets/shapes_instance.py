@@ -46,7 +46,7 @@ val_dataloader = dict(
 test_dataloader = val_dataloader
 
 val_evaluator = dict(
-    type='CocoMetric',
+    type='convnext_dense.CocoMetric',
     ann_file=data_root + 'annotations/instances_validation.json',
     metric=['bbox', 'segm'])
-test_evaluator = val_evaluator
+test_evaluator = dict(val_evaluator, report=True)
