@@ -5,18 +5,26 @@ _base_ = [
     '../_base_/schedules/one-cycle.py',
     '../_base_/runtime/detection.py',
 ]
-max_iters = 400
+max_iters = 900
 
 model = dict(
     backbone=dict(
         type='convnext_dense.ConvNeXt',
         arch=dict(depths=(2, 2, 4, 2), channels=(32, 64, 128, 256)),
         use_grn=True,
-        layer_scale_init_value=0.),
-    neck=dict(in_channels=[32, 64, 128, 256]))
+        layer_scale_init_value=0.,
+        # weights of this size learn from the first step; the published ones are for long recipes
+        init_cfg=dict(
+            type='Kaiming',
+            layer=['Conv2d', 'Linear'],
+            mode='fan_in',
+            distribution='normal')),
+    neck=dict(in_channels=[32, 64, 128, 256]),
+    roi_head=dict(mask_head=dict(conv_out_channels=32)))
+train_dataloader = dict(batch_size=4)
 train_cfg = dict(max_iters=max_iters, val_interval=max_iters)
 param_scheduler = [
-    dict(type='OneCycleLR', eta_max=2e-3, total_steps=max_iters, pct_start=0.2, by_epoch=False)]
+    dict(type='OneCycleLR', eta_max=5e-3, total_steps=max_iters, pct_start=0.2, by_epoch=False)]
 default_hooks = dict(
     logger=dict(interval=20), checkpoint=dict(by_epoch=False, interval=max_iters))
 custom_hooks = [dict(type='convnext_dense.ChannelsLastHook')]

@@ -2,8 +2,9 @@
 
 Every picture is drawn from its own seed: a textured background, scribbles that belong to no
 class, and shapes of five classes in random sizes, turns, colours and textures that hide parts of
-each other. A class shows in the outline only, never in colour or texture. The same pictures are
-annotated twice, the way COCO annotates instances and the way ADE20K annotates scenes::
+each other. Colour hints at the class, as it does in photographs: three shapes of four have a hue
+near that of their class, the others any. The outline decides. The same pictures are annotated
+twice, the way COCO annotates instances and the way ADE20K annotates scenes::
 
     images/{training,validation}/000000.jpg
     annotations/instances_{training,validation}.json    COCO: visible parts, boxes, classes
@@ -31,7 +32,9 @@ UNLABELLED, BACKGROUND = 0, 1
 FORMAT = 1  # raise it when the drawing changes, so that old data sets are drawn again
 SETTINGS_FILE = 'data_set.json'
 SUPERSAMPLING = 4
-RELATIVE_DIAMETER = (.11, .65)  # of the picture's side
+RELATIVE_DIAMETER = (.12, .65)  # of the picture's side
+TYPICAL_HUE = .75  # part of the shapes whose hue is near that of their class
+HUE_SPREAD = 20  # standard deviation of such a hue, in degrees
 MIN_VISIBLE = .4  # of a shape that others hide
 MIN_CONTRAST = 60  # largest difference of a colour channel, of 255
 
@@ -89,7 +92,7 @@ def texture(rng, colour, size):
         cells = int(size / period) + 1
         pattern = cv2.resize(rng.uniform(-1, 1, (cells, cells)).astype(np.float32), (size, size),
                              interpolation=cv2.INTER_CUBIC)
-    strength = rng.uniform(10, 35)
+    strength = rng.uniform(8, 30)
     return np.clip(np.asarray(colour, np.float32) + strength * pattern[..., None], 0, 255)
 
 
@@ -116,12 +119,13 @@ def draw_picture(seed, size=160):
         classes of the shapes.
     """
     rng = np.random.default_rng(seed)
-    picture = texture(rng, rng.uniform(20, 235, 3), size)
+    # backgrounds are paler than shapes
+    background = _colour(rng.uniform(0, 360), rng.uniform(0, .4), rng.uniform(.2, .9))
+    picture = texture(rng, background, size)
     labels = np.full((size, size), BACKGROUND, np.uint8)
     for _ in range(rng.integers(3)):
         alpha = draw_scribble(rng, size)
-        picture = _paint(picture, alpha, texture(rng, _contrasting_colour(rng, picture, alpha),
-                                                 size))
+        picture = _paint(rng, picture, alpha)
         labels[alpha > .5] = UNLABELLED
 
     visible, whole, classes = [], [], []
@@ -135,8 +139,7 @@ def draw_picture(seed, size=160):
         mask = alpha > .5
         if any((old & ~mask).sum() < MIN_VISIBLE * area for old, area in zip(visible, whole)):
             continue  # it would hide another shape too far to tell what that is
-        picture = _paint(picture, alpha, texture(rng, _contrasting_colour(rng, picture, alpha),
-                                                 size))
+        picture = _paint(rng, picture, alpha, name if rng.random() < TYPICAL_HUE else None)
         labels[mask] = BACKGROUND + 1 + name
         visible = [old & ~mask for old in visible] + [mask]
         whole.append(mask.sum())
@@ -148,17 +151,28 @@ def draw_picture(seed, size=160):
     return np.clip(picture, 0, 255).round().astype(np.uint8), np.stack(visible), classes, labels
 
 
-def _paint(picture, alpha, colours):
-    return picture * (1 - alpha[..., None]) + colours * alpha[..., None]
+def _paint(rng, picture, alpha, name=None):
+    """Paint a shape in a texture whose colour differs from the mean of what it covers.
 
-
-def _contrasting_colour(rng, picture, alpha):
-    """A random colour that differs from the mean of what it will cover."""
+    Args:
+        alpha (ndarray): what the shape covers of each pixel, in [0, 1].
+        name (int | None): the class whose hue it takes; None takes any.
+    """
     under = (picture * alpha[..., None]).sum((0, 1)) / max(alpha.sum(), 1e-6)
     while True:
-        colour = rng.uniform(0, 255, 3)
+        hue = rng.uniform(0, 360) if name is None else \
+            rng.normal(name * 360 / len(CLASSES), HUE_SPREAD)
+        colour = _colour(hue, rng.uniform(.5, 1), rng.uniform(.4, 1))
         if np.abs(colour - under).max() >= MIN_CONTRAST:
-            return colour
+            break
+    alpha = alpha[..., None]
+    return picture * (1 - alpha) + texture(rng, colour, picture.shape[0]) * alpha
+
+
+def _colour(hue, saturation, value):
+    """BGR of a hue in degrees, a saturation and a value in [0, 1], float32 in [0, 255]."""
+    hsv = np.array([[[hue % 360, saturation, value]]], np.float32)
+    return cv2.cvtColor(hsv, cv2.COLOR_HSV2BGR)[0, 0] * 255
 
 
 def encode_mask(mask):

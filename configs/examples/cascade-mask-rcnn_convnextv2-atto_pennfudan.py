@@ -1,0 +1,39 @@
+"""ConvNeXt V2-Atto in Cascade Mask R-CNN on Penn-Fudan, from nothing, on a CPU."""
+_base_ = [
+    '../_base_/models/cascade-mask-rcnn_fpn-64.py',
+    '../_base_/datasets/pennfudan_instance.py',
+    '../_base_/schedules/one-cycle.py',
+    '../_base_/runtime/detection.py',
+]
+max_iters = 900
+
+model = dict(
+    backbone=dict(
+        type='convnext_dense.ConvNeXt',
+        arch='atto',
+        use_grn=True,
+        layer_scale_init_value=0.),
+    neck=dict(in_channels=[40, 80, 160, 320]),
+    rpn_head=dict(anchor_generator=dict(ratios=[1., 2., 3.])),
+    roi_head=dict(
+        bbox_head=[
+            dict(
+                type='Shared2FCBBoxHead',
+                in_channels=64,
+                fc_out_channels=256,
+                roi_feat_size=7,
+                num_classes=1,
+                bbox_coder=dict(type='DeltaXYWHBBoxCoder', target_stds=target_stds),
+                reg_class_agnostic=True,
+                loss_cls=dict(type='CrossEntropyLoss', use_sigmoid=False),
+                loss_bbox=dict(type='SmoothL1Loss', beta=1.))
+            for target_stds in ((0.1, 0.1, 0.2, 0.2), (0.05, 0.05, 0.1, 0.1),
+                                (0.033, 0.033, 0.067, 0.067))
+        ],
+        mask_head=dict(num_classes=1)))
+train_cfg = dict(max_iters=max_iters, val_interval=300)
+param_scheduler = [
+    dict(type='OneCycleLR', eta_max=2e-3, total_steps=max_iters, pct_start=0.1, by_epoch=False)]
+default_hooks = dict(logger=dict(interval=20), checkpoint=dict(by_epoch=False, interval=300))
+custom_hooks = [dict(type='convnext_dense.ChannelsLastHook')]
+log_processor = dict(window_size=20, by_epoch=False)
