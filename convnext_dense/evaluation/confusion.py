@@ -37,11 +37,11 @@ def count_pixels(prediction, label, classes, ignore_index=255):
         label = torch.where(label == ignore_index, side - 2, label)
         rows = torch.where((label < 0) | (label > side - 2), side - 1, label).to(torch.int32)
         ignore_index = side - 2
-    if prediction.dtype != torch.int64:
-        prediction = prediction.to(torch.int32)
+    if prediction.dtype == torch.int64:
+        prediction = prediction.clamp(-1, side - 1)  # before the narrower type, which would wrap
     # one column more, before the first, takes negative labels
-    columns = prediction.flatten().clamp(-1, side - 1)
-    cells = torch.add(columns, rows, alpha=side + 1).add_(1)
+    columns = prediction.flatten().to(torch.int32).clamp_(-1, side - 1)
+    cells = rows.mul_(side + 1).add_(columns).add_(1)
     table = torch.bincount(cells, minlength=side * (side + 1)).view(side, side + 1)
     negative, table = table[:, 0], table[:, 1:].contiguous()
     table[:, -1] += negative
