@@ -51,7 +51,9 @@ def build_dataset(config, record):
 def _make_lazy(config):
     """The config with ``lazy_init`` where the class is known to understand it."""
     kind = config.get('type')
-    kind = DATASETS.get(kind) if isinstance(kind, str) else kind
+    if isinstance(kind, str):
+        with DATASETS.switch_scope_and_registry(None) as registry:  # of the default scope
+            kind = registry.get(kind)
     if not isinstance(kind, type) or not issubclass(kind, _LAZY) or config.get('lazy_init'):
         return config, False
     config = dict(config, lazy_init=True)

@@ -228,6 +228,8 @@ def look_at_picture(path, width=None, height=None, check_name=True):
     except FileNotFoundError:
         return 'is missing', [], None
     except Exception as error:  # decoders of broken headers fail in every way
+        if 'truncated' in str(error):
+            return 'is truncated', [], None
         return f'cannot be read ({type(error).__name__}: {error})', [], None
     if check_name and min(shape) < 2:
         return f'has {shape[0]}x{shape[1]} pixels', [], shape
@@ -235,13 +237,13 @@ def look_at_picture(path, width=None, height=None, check_name=True):
         problem = f'has {shape[0]}x{shape[1]} pixels, its annotation says {width}x{height}'
         return problem, [], shape
     oddities = []
-    extensions = FORMATS.get(kind)
-    if check_name and extensions and not path.lower().endswith(extensions):
-        oddities.append(f'is a {kind} picture by content')
     if mode == 'CMYK':
         oddities.append('has CMYK colours')
     if mode.startswith('I;16') or kind == 'PNG' and depth == b'\x10':
         oddities.append('has 16 bits a channel')
+    extensions = FORMATS.get(kind)
+    if check_name and extensions and not path.lower().endswith(extensions):
+        oddities.append(f'is a {kind} picture by content')
     return None, oddities, shape
 
 

@@ -1,0 +1,209 @@
+"""Pictures and annotations that are broken: named, counted, replaced, listed."""
+import json
+import os
+import shutil
+import uuid
+from pathlib import Path
+
+import numpy as np
+import pytest
+from breaking import PROBLEMS, USED, break_pictures
+from PIL import Image
+from tiny import detector_config, segmenter_config
+
+from convnext_dense.data.shapes import write_shapes
+from convnext_dense.errors import InputError
+from convnext_dense.runtime import Runner
+from convnext_dense.runtime.bad_pictures import Record, look_at_picture
+
+PENNFUDAN = os.environ.get('CONVNEXT_DENSE_PENNFUDAN')
+
+
+@pytest.fixture(scope='module')
+def whole(tmp_path_factory):
+    root = tmp_path_factory.mktemp('data') / 'shapes'
+    write_shapes(root, train=22, val=12, size=64)
+    return root
+
+
+@pytest.fixture
+def shapes(whole, tmp_path):
+    return Path(shutil.copytree(whole, tmp_path / 'shapes'))
+
+
+def config_of(make, shapes, work_dir, **settings):
+    """A tiny config that trains one epoch and validates nothing."""
+    config = make(shapes, work_dir, workers=0)
+    config.update(experiment_name=f'run_{uuid.uuid4().hex}', bad_pictures=dict(
+        dict(limit=.6), **settings))
+    for key in ('val_dataloader', 'val_evaluator', 'val_cfg'):
+        config[key] = None
+    if config.train_cfg.get('max_epochs'):
+        config.train_cfg.max_epochs = 1
+    config.train_cfg.pop('val_interval', None)
+    config.default_hooks.checkpoint.interval = 1000
+    return config
+
+
+def listed(path):
+    """Problem by path of a record, and which of them were used."""
+    entries = [json.loads(line) for line in path.read_text().splitlines()]
+    problems = {}
+    for entry in entries:
+        problems[entry['file']] = ', '.join(
+            filter(None, [problems.get(entry['file']), entry['problem']]))
+    return problems, ({entry['file'] for entry in entries if entry['used']})
+
+
+def assert_lists(record, broken):
+    problems, used = listed(record)
+    assert problems.keys() == broken.keys()
+    for path, problem in broken.items():
+        assert problem in problems[path]
+    assert used == {path for path, problem in broken.items() if problem in USED}
+
+
+def test_training_replaces_and_lists_ten_kinds_of_broken_pictures(shapes, tmp_path, capsys):
+    broken = break_pictures(shapes / 'annotations/instances_training.json',
+                            shapes / 'images/training', range(10))
+    Runner.from_cfg(config_of(detector_config, shapes, tmp_path / 'work')).train()
+    assert_lists(tmp_path / 'work/bad_pictures.jsonl', broken)
+    log = capsys.readouterr().out
+    assert '10 bad pictures or annotations, also in' in log
+    for path in broken:
+        assert f'  {path}: ' in log
+
+
+def test_testing_leaves_out_and_lists_ten_kinds_of_broken_pictures(shapes, tmp_path):
+    broken = break_pictures(shapes / 'annotations/instances_validation.json',
+                            shapes / 'images/validation', range(1, 11))
+    config = config_of(detector_config, shapes, tmp_path / 'work', limit=.9)
+    for key in ('train_dataloader', 'train_cfg', 'optim_wrapper', 'param_scheduler'):
+        config[key] = None
+    metrics = Runner.from_cfg(config).test()
+    assert 'coco/bbox_mAP' in metrics
+    assert_lists(tmp_path / 'work/bad_pictures_test.jsonl', broken)
+
+
+@pytest.mark.parametrize('problem', PROBLEMS)
+def test_strict_stops_at_the_first(shapes, tmp_path, problem):
+    break_pictures(shapes / 'annotations/instances_training.json', shapes / 'images/training',
+                   [3], [problem])
+    config = config_of(detector_config, shapes, tmp_path / 'work', strict=True)
+    config.train_dataloader.num_workers = 1
+    with pytest.raises(InputError, match=problem) as error:
+        Runner.from_cfg(config).train()
+    assert '\n' not in str(error.value)
+    assert str(shapes / 'images/training/000003.jpg') in str(error.value)
+
+
+def test_more_than_the_limit_stops_the_run(shapes, tmp_path):
+    break_pictures(shapes / 'annotations/instances_training.json', shapes / 'images/training',
+                   range(10))
+    config = config_of(detector_config, shapes, tmp_path / 'work', limit=2)
+    with pytest.raises(InputError, match=r'\d pictures cannot be used, more than bad_pictures.limit'
+                       r'=2 allows; the last is .*\.jpg'):
+        Runner.from_cfg(config).train()
+
+
+def test_a_segmenter_replaces_bad_pictures_and_label_maps(shapes, tmp_path):
+    images, maps = shapes / 'images/training', shapes / 'annotations/training'
+    (images / '000001.jpg').write_bytes(b'')
+    (maps / '000002.png').write_bytes((maps / '000002.png').read_bytes()[:60])
+    Image.fromarray(np.zeros((9, 9), np.uint8)).save(maps / '000003.png')
+    (maps / '000004.png').unlink()
+    Runner.from_cfg(config_of(segmenter_config, shapes, tmp_path / 'work')).train()
+    problems, used = listed(tmp_path / 'work/bad_pictures.jsonl')
+    assert problems == {
+        str(images / '000001.jpg'): 'is an empty file',
+        str(maps / '000002.png'): 'is truncated',
+        str(maps / '000003.png'): 'the label map has 9x9 pixels, its picture 64x64',
+        str(maps / '000004.png'): 'is missing'}
+    assert not used
+
+
+def test_a_pipeline_that_fails_on_every_picture_is_no_matter_of_pictures(shapes, tmp_path):
+    config = config_of(segmenter_config, shapes, tmp_path / 'work', limit=1000)
+    config.train_dataloader.dataset.pipeline.insert(0, dict(type='RandomFlip', prob=1.))
+    with pytest.raises(InputError, match="11 pictures in a row cannot be used, the last is .*"
+                       "KeyError: 'img'; look at the pipeline"):
+        Runner.from_cfg(config).train()
+
+
+@pytest.mark.skipif(not PENNFUDAN, reason='CONVNEXT_DENSE_PENNFUDAN names no folder of Penn-Fudan')
+def test_5_percent_of_penn_fudan_broken_in_ten_ways(tmp_path):
+    """Both splits together have 170 pictures; 10 of them are 5.9 %."""
+    root = tmp_path / 'pennfudan'
+    shutil.copytree(PENNFUDAN, root)
+    for path in [root, *root.rglob('*')]:
+        path.chmod(0o755 if path.is_dir() else 0o644)
+    for split in ('train', 'val'):
+        broken = break_pictures(root / f'annotations/instances_{split}2017.json',
+                                root / f'{split}2017', range(3, 33, 3))
+        config = config_of(detector_config, root, tmp_path / split, limit=.5)
+        dataset = config[f'{"train" if split == "train" else "test"}_dataloader'].dataset
+        dataset.update(ann_file=f'annotations/instances_{split}2017.json',
+                       data_prefix=dict(img=f'{split}2017/'), metainfo=dict(classes=('person', )))
+        pipeline = dataset.pipeline
+        if split == 'train':
+            config.train_dataloader.num_workers = 2
+            pipeline.insert(2, dict(type='Resize', scale=(96, 96), keep_ratio=True))
+            Runner.from_cfg(config).train()
+            record = tmp_path / split / 'bad_pictures.jsonl'
+        else:
+            pipeline[1].scale = (96, 96)
+            config.test_evaluator.ann_file = str(root / 'annotations/instances_val2017.json')
+            for key in ('train_dataloader', 'train_cfg', 'optim_wrapper', 'param_scheduler'):
+                config[key] = None
+            Runner.from_cfg(config).test()
+            record = tmp_path / split / 'bad_pictures_test.jsonl'
+        assert_lists(record, broken)
+
+
+@pytest.mark.parametrize('mode, name, settings', [
+    ('RGB', 'a.jpg', {}), ('L', 'a.jpg', {}), ('RGB', 'a.PNG', {}), ('P', 'a.png', {}),
+    ('RGBA', 'a.png', {}), ('RGB', 'a.bmp', {}), ('RGB', 'a.jpeg', dict(progressive=True))])
+def test_ordinary_pictures_pass(tmp_path, mode, name, settings):
+    path = tmp_path / name
+    noise = np.random.default_rng(0).integers(0, 255, (40, 30, 3), dtype=np.uint8)
+    Image.fromarray(noise).convert(mode).save(path, **settings)
+    assert look_at_picture(str(path), 30, 40) == (None, [], (30, 40))
+
+
+def test_a_jpeg_with_bytes_behind_its_end_is_whole_and_one_cut_anywhere_is_not(tmp_path):
+    path = tmp_path / 'a.jpg'
+    noise = np.random.default_rng(0).integers(0, 255, (40, 30, 3), dtype=np.uint8)
+    Image.fromarray(noise).save(path)
+    content = path.read_bytes()
+    path.write_bytes(content + b'\0' * 500)
+    assert look_at_picture(str(path))[0] is None
+    for part in (.1, .3, .5, .7, .9, .97):
+        path.write_bytes(content[:int(part * len(content))])
+        assert look_at_picture(str(path))[0] is not None
+
+
+def test_a_turned_picture_is_compared_as_it_is_loaded(tmp_path):
+    path = tmp_path / 'a.jpg'
+    exif = Image.Exif()
+    exif[274] = 6
+    Image.new('RGB', (30, 40)).save(path, exif=exif)
+    assert look_at_picture(str(path), 40, 30)[0] is None
+    assert 'has 40x30 pixels, its annotation says 30x40' in look_at_picture(str(path), 30, 40)[0]
+
+
+def test_a_record_survives_and_holds_each_entry_once(tmp_path):
+    one = Record(tmp_path / 'list')
+    one.add('a.jpg', 'is missing', used=False, size=100)
+    one.add('a.jpg', 'is missing', used=False, size=100)
+    Record(tmp_path / 'list').add('b.jpg', 'is missing', used=False, size=100)
+    with open(tmp_path / 'list', 'a') as file:
+        file.write('{"file": "half')
+    one.poll()
+    assert [entry['file'] for entry in one.entries] == ['a.jpg', 'b.jpg']
+    assert len((tmp_path / 'list').read_text().splitlines()) == 3
+
+
+@pytest.mark.parametrize('limit', [-1, 'many', True, None])
+def test_a_wrong_limit_is_refused(tmp_path, limit):
+    with pytest.raises(InputError, match='bad_pictures.limit'):
+        Record(tmp_path / 'list', limit=limit)
