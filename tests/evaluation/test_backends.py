@@ -49,8 +49,9 @@ def reference_stats(dataset, detections, kind, max_dets, use_categories=True):
 
 def figures(backend, dataset, detections, kind, max_dets, use_categories=True):
     truth = load_ground_truth(backend, dataset)
+    # in the order of pycocotools' own parameters, which decides ties where classes are ignored
     curves = truth.evaluate(detections, kind, list(truth.images),
-                            [category['id'] for category in truth.categories],
+                            sorted(category['id'] for category in truth.categories),
                             IOU_THRESHOLDS, max_dets, use_categories)
     return list(coco_figures(curves, IOU_THRESHOLDS, max_dets).values())
 
