@@ -130,7 +130,8 @@ def test_any_rois_on_any_map_equal_mmcv(data):
     if data.draw(st.booleans()):
         rois = rois.round()
         rois[:, 0] = rois[:, 0].clamp(0, 1)
-    assert_equals_mmcv(torch.randn(2, 2, height, width), rois,
+    # in float64: in float32 the rounding of a sample's place alone can exceed the tolerance
+    assert_equals_mmcv(torch.randn(2, 2, height, width).double(), rois.double(),
                        data.draw(st.sampled_from([1, 2, 7])),
                        data.draw(st.sampled_from([1., 0.5, 0.25])),
                        data.draw(st.integers(0, 3)), 'avg', data.draw(st.booleans()))
