@@ -68,6 +68,8 @@ def main(rank, world, folder):
     except InputError as error:
         logs.append(str(error))
     Path(f'log{rank}.json').write_text(json.dumps(logs))
+    torch.distributed.barrier()
+    torch.distributed.destroy_process_group()  # or gloo's threads may abort the exit
 
 
 if __name__ == '__main__':
