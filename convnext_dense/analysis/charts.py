@@ -90,7 +90,7 @@ def bubble_chart(models, labels, kind, cost):
             x=[x], y=[figure_of_merit], name=group, mode='markers+text',
             text=[label], textposition='bottom center' if family[model.name] % 2 else 'top center',
             textfont=dict(size=11 if many else 13), legendgroup=group, showlegend=first,
-            marker=dict(size=[LARGEST_BUBBLE * math.sqrt(macs / largest)],
+            marker=dict(size=[LARGEST_BUBBLE * math.sqrt(macs / largest)], opacity=1,
                         color=translucent(look['colour'], .75 if source == 'measured' else .25),
                         line=dict(color=look['colour'], width=2)),
             hovertemplate=f'<b>{model.name}</b><br>{KINDS[kind][0]} %{{y:.1f}} ({source})<br>'
@@ -122,7 +122,7 @@ def difference_chart(differences, labels, kind):
                           f'{difference.verdict}<extra></extra>'))
     _layout(figure, f'difference in {KINDS[kind][0]} (points)', None,
             height=140 + 46 * len(differences))
-    figure.update_yaxes(autorange='reversed')
+    _rows(figure, len(differences))
     figure.add_vline(x=0, line=dict(color=INK, width=1.5, dash='dot'))
     return figure
 
@@ -175,7 +175,7 @@ def class_chart(models, labels, kind):
                         line=dict(color=PAPER, width=1)),
             hovertemplate=f'<b>{labels[model.name]}</b><br>%{{y}}: %{{x:.1f}}<extra></extra>'))
     _layout(figure, f'{"IoU" if kind == "mIoU" else "AP"} (%)', None, height=180 + 30 * rows)
-    figure.update_yaxes(autorange='reversed', dtick=1)
+    _rows(figure, rows)
     return figure
 
 
@@ -192,16 +192,17 @@ def stage_chart(models, labels):
                 hovertemplate=f'<b>%{{y}}</b><br>{stage}: %{{x:.1f}} ms<extra></extra>'))
     _layout(figure, 'milliseconds', None, height=170 + 44 * len(timed))
     figure.update_layout(barmode='stack')
-    figure.update_yaxes(autorange='reversed')
+    _rows(figure, len(timed))
     return figure
 
 
-_AREAS = dict(small='up to 32² pixels', medium='to 96²', large='larger')
+_AREAS = dict(small='to 32² pixels', medium='to 96²', large='over 96²')
 
 
 def _bar(look):
     return dict(color=look['colour'], line=dict(color=PAPER, width=1),
-                pattern=dict(shape=look['pattern'], fgcolor=PAPER, size=7, solidity=.25))
+                pattern=dict(shape=look['pattern'], fillmode='overlay', fgcolor=PAPER, size=8,
+                             solidity=.2))
 
 
 def _mean_of(tables):
@@ -209,6 +210,11 @@ def _mean_of(tables):
     return {name: None if any(table[name] is None for table in tables) else
             sum(table[name] for table in tables) / len(tables)
             for name in (tables[0] if tables else ())}
+
+
+def _rows(figure, count):
+    """A category axis that runs downwards, with half a row of space at both ends."""
+    figure.update_yaxes(type='category', range=[count - .4, -.6], dtick=1)
 
 
 def _padded(values, share=.25):
@@ -222,7 +228,8 @@ def _layout(figure, x_title, y_title, height=400):
         template='none', autosize=True, height=height, font=FONT, paper_bgcolor=PAPER,
         plot_bgcolor=PAPER, hovermode='closest', barmode='group', dragmode=False,
         margin=dict(l=62, r=18, t=16, b=56),
-        legend=dict(orientation='h', yanchor='bottom', y=1.02, x=0, font=dict(size=13)))
+        legend=dict(orientation='h', traceorder='normal', yanchor='bottom', y=1.02, x=0,
+                    font=dict(size=13)))
     axis = dict(gridcolor=GRID, zeroline=False, automargin=True, linecolor=INK, ticks='outside',
                 tickcolor=GRID)
     figure.update_xaxes(title=x_title, **axis)

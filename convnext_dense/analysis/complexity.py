@@ -73,7 +73,7 @@ class Complexity:
         """The convention in one line."""
         height, width = self.size
         line = f'one picture of {width}x{height}'
-        if 'box_head' in self.parts:
+        if 'rpn_head' in self.parts:
             line += f', box heads on {self.proposals} proposals'
         if 'mask_head' in self.parts:
             line += f', mask heads on {self.masks}'

@@ -132,7 +132,7 @@ def _conventions(models):
     lines = dict.fromkeys(f'Counted on {model.complexity.convention}.' for model in models)
     for model in models:
         for speed in model.speed.values():
-            lines[f'{speed["mode"].capitalize()} timed on batches of {speed["batch"]} '
+            lines[f'{speed["mode"].capitalize()} timed on batches of {speed["batch"]}, '
                   f'pictures of {speed["size"] or "the data set"}: median of '
                   f'{speed["rounds"]} rounds, models in turns, 10th to 90th percentile in '
                   'brackets.'] = None

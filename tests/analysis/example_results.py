@@ -80,7 +80,8 @@ def write_work_dir(folder, name, found, truth, channels=8, steps=(10, 20, 30), s
     rng = np.random.default_rng(seed)
     lines = [dict(loss=float(2 / step + rng.uniform(0, .1)), lr=.1, step=step, iter=step)
              for step in range(1, steps[-1] + 1)]
-    lines += [{'coco/bbox_mAP': .1 + step / 200, 'step': step} for step in steps]
+    lines += [{'coco/bbox_mAP': .1 + step / 200 + (seed - 1) / 50, 'step': step}
+              for step in steps]
     scalars = folder / '20260101_000000' / 'vis_data' / 'scalars.json'
     scalars.parent.mkdir(parents=True)
     scalars.write_text('\n'.join(json.dumps(line) for line in lines) + '\n')
