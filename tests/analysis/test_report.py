@@ -1,0 +1,267 @@
+"""The report, as a reader's browser shows it: from disk, without network, at two widths."""
+import base64
+import json
+import re
+import shutil
+
+import cv2
+import numpy as np
+import plotly.graph_objects as go
+import pytest
+from example_results import annotations, benchmark_report, detections, write_json, write_work_dir
+
+from convnext_dense.analysis import palette
+from convnext_dense.analysis.comparison import gather
+from convnext_dense.analysis.report import write_report
+
+NAMES = ('tiny_convnext_shapes', 'tiny_swin_shapes', 'tiny_resnet_shapes')
+CHARTS = {'bbox-by-multiply-adds', 'bbox-by-parameters', 'bbox-by-throughput', 'bbox-by-memory',
+          'bbox-differences', 'bbox-curve', 'bbox-by-size', 'bbox-by-class', 'loss-curve',
+          'stages'}
+BROWSERS = ('chromium', 'chromium-browser', 'google-chrome')
+PHONE, DESKTOP = 390, 1440
+
+
+@pytest.fixture(scope='module')
+def report(tmp_path_factory):
+    """Folder of a report on three models; the first has two seeds, the last is the worst."""
+    folder = tmp_path_factory.mktemp('comparison')
+    truth = annotations(pictures=80)
+    runs = [('a', NAMES[0], 8, dict()), ('b', NAMES[0], 8, dict(seed=2)),
+            ('c', NAMES[1], 16, dict(seed=3)), ('d', NAMES[2], 12, dict(found=.5, seed=4))]
+    paths = [write_work_dir(folder / run, name, detections(truth, **options), truth, channels,
+                            seed=options.get('seed', 1))
+             for run, name, channels, options in runs]
+    paths.append(write_json(folder / 'benchmark.json', benchmark_report(NAMES)))
+    write_report(gather(paths), folder / 'report', 'Shapes <3', resamples=300, static=False)
+    return folder / 'report'
+
+
+@pytest.fixture(scope='module')
+def figures(report):
+    """The charts of the page by name."""
+    page = (report / 'report.html').read_text()
+    return {name: go.Figure(json.loads(chart.replace('<\\/', '</'))) for chart, name in re.findall(
+        r'var chart = (\{.*?\});\nPlotly.newPlot\("([^"]+)"', page)}
+
+
+def test_every_chart_is_there(figures):
+    assert set(figures) == CHARTS
+
+
+def test_bubbles_have_the_area_of_the_multiply_adds(figures, report):
+    models = {trace.name: trace for trace in figures['bbox-by-parameters'].data}
+    assert set(models) == {'convnext', 'swin', 'resnet'}
+    table = (report / 'report.md').read_text().splitlines()
+    head = next(line for line in table if line.startswith('| model')).split(' | ')
+    column = next(i for i, cell in enumerate(head) if cell.startswith('multiply-adds G, counted'))
+    macs = {line.split(' | ')[0][2:]: float(line.split(' | ')[column]) for line in table
+            if line.startswith(('| convnext |', '| swin |', '| resnet |'))
+            and len(line.split(' | ')) == len(head)}
+    areas = {name: trace.marker.size[0]**2 for name, trace in models.items()}
+    for name in ('convnext', 'resnet'):
+        assert areas[name] / areas['swin'] == pytest.approx(macs[name] / macs['swin'], rel=.05)
+
+
+def test_hover_names_the_point(figures):
+    for name, figure in figures.items():
+        for trace in figure.data:
+            assert '<b>' in trace.hovertemplate, name
+
+
+def test_charts_use_the_checked_colours_alone(figures):
+    allowed = {colour.lower() for colour in palette.COLOURS}
+    for name, figure in figures.items():
+        for trace in figure.data:
+            for colour in {trace.marker.color, getattr(trace, 'line', None) and trace.line.color}:
+                if colour and not colour.startswith('rgba'):
+                    assert colour.lower() in allowed, name
+
+
+def test_models_of_a_chart_differ_in_colour_and_in_shape(figures):
+    for name in ('bbox-curve', 'bbox-by-class', 'loss-curve'):
+        looks = {trace.name: (trace.line.color or trace.marker.color,
+                              trace.line.dash or trace.marker.symbol)
+                 for trace in figures[name].data}
+        colours, shapes = zip(*looks.values())
+        assert len(set(colours)) == len(set(shapes)) == len(looks) == 3
+    for name in ('bbox-by-size', 'stages'):
+        patterns = [trace.marker.pattern.shape for trace in figures[name].data]
+        assert len(set(patterns)) == len(patterns)
+
+
+def test_findings_are_written_out(report):
+    text = (report / 'report.md').read_text()
+    assert '| box AP | resnet against convnext | ' in text and 'resnet is worse' in text
+    assert '(2 seeds)' in text
+    assert '## box AP by size of the object' in text and '| small |' in text
+    assert 'a processor, 2 cores' in text
+    found = json.loads((report / 'comparison.json').read_text())['bbox']
+    assert [item['verdict'] for item in found if item['second'] == NAMES[2]] == ['worse', 'worse']
+
+
+def test_the_page_names_nothing_outside_itself(report):
+    page = (report / 'report.html').read_text()
+    assert 'Shapes &lt;3' in page
+    outside = re.sub(r'<script>.*?</script>', '', page, flags=re.S)
+    assert not re.search(r'(src|href)="(?!data:)', outside)
+
+
+@pytest.fixture(scope='module', params=[PHONE, DESKTOP], ids=['phone', 'desktop'])
+def browser(request, report, tmp_path_factory):
+    """A headless Chromium that has opened the page offline at this width."""
+    webdriver = pytest.importorskip('selenium.webdriver', reason='selenium is not installed '
+                                                                 '(extra: test)')
+    binary = next(filter(None, map(shutil.which, BROWSERS)), None)
+    driver = shutil.which('chromedriver')
+    if not binary or not driver:
+        pytest.skip('no Chromium and chromedriver here (Debian: apt-get install chromium '
+                    'chromium-driver)')
+    options = webdriver.ChromeOptions()
+    options.binary_location = binary
+    for flag in ('--headless', '--no-sandbox', '--disable-gpu', '--disable-quic',
+                 '--no-first-run', '--disable-background-networking',
+                 '--disable-component-update', '--disable-sync',
+                 f'--user-data-dir={tmp_path_factory.mktemp("profile")}'):
+        options.add_argument(flag)
+    options.set_capability('goog:loggingPrefs', dict(browser='ALL', performance='ALL'))
+    browser = webdriver.Chrome(options=options,
+                               service=webdriver.ChromeService(executable_path=driver))
+    try:
+        browser.execute_cdp_cmd('Emulation.setDeviceMetricsOverride', dict(
+            width=request.param, height=900, deviceScaleFactor=1, mobile=request.param == PHONE))
+        browser.execute_cdp_cmd('Network.enable', {})
+        browser.execute_cdp_cmd('Network.emulateNetworkConditions', dict(
+            offline=True, latency=0, downloadThroughput=0, uploadThroughput=0))
+        browser.get((report / 'report.html').as_uri())
+        wait_until_drawn(browser)
+        browser.width = request.param
+        yield browser
+    finally:
+        browser.quit()
+
+
+def wait_until_drawn(browser):
+    from selenium.webdriver.support.ui import WebDriverWait
+    WebDriverWait(browser, 60).until(lambda b: b.execute_script(
+        'return document.readyState == "complete" && '
+        f'document.querySelectorAll("figure .main-svg").length >= {len(CHARTS)}'))
+
+
+def test_every_chart_is_drawn_with_all_its_points(browser, figures):
+    for name, figure in figures.items():
+        drawn = browser.execute_script('''
+            const chart = document.getElementById(arguments[0]);
+            const box = chart.querySelector('.main-svg').getBoundingClientRect();
+            return {width: box.width, height: box.height,
+                    traces: chart.querySelectorAll('.trace').length,
+                    marks: chart.querySelectorAll(
+                        '.point path, path.point, .js-line').length};''', name)
+        assert drawn['width'] > 300 and drawn['height'] > 150, name
+        assert drawn['traces'] == len(figure.data), name
+        assert drawn['marks'] >= len(figure.data), name
+
+
+def test_every_model_and_stage_shows_its_colour(browser, figures):
+    for name, figure in figures.items():
+        colours = {trace.marker.line.color if getattr(trace, 'mode', '') ==
+                   'markers+text' else trace.marker.color or trace.line.color
+                   for trace in figure.data}
+        pixels = picture_of(browser, name)
+        for colour in colours:
+            rgb = [int(colour[i:i + 2], 16) for i in (1, 3, 5)]
+            assert (np.abs(pixels - rgb).max(axis=2) < 40).sum() > 40, (name, colour)
+
+
+def picture_of(browser, name):
+    """A chart as it is seen: RGB, shape (H, W, 3)."""
+    box = browser.execute_script('''
+        const box = document.getElementById(arguments[0]).getBoundingClientRect();
+        return {x: box.x + scrollX, y: box.y + scrollY, width: box.width, height: box.height,
+                scale: 1};''', name)
+    shot = browser.execute_cdp_cmd('Page.captureScreenshot', dict(
+        captureBeyondViewport=True, clip=box))
+    encoded = np.frombuffer(base64.b64decode(shot['data']), np.uint8)
+    return cv2.imdecode(encoded, cv2.IMREAD_COLOR)[:, :, ::-1].astype(int)
+
+
+def test_the_page_fits_the_width(browser):
+    page, charts = browser.execute_script('''
+        return [document.documentElement.scrollWidth,
+                [...document.querySelectorAll('figure')].map(figure => {
+                    const frame = figure.getBoundingClientRect();
+                    const chart = figure.querySelector('.main-svg').getBoundingClientRect();
+                    return [frame.left, frame.right, chart.left, chart.right]; })];''')
+    assert page <= browser.width
+    for frame_left, frame_right, left, right in charts:
+        assert 0 <= frame_left <= left + 1 and right <= frame_right + 1 <= browser.width + 1
+
+
+def test_text_can_be_read(browser):
+    sizes = browser.execute_script('''
+        return [...document.querySelectorAll('p, td, th, li, figcaption, svg text')]
+            .filter(item => item.textContent.trim())
+            .map(item => [parseFloat(getComputedStyle(item).fontSize), item.textContent]);''')
+    assert len(sizes) > 100
+    assert min(sizes)[0] >= 11, min(sizes)
+
+
+def test_labels_of_an_axis_do_not_overlap(browser):
+    overlaps = browser.execute_script('''
+        const found = [];
+        for (const axis of document.querySelectorAll('.xaxislayer-above, .yaxislayer-above')) {
+            const boxes = [...axis.querySelectorAll('text')].map(
+                text => [text.textContent, text.getBoundingClientRect()]);
+            for (let i = 1; i < boxes.length; i++) {
+                const [a, b] = [boxes[i - 1][1], boxes[i][1]];
+                if (a.right > b.left + 1 && b.right > a.left + 1 &&
+                    a.bottom > b.top + 1 && b.bottom > a.top + 1)
+                    found.push([axis.closest('figure').textContent.slice(0, 40),
+                                boxes[i - 1][0], boxes[i][0]]);
+            }
+        }
+        return found;''')
+    assert overlaps == []
+
+
+def test_nothing_is_fetched_and_nothing_fails(browser):
+    assert browser.get_log('browser') == []
+    requests = [json.loads(entry['message'])['message'] for entry in
+                browser.get_log('performance')]
+    urls = [request['params']['request']['url'] for request in requests
+            if request['method'] == 'Network.requestWillBeSent'
+            and not request['params']['documentURL'].startswith('chrome:')]  # its start page
+    assert urls and all(url.startswith(('file:', 'data:', 'blob:')) for url in urls)
+
+
+def test_hovering_shows_the_model(browser):
+    shown = browser.execute_script('''
+        const chart = document.getElementById('bbox-by-parameters');
+        Plotly.Fx.hover(chart, [{curveNumber: 0, pointNumber: 0}]);
+        return chart.querySelector('.hoverlayer').textContent;''')
+    assert NAMES[0] in shown and 'box AP' in shown
+
+
+@pytest.mark.skipif(not any(map(shutil.which, BROWSERS)), reason='no Chromium, which kaleido '
+                    'draws with (Debian: apt-get install chromium)')
+def test_charts_are_saved_as_png_and_svg(report, figures, tmp_path):
+    from convnext_dense.analysis.report import write_static
+    pytest.importorskip('kaleido', reason='kaleido is not installed (extra: report)')
+    charts = {name: (name, figures[name]) for name in ('bbox-by-size', 'bbox-by-memory')}
+    write_static(charts, tmp_path / 'charts', pytest.fail)
+    for name in charts:
+        assert (tmp_path / 'charts' / f'{name}.png').read_bytes().startswith(b'\x89PNG')
+        assert '<svg' in (tmp_path / 'charts' / f'{name}.svg').read_text()
+
+
+def test_without_a_browser_the_page_is_still_written(tmp_path, figures, monkeypatch):
+    import plotly.io
+
+    from convnext_dense.analysis.report import write_static
+
+    def no_chrome(*args, **kwargs):
+        raise RuntimeError('Kaleido requires Google Chrome to be installed.')
+    monkeypatch.setattr(plotly.io, 'write_images', no_chrome)
+    said = []
+    write_static({'a': ('A', figures['stages'])}, tmp_path / 'charts', said.append)
+    assert said and 'plotly_get_chrome' in said[0]
