@@ -1,54 +1,22 @@
-"""The implementations by others that tests and benchmarks compare with.
-
-torchvision, which timm and mmpretrain need, has no CPU build on PyPI. Its CUDA build imports
-beside a CPU torch once two of its operators are declared, but breaks mmdet where they are not;
-so the set-up keeps it in ``<environment>/peers``, which only this module puts on the path.
-"""
-import sys
-from importlib import import_module
-from importlib.util import find_spec
-from pathlib import Path
+"""The implementations by others that tests compare with; a test is skipped where one is missing."""
+from functools import wraps
 
 import pytest
 
-PEERS = Path(sys.prefix) / 'peers'
-_declared = None
+from benchmarks import packages
 
 
-def import_torchvision():
-    """Import torchvision, or skip the test where the extra ``peers`` is not installed."""
-    global _declared
-    if 'torchvision' in sys.modules:
-        return sys.modules['torchvision']
-    if PEERS.is_dir() and str(PEERS) not in sys.path:
-        sys.path.append(str(PEERS))
-    if find_spec('torchvision') is None:
-        pytest.skip('torchvision is not installed (extra: peers)')
-    import torch
-    if torch.version.cuda is None:
-        _declared = torch.library.Library('torchvision', 'DEF')
-        _declared.define('nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor')
-        _declared.define('qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor')
-    return import_module('torchvision')
+def _or_skip(importer):
+    @wraps(importer)
+    def imported():
+        try:
+            return importer()
+        except packages.MissingPackage as missing:
+            pytest.skip(str(missing))
+    return imported
 
 
-def _import(name):
-    if find_spec(name) is None:
-        pytest.skip(f'{name} is not installed (extra: peers)')
-    return import_module(name)
-
-
-def import_timm():
-    import_torchvision()
-    return _import('timm')
-
-
-def import_transformers():
-    import_torchvision()
-    return _import('transformers')
-
-
-def import_mmpretrain():
-    import_torchvision()
-    _import('mmpretrain.models')
-    return sys.modules['mmpretrain']
+import_torchvision = _or_skip(packages.import_torchvision)
+import_timm = _or_skip(packages.import_timm)
+import_transformers = _or_skip(packages.import_transformers)
+import_mmpretrain = _or_skip(packages.import_mmpretrain)
