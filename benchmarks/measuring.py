@@ -1,0 +1,211 @@
+"""Comparing implementations: their outputs first, then time in turns, then memory."""
+import gc
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+from statistics import median
+
+import torch
+
+from benchmarks.packages import MissingPackage
+
+MATRIX = 1536  # rows and columns of the matrices whose product gives the machine's rate
+
+
+class Differs(Exception):
+    """The outputs of two sides are not the same."""
+
+
+def build(row, report=print, only=()):
+    """The sides of a row whose packages are installed: dict of names to ``Side``.
+
+    Args:
+        only (Sequence[str]): names to build beside ours; empty builds all.
+    """
+    sides = {}
+    for name, builder in row.sides().items():
+        if only and name not in ('ours', *only):
+            continue
+        try:
+            sides[name] = builder()
+        except MissingPackage as missing:
+            report(f'{row.name}: without {name}: {missing}')
+    return sides
+
+
+def compare(row, sides):
+    """How the outputs of each peer compare with ours.
+
+    Returns:
+        dict: a line for each other side.
+
+    Raises:
+        Differs: by more than the row allows.
+    """
+    outputs = {name: (side.outputs or side.step)() for name, side in sides.items()}
+    ours = outputs.pop('ours')
+    check = row.compare or (lambda a, b: compare_tensors(a, b, row.tolerance))
+    lines = {}
+    for name, theirs in outputs.items():
+        try:
+            lines[name] = check(ours, theirs)
+        except Differs as difference:
+            raise Differs(f'{row.name}: ours and {name}: {difference}') from None
+    return lines
+
+
+def compare_tensors(ours, theirs, tolerance):
+    """Compare two dicts of tensors, each relative to its largest value."""
+    if ours.keys() != theirs.keys():
+        raise Differs(f'the outputs are {sorted(ours)} and {sorted(theirs)}')
+    worst, where = 0., None
+    for name, expected in theirs.items():
+        if ours[name].shape != expected.shape:
+            raise Differs(f'{name} has the shapes {ours[name].shape} and {expected.shape}')
+        scale = max(float(expected.detach().abs().max()), 1e-12) if expected.numel() else 1.
+        difference = float((ours[name] - expected).detach().abs().max()) / scale \
+            if expected.numel() else 0.
+        if not difference <= worst:
+            worst, where = difference, name
+    if not worst <= tolerance:
+        raise Differs(f'{where} differs by {worst:.2g} of its largest value')
+    return f'{len(theirs)} tensors within {worst:.1e} of their largest value'
+
+
+def timed(call):
+    begin = time.perf_counter()
+    call()
+    return time.perf_counter() - begin
+
+
+class MatrixProduct:
+    """A product of two square matrices, whose rate is the measure of the machine."""
+
+    operations = 2 * MATRIX**3
+
+    def __init__(self):
+        self.a, self.b = torch.rand(2, MATRIX, MATRIX).unbind()
+
+    def step(self):
+        torch.mm(self.a, self.b)
+
+
+def measure_time(sides, seconds, least_rounds=3):
+    """Time the sides in turns; each round runs every side and a matrix product once.
+
+    Args:
+        sides (dict): names to ``Side``.
+        seconds (float): rounds are added until so much time is spent.
+        least_rounds (int): rounds there are at least.
+
+    Returns:
+        tuple: dict of names to the seconds of each round, and the seconds of the matrix product.
+    """
+    runs, products = {name: [] for name in sides}, []
+    matrix = MatrixProduct()
+    matrix.step()
+    gc.collect()
+    begin = time.perf_counter()
+    names = list(sides)
+    while len(products) < least_rounds or time.perf_counter() - begin < seconds:
+        # each round starts with another side: none is always the first after the product
+        first = len(products) % len(names)
+        for name in names[first:] + names[:first]:
+            runs[name].append(timed(sides[name].step))
+        products.append(timed(matrix.step))
+    return runs, products
+
+
+def count_operations(step):
+    """Floating-point operations of the convolutions and matrix products of a step."""
+    from torch.utils.flop_counter import FlopCounterMode
+    with FlopCounterMode(display=False) as counter:
+        step()
+    return counter.get_total_flops()
+
+
+def summary(row, runs, products, operations):
+    """What was measured, as plain values.
+
+    Returns:
+        dict: ``sides`` with the median seconds of each and, where it is not ours, the median,
+        least and greatest ratio of its time to ours over the rounds; ``fraction``: the rate of
+        ours over that of the matrix product; ``fastest``: the fastest peer against the fastest
+        form of ours.
+    """
+    sides = {name: dict(seconds=median(seconds)) for name, seconds in runs.items()}
+    own = {name for name in sides if name.startswith('ours')}
+    for name in sides.keys() - {'ours'}:
+        sides[name].update(ratios(runs[name], runs['ours']))
+    quickest = [min(names, key=lambda name: sides[name]['seconds'])
+                for names in (sides.keys() - own, own)]
+    rate = MatrixProduct.operations / median(products)
+    return dict(title=row.title, peer=row.peer, bar=row.bar, fastest_bar=row.fastest_bar,
+                rounds=len(products), sides=sides, operations=operations, matrix_rate=rate,
+                fraction=operations / sides['ours']['seconds'] / rate,
+                fastest=dict(peer=quickest[0], ours=quickest[1],
+                             **ratios(*(runs[name] for name in quickest))))
+
+
+def ratios(theirs, ours):
+    """Median, least and greatest ratio of two lists of seconds, round by round."""
+    values = [a / b for a, b in zip(theirs, ours, strict=True)]
+    return dict(ratio=median(values), least=min(values), greatest=max(values))
+
+
+# --- memory -------------------------------------------------------------------------------------
+
+def measure_memory(row, name):
+    """Peak memory of one side in a process of its own, in MiB above what its libraries take."""
+    result = subprocess.run([sys.executable, '-m', 'benchmarks.peers', '--peak', row.name, name],
+                            capture_output=True, text=True)
+    if result.returncode:
+        raise RuntimeError(f'{row.name}, {name}: {result.stderr[-2000:]}')
+    return json.loads(result.stdout.splitlines()[-1])
+
+
+def peak(row, name):
+    """Run two steps of one side in this process; MiB between the end of the imports and the peak.
+
+    The model, its gradients and what the optimiser keeps count; the first step, in which
+    operators choose their algorithms, does not.
+    """
+    builder = row.sides()[name]
+    builder()  # imports
+    gc.collect()
+    _return_freed_memory()
+    before = resident('VmRSS')
+    side = builder()
+    side.step()
+    Path('/proc/self/clear_refs').write_text('5')  # resets the peak, VmHWM
+    side.step()
+    side.step()
+    return resident('VmHWM') - before
+
+
+def _return_freed_memory():
+    import ctypes
+    ctypes.CDLL(None).malloc_trim(0)
+
+
+def resident(name):
+    """VmRSS (now) or VmHWM (peak) of this process in MiB."""
+    for line in Path('/proc/self/status').read_text().splitlines():
+        if line.startswith(name):
+            return int(line.split()[1]) / 1024
+    raise RuntimeError(f'no {name} in /proc/self/status')
+
+
+# --- where the time goes ------------------------------------------------------------------------
+
+def profile(step, rows=20):
+    """A table of the operators of a step, by the time that each takes itself."""
+    from torch.profiler import ProfilerActivity
+    from torch.profiler import profile as record
+    step()
+    with record(activities=[ProfilerActivity.CPU]) as recorded:
+        step()
+    return recorded.key_averages().table(
+        sort_by='self_cpu_time_total', row_limit=rows, max_name_column_width=50)
