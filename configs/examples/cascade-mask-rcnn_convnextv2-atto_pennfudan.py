@@ -5,7 +5,7 @@ _base_ = [
     '../_base_/schedules/one-cycle.py',
     '../_base_/runtime/detection.py',
 ]
-max_iters = 900
+max_iters = 600
 
 model = dict(
     backbone=dict(
@@ -31,9 +31,9 @@ model = dict(
                                 (0.033, 0.033, 0.067, 0.067))
         ],
         mask_head=dict(num_classes=1)))
-train_cfg = dict(max_iters=max_iters, val_interval=300)
+train_cfg = dict(max_iters=max_iters, val_interval=200)
 param_scheduler = [
     dict(type='OneCycleLR', eta_max=2e-3, total_steps=max_iters, pct_start=0.1, by_epoch=False)]
-default_hooks = dict(logger=dict(interval=20), checkpoint=dict(by_epoch=False, interval=300))
+default_hooks = dict(logger=dict(interval=20), checkpoint=dict(by_epoch=False, interval=200))
 custom_hooks = [dict(type='convnext_dense.ChannelsLastHook')]
 log_processor = dict(window_size=20, by_epoch=False)

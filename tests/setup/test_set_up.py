@@ -54,6 +54,7 @@ def test_the_set_up_is_current_until_an_input_changes(install, monkeypatch):
 def test_a_torn_stamp_sets_up_again(install):
     install.STAMP.write_text('{"inputs": "ab')
     assert not install.is_current(install.fingerprint([]))
+    assert install.installed_before()['extras'] == []
 
 
 def test_another_python_is_refused(install, monkeypatch, capsys):

@@ -84,11 +84,16 @@ def fingerprint(extras):
     return {'inputs': digest.hexdigest(), 'extras': sorted(extras)}
 
 
-def is_current(wanted):
+def installed_before():
+    """What the last set-up noted when it had ended; without inputs where none did."""
     try:
-        found = json.loads(STAMP.read_text())
+        return json.loads(STAMP.read_text())
     except (OSError, ValueError):
-        return False
+        return {'inputs': None, 'extras': []}
+
+
+def is_current(wanted):
+    found = installed_before()
     return found['inputs'] == wanted['inputs'] and set(wanted['extras']) <= set(found['extras'])
 
 
@@ -160,9 +165,7 @@ def main():
         log(f'making {VENV}')
         run(sys.executable, '-m', 'venv', VENV)
     refuse_originals(installed_versions())
-    extras = set(args.extras)
-    if STAMP.exists():
-        extras |= set(json.loads(STAMP.read_text())['extras'])
+    extras = {*args.extras, *installed_before()['extras']}
     STAMP.unlink(missing_ok=True)
 
     pip_install(*BUILD_TOOLS)
