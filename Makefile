@@ -5,6 +5,8 @@ BIN := .venv/bin
 INSTALL := $(PYTHON) tools/setup/install.py
 # core and, for the tests, everything that they compare with
 TEST_EXTRAS := test peers report
+# a file's tests share what they built; each process needs about 3 GB
+PARALLEL := --numprocesses logical --maxprocesses 4 --dist loadfile
 
 .PHONY: demo compare test test-slow peers lint setup
 
@@ -20,7 +22,7 @@ compare:
 
 test:
 	@$(INSTALL) --extras $(TEST_EXTRAS)
-	@$(BIN)/python -m pytest --cov --cov-report=term:skip-covered
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(PARALLEL) --cov --cov-report=term:skip-covered
 
 test-slow:
 	@$(INSTALL) --extras $(TEST_EXTRAS)
