@@ -56,9 +56,10 @@ def roi_align_levels(maps, rois, layers, levels):
         Tensor: shape (K, C, *output_size).
     """
     layer = layers[0]
+    # in 16 bits the RoIs would be off by pixels, and mmcv has no operator for bfloat16
+    dtype = torch.promote_types(maps[0].dtype, torch.float32)
     if layer.pool_mode == 'avg' and not layer.use_torchvision and \
             all(x.device.type == 'cpu' for x in maps):
-        dtype = torch.promote_types(maps[0].dtype, torch.float32)
         with torch.no_grad():
             order = [(levels == level).nonzero().squeeze(1) for level in range(len(maps))]
             sums = [_weighted_sums(x.shape, rois[index].to(dtype), layer)
@@ -67,12 +68,13 @@ def roi_align_levels(maps, rois, layers, levels):
             features = _GatheredRoIAlign.apply(layer.output_size, order, sums,
                                                *(x.to(dtype) for x in maps))
             return features.to(maps[0].dtype)
-    features = maps[0].new_zeros(len(rois), maps[0].shape[1], *layer.output_size)
+    features = maps[0].new_zeros(len(rois), maps[0].shape[1], *layer.output_size, dtype=dtype)
     for level, (x, layer) in enumerate(zip(maps, layers)):
         index = (levels == level).nonzero().squeeze(1)
         # The call with no RoI keeps every level in the graph, as distributed training needs it.
-        features = features.index_put((index, ), mmcv.ops.RoIAlign.forward(layer, x, rois[index]))
-    return features
+        features = features.index_put((index, ), mmcv.ops.RoIAlign.forward(
+            layer, x.to(dtype), rois[index].to(dtype)))
+    return features.to(maps[0].dtype)
 
 
 def _weighted_sums(shape, rois, layer):

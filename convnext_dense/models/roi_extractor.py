@@ -70,7 +70,8 @@ class SingleRoIExtractor(BaseModule):
         Returns:
             Tensor: shape (K, out_channels, *output_size).
         """
-        rois = rois.type_as(feats[0])
+        # coordinates of pictures do not fit 16 bits
+        rois = rois.to(torch.promote_types(feats[0].dtype, torch.float32))
         levels = self.map_roi_levels(rois, len(feats))
         if roi_scale_factor is not None:
             centres = (rois[:, 1:3] + rois[:, 3:]) / 2
