@@ -72,8 +72,10 @@ def roi_align_levels(maps, rois, layers, levels):
     for level, (x, layer) in enumerate(zip(maps, layers)):
         index = (levels == level).nonzero().squeeze(1)
         # The call with no RoI keeps every level in the graph, as distributed training needs it.
+        # mmcv takes every map for a channels-first one, whatever its strides say
+        x = x.to(dtype, memory_format=torch.contiguous_format).contiguous()
         features = features.index_put((index, ), mmcv.ops.RoIAlign.forward(
-            layer, x.to(dtype), rois[index].to(dtype)))
+            layer, x, rois[index].to(dtype)))
     return features.to(maps[0].dtype)
 
 

@@ -49,6 +49,16 @@ def test_values_and_gradients_equal_mmcv(size, sampling_ratio, aligned, memory_f
                        size, 0.25, sampling_ratio, 'avg', aligned)
 
 
+@pytest.mark.parametrize('dtype', [torch.float32, torch.bfloat16])
+def test_maps_that_mmcv_computes_may_have_any_layout_and_16_bits(dtype):
+    torch.manual_seed(0)
+    maps, rois = torch.randn(2, 8, 20, 30).to(dtype), random_rois(40, 2, 80, 120, 150)
+    expected = mmcv.ops.RoIAlign(7, 0.25, 0, 'max')(maps.float(), rois)
+    for memory_format in (torch.contiguous_format, torch.channels_last):
+        features = RoIAlign(7, 0.25, 0, 'max')(maps.to(memory_format=memory_format), rois)
+        assert features.dtype == dtype and torch.equal(features, expected.to(dtype))
+
+
 @pytest.mark.parametrize('aligned', [True, False])
 @pytest.mark.parametrize('sampling_ratio', [0, 1, 3])
 @pytest.mark.parametrize('box', [
