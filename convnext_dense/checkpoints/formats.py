@@ -246,7 +246,7 @@ def _pattern(template):
                               for place, part in enumerate(parts)))
 
 
-_compiled = {}
+_compiled: dict[str, dict] = {}
 
 
 def _rename(key, fmt, source, target):
