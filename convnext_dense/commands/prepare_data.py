@@ -40,6 +40,6 @@ def run(args):
         return 1
     for folder in benchmark.folders:
         if folder.split in args.splits:
-            print(f'{folder.path}: {folder.count} files')
+            print(f'{folder.path}: {folder.number} files')
     print(f'{benchmark.title} in {root} is whole')
     return 0

@@ -33,7 +33,7 @@ class Folder(NamedTuple):
     Attributes:
         path (str): relative to the data root.
         suffix (str): ending of the files that are counted.
-        count (int): how many there are.
+        number (int): how many there are.
         split (str): the split that it belongs to.
         annotations (str | None): COCO annotation file that lists its files.
         partner (str | None): folder with one file of the same stem for each, and its suffix
@@ -41,7 +41,7 @@ class Folder(NamedTuple):
     """
     path: str
     suffix: str
-    count: int
+    number: int
     split: str
     annotations: str | None = None
     partner: str | None = None

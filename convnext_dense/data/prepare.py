@@ -80,12 +80,12 @@ def problems(benchmark, root, splits=('train', 'val'), deep=False):
 
 def count_problems(folder, root):
     """Files that are missing from one folder of the data set, and beside it, by number."""
-    found = _wrong_count(root / folder.path, folder.suffix, folder.count)
+    found = _wrong_count(root / folder.path, folder.suffix, folder.number)
     if folder.annotations and not (root / folder.annotations).is_file():
         found.append(f'{root / folder.annotations} is missing')
     if folder.partner:
         partner, suffix = folder.partner.split('/*')
-        found += _wrong_count(root / partner, suffix, folder.count)
+        found += _wrong_count(root / partner, suffix, folder.number)
     return found
 
 
@@ -143,8 +143,8 @@ def _annotation_problems(path, folder, names):
         return [str(error)]
     listed = {image['file_name'] for image in content['images']}
     found = []
-    if len(listed) != folder.count:
-        found.append(f'{path} lists {len(listed)} pictures, expected {folder.count}')
+    if len(listed) != folder.number:
+        found.append(f'{path} lists {len(listed)} pictures, expected {folder.number}')
     if listed - names:
         found.append(f'{folder.path}: {len(listed - names)} pictures that {path} lists are '
                      f'missing, the first is {min(listed - names)}')

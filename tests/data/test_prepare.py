@@ -86,8 +86,8 @@ COCO_TREE = ['annotations/instances_train2017.json', 'annotations/instances_val2
 
 def test_the_published_counts_and_archives():
     coco, ade = BENCHMARKS['coco'], BENCHMARKS['ade20k']
-    assert [folder.count for folder in coco.folders] == [118_287, 5_000]
-    assert [folder.count for folder in ade.folders] == [20_210, 2_000]
+    assert [folder.number for folder in coco.folders] == [118_287, 5_000]
+    assert [folder.number for folder in ade.folders] == [20_210, 2_000]
     assert all(len(archive.md5) == 32 for archive in coco.archives + ade.archives)
 
 
@@ -258,13 +258,13 @@ def test_a_check_of_an_empty_folder_says_what_to_run(site, tmp_path, capsys):
 def test_a_second_run_on_as_many_files_as_coco_has_takes_seconds(site, tmp_path):
     """Empty files stand for the 118,287 + 5,000 pictures: only names are counted."""
     coco = site.coco._replace(folders=tuple(
-        folder._replace(count=count) for folder, count in zip(site.coco.folders,
+        folder._replace(number=number) for folder, number in zip(site.coco.folders,
                                                               (118_287, 5_000))))
     for folder in coco.folders:
         (tmp_path / folder.path).mkdir()
         (tmp_path / 'annotations').mkdir(exist_ok=True)
         (tmp_path / folder.annotations).write_text('')
-        for number in range(folder.count):
+        for number in range(folder.number):
             (tmp_path / folder.path / f'{number:012}.jpg').touch()
     start = time.perf_counter()
     assert run(coco, tmp_path) == []
