@@ -2,10 +2,11 @@
 # dist_test.sh CONFIG CHECKPOINT PROCESSES [options of test.py]: testing in several processes.
 # NNODES, NODE_RANK, PORT and MASTER_ADDR describe testing on several machines.
 set -eu
+. "$(dirname "$0")/setup/python.sh"
 CONFIG=$1
 CHECKPOINT=$2
 PROCESSES=$3
-exec python -m torch.distributed.run \
+exec "$PYTHON" -m torch.distributed.run \
     --nnodes="${NNODES:-1}" --node_rank="${NODE_RANK:-0}" --nproc_per_node="$PROCESSES" \
     --master_addr="${MASTER_ADDR:-127.0.0.1}" --master_port="${PORT:-29500}" \
     "$(dirname "$0")/test.py" "$CONFIG" "$CHECKPOINT" --launcher pytorch "${@:4}"

@@ -2,9 +2,10 @@
 # dist_train.sh CONFIG PROCESSES [options of train.py]: training in several processes.
 # NNODES, NODE_RANK, PORT and MASTER_ADDR describe training on several machines.
 set -eu
+. "$(dirname "$0")/setup/python.sh"
 CONFIG=$1
 PROCESSES=$2
-exec python -m torch.distributed.run \
+exec "$PYTHON" -m torch.distributed.run \
     --nnodes="${NNODES:-1}" --node_rank="${NODE_RANK:-0}" --nproc_per_node="$PROCESSES" \
     --master_addr="${MASTER_ADDR:-127.0.0.1}" --master_port="${PORT:-29500}" \
     "$(dirname "$0")/train.py" "$CONFIG" --launcher pytorch "${@:3}"
