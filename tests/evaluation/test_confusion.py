@@ -56,6 +56,14 @@ def test_predictions_of_any_type():
         assert table[:2, :2].tolist() == [[1, 0], [1, 1]]
 
 
+@pytest.mark.parametrize('label', [[[3]], [[1, 1], [1, 1]], [[255, 255]], [[0, 1, 0, 1]]])
+def test_maps_of_one_run_and_of_runs_of_one_pixel(label):
+    label = torch.tensor(label, dtype=torch.uint8)
+    table = count_pixels(label.long().clamp(max=3), label, 4)
+    assert table.diagonal().tolist()[:4] == [int((label == n).sum()) for n in range(4)]
+    assert table.sum() == (label != 255).sum()
+
+
 def slow_boundary(labels, distance):
     height, width = labels.shape
     boundary = np.zeros(labels.shape, bool)

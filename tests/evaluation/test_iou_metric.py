@@ -1,4 +1,7 @@
 """IoUMetric in place of mmseg's: same options, same keys, same figures; bad input is named."""
+import os
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -49,6 +52,33 @@ def test_log_equals_mmseg(options, dtype):
     assert list(log) == list(expected)
     assert log == {key: round(float(value), 2) for key, value in expected.items()}
     assert all(type(value) is float for value in log.values())
+
+
+@pytest.mark.skipif('CONVNEXT_DENSE_CAMVID' not in os.environ,
+                    reason='CONVNEXT_DENSE_CAMVID does not name the CamVid folder')
+def test_counts_of_every_camvid_picture_equal_mmseg():
+    """The maps of the pictures before stand for predictions: most of a street stays the same."""
+    paths = sorted(Path(os.environ['CONVNEXT_DENSE_CAMVID'], 'annotations/validation').iterdir())
+    maps = [torch.from_numpy(np.array(Image.open(path))) for path in paths]
+    data = [{'pred_sem_seg': {'data': torch.where(before == 255, 3, before).long()[None]},
+             'gt_sem_seg': {'data': label[None]}, 'img_path': str(path)}
+            for path, before, label in zip(paths, maps[-1:] + maps[:-1], maps, strict=True)]
+    classes = [f'class {number}' for number in range(11)]
+    theirs, ours = Reference(), IoUMetric()
+    for metric in (theirs, ours):
+        metric.dataset_meta = {'classes': classes}
+        metric.process(None, data)
+    assert len(ours.results) == len(paths) == 101
+    for expected, result in zip(theirs.results, ours.results, strict=True):
+        table = np.zeros((11, 11), np.int64)
+        table[result['label'], result['prediction']] = result['pixels']
+        right = table.diagonal()
+        counts = right, table.sum(0) + table.sum(1) - right, table.sum(0), table.sum(1)
+        assert [values.tolist() for values in counts] == [
+            values.long().tolist() for values in expected]
+    log = ours.evaluate(101)
+    assert log == {key: round(float(value), 2) for key, value in theirs.evaluate(101).items()}
+    assert 30 < log['mIoU'] < 90
 
 
 def test_counts_stay_whole_where_mmsegs_do_not():
