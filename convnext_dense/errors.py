@@ -1,4 +1,7 @@
 """The one error that a user's mistake raises."""
+import traceback
+from contextlib import contextmanager
+from pathlib import Path
 
 
 class InputError(ValueError):
@@ -7,3 +10,32 @@ class InputError(ValueError):
     The message says in one line what was found, what was expected and what to do; it names the
     file, key, class or picture. The command line prints it without a traceback and exits with 2.
     """
+
+
+@contextmanager
+def blame(what, advice):
+    """Turn what other people's code raises inside into an InputError of one line.
+
+    For code that works on what a config or a file holds and was not written to refuse it. The
+    original error becomes the InputError's cause. Want of memory is left as it is.
+
+    Args:
+        what (str): the setting or file that the code works on.
+        advice (str): what to do.
+    """
+    try:
+        yield
+    except (InputError, MemoryError):
+        raise
+    except Exception as error:
+        if 'OutOfMemory' in type(error).__name__:  # torch's, which takes long to import
+            raise
+        raise InputError(f'{what}: {in_one_line(error)}; {advice}') from error
+
+
+def in_one_line(error):
+    """Class, first words and place of an error."""
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    # an assertion without a message: what it asserts
+    text = (str(error).strip() or frame.line or 'no message').splitlines()[0][:200]
+    return f'{type(error).__name__}: {text} ({Path(frame.filename).name}:{frame.lineno})'

@@ -24,7 +24,7 @@ from convnext_dense.data.labels import (
 )
 from convnext_dense.data.model_fit import check_model
 from convnext_dense.data.splits import is_local, splits
-from convnext_dense.errors import InputError
+from convnext_dense.errors import InputError, blame
 
 SAMPLE = 32  # label maps that are read
 MORE = 500  # label maps that are read where the sample is suspicious ...
@@ -66,10 +66,11 @@ def check_split(split):
     """Raise InputError for a data set that cannot be loaded or learned from."""
     if not is_local(split.cfg):
         return
-    if split.kind == 'coco':
-        _check_coco(split)
-    elif split.kind == 'labels':
-        _check_labels(split)
+    with blame(split.where, 'look at its annotations and at its settings in the config'):
+        if split.kind == 'coco':
+            _check_coco(split)
+        elif split.kind == 'labels':
+            _check_labels(split)
 
 
 def check_evaluator(where, evaluator):

@@ -6,7 +6,7 @@ from contextlib import contextmanager, redirect_stdout
 from importlib import import_module
 from typing import Any, NamedTuple
 
-from convnext_dense.errors import InputError
+from convnext_dense.errors import InputError, blame
 
 LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
 
@@ -52,10 +52,11 @@ def splits(cfg, loaders=LOADERS):
     found = []
     with default_scope(cfg):
         for loader in loaders:
-            leaves = list(unwrapped((cfg.get(loader) or {}).get('dataset')))
-            for number, leaf in enumerate(leaves, 1):
-                name = loader.removesuffix('_dataloader')
-                found.append(_split(name + (str(number) if len(leaves) > 1 else ''), leaf))
+            name = loader.removesuffix('_dataloader')
+            with blame(loader, 'look at its data set in the config'):
+                leaves = list(unwrapped((cfg.get(loader) or {}).get('dataset')))
+                for number, leaf in enumerate(leaves, 1):
+                    found.append(_split(name + (str(number) if len(leaves) > 1 else ''), leaf))
     return found
 
 

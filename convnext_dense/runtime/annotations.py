@@ -1,5 +1,6 @@
 """Building a data set with its annotations looked at as they are read."""
 import logging
+import os
 from functools import partial
 
 from mmengine.dataset import BaseDataset, ClassBalancedDataset, ConcatDataset, RepeatDataset
@@ -7,13 +8,10 @@ from mmengine.dist import is_main_process
 from mmengine.logging import print_log
 from mmengine.registry import DATASETS
 
-from convnext_dense.errors import InputError
+from convnext_dense.errors import blame
 from convnext_dense.runtime.bad_pictures import look_at_boxes
 
 _LAZY = (BaseDataset, ClassBalancedDataset, ConcatDataset, RepeatDataset)
-# what code does that meets another layout of a file than it was written for
-_MISREAD = (AssertionError, AttributeError, IndexError, KeyError, OSError, TypeError, ValueError,
-            RecursionError, OverflowError, ZeroDivisionError)
 
 
 def build_dataset(config, record):
@@ -33,15 +31,10 @@ def build_dataset(config, record):
         for leaf in leaves:
             leaf.parse_data_info = partial(_parse, leaf, leaf.parse_data_info, record)
             leaf._without_target = [0, 0]
-        try:
+        names = ', '.join(str(leaf.ann_file or leaf.data_prefix) for leaf in leaves)
+        with blame(f'the annotations {names} cannot be used',
+                   'look at the file and at the data settings of the config'):
             dataset.full_init()
-        except InputError:
-            raise
-        except _MISREAD as error:
-            names = ', '.join(str(leaf.ann_file or leaf.data_prefix) for leaf in leaves)
-            raise InputError(f'the annotations {names} cannot be used: {type(error).__name__}: '
-                             f'{_first_line(error)}; look at the file and at the data settings '
-                             'of the config') from error
         for leaf in leaves:
             del leaf.parse_data_info
             _report_empty(leaf, *leaf.__dict__.pop('_without_target'))
@@ -77,24 +70,22 @@ def _parse(dataset, parse, record, raw):
     """``parse_data_info`` with a look at the boxes of COCO annotations first."""
     if not isinstance(raw, dict) or 'raw_img_info' not in raw:
         return parse(raw)
-    try:
-        dataset._without_target[0] += 1
-        dataset._without_target[1] += not raw['raw_ann_info']
-        for problem in look_at_boxes(raw):
+    dataset._without_target[0] += 1
+    dataset._without_target[1] += not raw['raw_ann_info']
+    with blame(f'{dataset.ann_file}: the annotations of {raw["raw_img_info"].get("file_name")} '
+               'cannot be used', 'expected bbox=[x, y, width, height], area and category_id, as '
+               'COCO has them'):
+        problems = list(look_at_boxes(raw))
+        for problem in problems:
             if is_main_process() or record.strict:
                 record.add(_picture(dataset, raw), problem, used=True)
-        return parse(raw)
-    except InputError:
-        raise
-    except _MISREAD as error:
-        raise InputError(
-            f'{dataset.ann_file}: the annotations of {raw["raw_img_info"].get("file_name")} '
-            f'cannot be used: {type(error).__name__}: {_first_line(error)}; expected COCO\'s '
-            'bbox=[x, y, width, height], area and category_id') from error
+        info = parse(raw)
+        if problems and isinstance(info, dict) and not info.get('instances'):
+            info['without_target'] = True
+        return info
 
 
 def _picture(dataset, raw):
-    import os
     return os.path.join(dataset.data_prefix.get('img') or '', raw['raw_img_info']['file_name'])
 
 
@@ -105,7 +96,3 @@ def _report_empty(dataset, pictures, empty):
         'filter_empty_gt') else 'trained on as background'
     print_log(f'{empty} of {pictures} pictures of {dataset.ann_file} have no annotation and are '
               f'{fate}', 'current', logging.INFO)
-
-
-def _first_line(error):
-    return (str(error).strip().splitlines() or ['no message'])[0]

@@ -4,6 +4,7 @@ import os
 import traceback
 from pathlib import Path
 
+from convnext_dense.data.labels import values_of
 from convnext_dense.errors import InputError
 
 MOST_LISTED = 50
@@ -127,10 +128,12 @@ class Inspector:
 
     Args:
         record (Record): where problems are written down.
+        training (bool): samples without any target are of no use.
     """
 
-    def __init__(self, record):
+    def __init__(self, record, training=False):
         self.record = record
+        self.training = training
         self.seen = {}
 
     def look(self, dataset, index):
@@ -140,25 +143,24 @@ class Inspector:
                 info = dataset.get_data_info(index)
             except (AttributeError, NotImplementedError):
                 info = {}
-            self.seen[index] = self._look(info, len(dataset)) if isinstance(info, dict) else None
+            self.seen[index] = self._look(info, dataset) if isinstance(info, dict) else None
         return self.seen[index]
 
-    def _look(self, info, size):
+    def _look(self, info, dataset):
         path = info.get('img_path')
         if not isinstance(path, str) or '://' in path:
             return None
         problem, oddities, shape = look_at_picture(path, info.get('width'), info.get('height'))
         for oddity in oddities:
-            self.record.add(path, oddity, used=problem is None, size=size)
+            self.record.add(path, oddity, used=problem is None, size=len(dataset))
         if problem is None and info.get('seg_map_path') and info.get('seg_fields') is not None:
             path = info['seg_map_path']
-            problem, _, found = look_at_picture(path, check_name=False)
-            if problem is None and found != shape:
-                problem = (f'the label map has {found[0]}x{found[1]} pixels, its picture '
-                           f'{shape[0]}x{shape[1]}')
+            problem = look_at_label_map(path, shape, info, dataset, self.training)
+        elif problem is None and self.training and info.get('without_target'):
+            problem = 'has no annotation that can be used'
         if problem is None:
             return None
-        self.record.add(path, problem, used=False, size=size)
+        self.record.add(path, problem, used=False, size=len(dataset))
         return f'{path}: {problem}'
 
     def failed(self, dataset, index, error):
@@ -245,6 +247,40 @@ def look_at_picture(path, width=None, height=None, check_name=True):
     if check_name and extensions and not path.lower().endswith(extensions):
         oddities.append(f'is a {kind} picture by content')
     return None, oddities, shape
+
+
+def look_at_label_map(path, shape, info, dataset, training):
+    """What is wrong with a label map, or None.
+
+    Args:
+        path (str): a local file.
+        shape (tuple): (width, height) of its picture.
+        info (dict): of the sample, with mmseg's ``label_map`` and ``reduce_zero_label``.
+        dataset: has mmseg's ``metainfo`` and, unless it wraps another one, ``ignore_index``.
+        training (bool): a map without any class is of no use.
+    """
+    problem, _, found = look_at_picture(path, check_name=False)
+    if problem:
+        return problem
+    if found != shape:
+        return (f'the label map has {found[0]}x{found[1]} pixels, its picture '
+                f'{shape[0]}x{shape[1]}')
+    names = info.get('label_map') or getattr(dataset, 'metainfo', {}).get('classes')
+    if not names:
+        return None
+    ignored, first = getattr(dataset, 'ignore_index', 255), int(bool(info.get('reduce_zero_label')))
+    try:
+        values = set(values_of(path)[0].tolist()) - {ignored}
+    except InputError as error:
+        return str(error)
+    classes = set(range(first, first + len(names)))
+    strange = sorted(values - classes - set(range(first)))
+    if strange:
+        return (f'the label map has the value {strange[0]}, the classes are {first} to '
+                f'{first + len(names) - 1}')
+    if training and not values & classes:
+        return 'the label map has no class, only ignored pixels'
+    return None
 
 
 def _is_cut(file, size, end):

@@ -1,8 +1,8 @@
 """Steps whose loss or gradient is NaN or infinite: named, skipped, and at last stopped."""
 import logging
-import math
 
 import torch
+from mmengine.dist import all_gather_object, all_reduce, get_world_size
 from mmengine.logging import print_log
 from mmengine.model import is_model_wrapper
 
@@ -35,7 +35,8 @@ class Watch:
     One look at the losses and the norms of all gradients, just before the optimizer's step, is
     the whole cost of a good step. For a bad step the weights stay as they were, the buffers
     (running statistics) are set back, and one more forward pass finds the first module whose
-    output is not finite.
+    output is not finite. Several processes skip a step together, also where only one of them has
+    a bad loss; otherwise their weights would part.
 
     Args:
         skip (int): how many steps of a run may be skipped; the next bad one stops the run, with a
@@ -61,8 +62,8 @@ class Watch:
         before = self._remember(model)
         try:
             outputs = model.train_step(data_batch, optim_wrapper=_Optimizing(wrapper, self))
-        except NotFinite as found:
-            self._explain(model, data_batch, wrapper, before, str(found))
+        except NotFinite:
+            self._explain(model, data_batch, wrapper, before)
             return {}
         if hasattr(wrapper, 'loss_scaler'):
             self._check_scaled_loss(model, data_batch, wrapper, before)
@@ -76,19 +77,13 @@ class Watch:
                      for parameter in group['params'] if parameter.grad is not None]
         if not gradients:
             return
-        norms = torch._foreach_norm([gradient for gradient in gradients])
-        device = norms[0].device
-        looked = torch.stack([value.float().to(device) for value in norms]
-                             + [loss.float().to(device).reshape(()) for loss in self.losses])
-        if math.isfinite(looked.sum().item()) or looked.isfinite().all():
-            return
-        raise NotFinite('loss' if not all(loss.isfinite() for loss in self.losses)
-                        else 'gradient')
+        if not _finite_everywhere([*torch._foreach_norm(gradients), *self.losses]):
+            raise NotFinite
 
     def _check_scaled_loss(self, model, data_batch, wrapper, before):
         """With loss scaling the scaler skips the step itself; a large scale is no fault."""
-        if self.losses and not torch.stack([loss.float() for loss in self.losses]).isfinite().all():
-            self._explain(model, data_batch, wrapper, before, 'loss')
+        if self.losses and not _finite_everywhere(self.losses):
+            self._explain(model, data_batch, wrapper, before)
 
     @staticmethod
     def _remember(model):
@@ -97,20 +92,26 @@ class Watch:
                    if buffer.is_floating_point() or buffer.numel() == 1]
         return random_state(), buffers, [buffer.clone() for buffer in buffers]
 
-    def _explain(self, model, data_batch, wrapper, before, what):
+    def _explain(self, model, data_batch, wrapper, before):
         state, buffers, values = before
         now = random_state()
         inner = model.module if is_model_wrapper(model) else model
         _set(buffers, values)
         set_random_state(state)
-        module = find_module(inner, data_batch)
+        module, forward = find_module(inner, data_batch)
         _set(buffers, values)
         set_random_state(now)
+        bad_loss = not all(loss.isfinite().all() for loss in self.losses)
+        found = all_gather_object((bad_loss, bad_loss or forward, module, pictures(data_batch)))
+        # a bad loss of one process spoils the gradients of all of them
+        found = [one for one in found if one[1]] or found
+        what = 'loss' if any(bad for bad, *_ in found) else 'gradient'
+        module, paths = found[0][2], [path for one in found for path in one[3]]
         self.losses.clear()
         wrapper.zero_grad()
         self.skipped += 1
         message = (f'the {what} of this step is NaN or infinite, first in '
-                   f'{module or "an unknown module"}; pictures: {", ".join(pictures(data_batch))}')
+                   f'{module or "an unknown module"}; pictures: {", ".join(paths)}')
         if self.skipped > self.skip:
             self.stop = (f'{message}. {self.skip} such steps were skipped before '
                          '(not_finite.skip); lower the learning rate, clip the gradient, or look '
@@ -118,6 +119,17 @@ class Watch:
         else:
             print_log(f'{message}. The step is skipped ({self.skipped} of {self.skip} that may '
                       'be)', 'current', logging.WARNING)
+
+
+def _finite_everywhere(values):
+    """Whether all scalars are finite, in all processes; one transfer from the device."""
+    device = values[0].device
+    finite = torch.stack([value.detach().float().to(device).reshape(()) for value in values]
+                         ).isfinite().all()
+    if get_world_size() > 1:
+        finite = finite.int()
+        all_reduce(finite, 'min')
+    return bool(finite)
 
 
 @torch.no_grad()
@@ -134,7 +146,7 @@ def find_module(model, data_batch):
         data_batch: the batch, as the data loader gave it.
 
     Returns:
-        str | None: its name and class.
+        tuple: its name and class or None, and whether it is in the forward pass.
     """
     names, order, found = {}, [], []
 
@@ -162,14 +174,14 @@ def find_module(model, data_batch):
         for handle in handles:
             handle.remove()
     if found:
-        return names[found[0]]
+        return names[found[0]], True
     for name, value in losses.items() if isinstance(losses, dict) else ():
         if not all(tensor.isfinite().all() for tensor in tensors(value)):
-            return name
+            return name, True
     for module in reversed(order):  # gradients run backwards
         if module in bad:
-            return names[module]
-    return None
+            return names[module], False
+    return None, False
 
 
 def tensors(value):

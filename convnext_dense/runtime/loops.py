@@ -9,9 +9,15 @@ from mmengine.runner import IterBasedTrainLoop as MMEngineIterLoop
 from mmengine.runner import TestLoop as MMEngineTestLoop
 from mmengine.runner import ValLoop as MMEngineValLoop
 
-from convnext_dense.errors import InputError
+from convnext_dense.errors import InputError, blame
 from convnext_dense.registry import LOOPS
+from convnext_dense.runtime.finite import pictures
 from convnext_dense.runtime.samples import start_at
+
+
+def _blame_pictures(work, data_batch):
+    return blame(f'{work} failed on {", ".join(pictures(data_batch))}',
+                 'look at these, their annotations, and whether pipeline and model fit each other')
 
 
 class _Step:
@@ -20,7 +26,8 @@ class _Step:
     def _step(self, batch_idx, data_batch, end_of_pass=False):
         runner = self.runner
         runner.call_hook('before_train_iter', batch_idx=batch_idx, data_batch=data_batch)
-        outputs = runner.watch.train_step(runner.model, data_batch, runner.optim_wrapper)
+        with _blame_pictures('training', data_batch):
+            outputs = runner.watch.train_step(runner.model, data_batch, runner.optim_wrapper)
         self._count(batch_idx)
         runner.call_hook('after_train_iter', batch_idx=batch_idx, data_batch=data_batch,
                          outputs=outputs)
@@ -170,23 +177,28 @@ class _Endless:
                          'train_dataloader.batch_size with drop_last=True')
 
 
-@LOOPS.register_module()
-class ValLoop(MMEngineValLoop):
-    """mmengine's validation; batches of which no picture could be read are passed over."""
+class _Evaluation:
+    """Validation and testing alike."""
+
+    def run(self):
+        """Launch the evaluation."""
+        self.runner.before_evaluation(len(self.dataloader))
+        return super().run()
 
     def run_iter(self, idx, data_batch):
         if data_batch is not None:
-            super().run_iter(idx, data_batch)
-        self.runner.after_evaluation_step()
+            with _blame_pictures('evaluation', data_batch):
+                super().run_iter(idx, data_batch)
+        self.runner.after_evaluation_step(idx)
 
 
 @LOOPS.register_module()
-class TestLoop(MMEngineTestLoop):
+class ValLoop(_Evaluation, MMEngineValLoop):
+    """mmengine's validation; batches of which no picture could be read are passed over."""
+
+
+@LOOPS.register_module()
+class TestLoop(_Evaluation, MMEngineTestLoop):
     """mmengine's testing; batches of which no picture could be read are passed over."""
 
     __test__ = False  # no test case of pytest
-
-    def run_iter(self, idx, data_batch):
-        if data_batch is not None:
-            super().run_iter(idx, data_batch)
-        self.runner.after_evaluation_step()

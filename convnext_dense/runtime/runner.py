@@ -1,10 +1,12 @@
 """mmengine's Runner for runs that may be killed at any instant."""
 import os
 import time
+import traceback
 from pathlib import Path
 
 import torch
 from mmengine.dist import all_gather_object, broadcast_object_list, get_world_size, is_main_process
+from mmengine.hooks import EMAHook
 from mmengine.logging import print_log
 from mmengine.model import BaseTTAModel, is_model_wrapper
 from mmengine.registry import DATA_SAMPLERS
@@ -12,9 +14,9 @@ from mmengine.runner import Runner as MMEngineRunner
 from mmengine.runner.checkpoint import weights_to_cpu
 from mmengine.utils import apply_to, get_git_hash
 from mmengine.version import __version__ as mmengine_version
-from torch.utils.data import DataLoader, IterableDataset
+from torch.utils.data import DataLoader, Dataset, IterableDataset
 
-from convnext_dense.errors import InputError
+from convnext_dense.errors import InputError, blame
 from convnext_dense.registry import RUNNERS
 from convnext_dense.runtime import files, resuming
 from convnext_dense.runtime.annotations import build_dataset
@@ -29,6 +31,7 @@ from convnext_dense.runtime.workers import explain_killed_worker
 
 LOOPS = {None: None, 'EpochBasedTrainLoop': EpochBasedTrainLoop,
          'IterBasedTrainLoop': IterBasedTrainLoop, 'ValLoop': ValLoop, 'TestLoop': TestLoop}
+LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
 
 
 @RUNNERS.register_module()
@@ -51,6 +54,10 @@ class Runner(MMEngineRunner):
         self._pending_state = None
         self._config_text = None
         settings = cfg if cfg is not None else {}
+        for name in LOADERS:
+            if not isinstance(kwargs.get(name), (dict, DataLoader, type(None))):
+                raise InputError(f'{name} is {kwargs[name]!r}; expected a dict with batch_size, '
+                                 'num_workers, sampler and dataset')
         self._evaluates_only = kwargs.get('train_cfg') is None
         self.watch = Watch(**(settings.get('not_finite') or {}))
         self.stopping = Stopping()
@@ -157,9 +164,17 @@ class Runner(MMEngineRunner):
         """mmengine's data loader, its samples seeded and guarded."""
         if isinstance(dataloader, DataLoader):
             return dataloader
-        config = dict(dataloader)
+        name = next((name for name in LOADERS if getattr(self, f'_{name}', None) is dataloader),
+                    'a data loader')
+        with blame(name, 'look at its settings in the config'):
+            return self._build_dataloader(dict(dataloader), name, seed, diff_rank_seed)
+
+    def _build_dataloader(self, config, name, seed, diff_rank_seed):
         own_seed = self.seed if seed is None else seed
         record = self._record()
+        if not isinstance(config.get('dataset'), (dict, Dataset)):
+            raise InputError(f'{name}.dataset is {config.get("dataset")!r}; expected a dict with '
+                             'the type of the data set and its arguments')
 
         def dataset_type(**_):
             return build_dataset(dict(dataset_cfg), record)
@@ -171,7 +186,7 @@ class Runner(MMEngineRunner):
 
         def batch_sampler_type(sampler, batch_size):
             return Batches(DATA_SAMPLERS.build(dict(batches_cfg), default_args=dict(
-                sampler=sampler, batch_size=batch_size)))
+                sampler=sampler, batch_size=batch_size)), name)
 
         # functions as types: mmengine builds the parts in its own order, and copies no data set
         dataset_cfg, sampler_cfg = config.get('dataset'), config.get('sampler')
@@ -183,13 +198,15 @@ class Runner(MMEngineRunner):
         if isinstance(batches_cfg, dict):
             config['batch_sampler'] = dict(type=batch_sampler_type)
         loader = super().build_dataloader(config, seed, diff_rank_seed)
+        if loader.batch_sampler is None and not isinstance(loader.dataset, IterableDataset):
+            raise InputError(f'{name}.batch_size is None; give the number of pictures of a batch')
         loader.generator = torch.Generator()  # or each iterator draws from the global one
         loader.generator.manual_seed(own_seed)
         if not isinstance(loader.dataset, IterableDataset):
+            training = not getattr(loader.dataset, 'test_mode', False)
             loader.dataset.__getitems__ = SampleReader(
-                loader.dataset, Inspector(record),
-                replace=not getattr(loader.dataset, 'test_mode', False))
-            loader.collate_fn = Collate(loader.collate_fn)
+                loader.dataset, Inspector(record, training), replace=training)
+            loader.collate_fn = Collate(loader.collate_fn, name)
         return loader
 
     def _record(self):
@@ -253,18 +270,28 @@ class Runner(MMEngineRunner):
     def _guarded(self, work):
         try:
             return work()
-        except InputError as error:
-            text = str(error).strip()
-            if '\n' in text:  # raised in a data worker, which puts its traceback before it
-                text = text.splitlines()[-1].split('InputError: ', 1)[-1]
-                raise InputError(text) from None
-            raise
         except Exception as error:
             # torch raises it from a signal handler, in the middle of whatever is being done
             explained = explain_killed_worker(error)
-            if explained is None:
+            if explained is not None:
+                raise InputError(explained) from error
+            if not isinstance(error, InputError):
                 raise
-            raise InputError(explained) from error
+            text = str(error).strip()
+            worker = '\n' in text  # torch puts a data worker's traceback before the message
+            if worker:
+                text = text.splitlines()[-1].split('InputError: ', 1)[-1]
+            if worker or isinstance(error.__cause__, Exception):
+                text += self._keep_traceback(error)
+            raise InputError(text) from error.__cause__
+
+    def _keep_traceback(self, error):
+        path = os.path.join(self.log_dir, 'traceback.txt')
+        try:
+            Path(path).write_text(''.join(traceback.format_exception(error)))
+        except OSError:  # the disk is full, perhaps that is the error
+            return ''
+        return f' (traceback: {path})'
 
     def call_hook(self, fn_name, **kwargs):
         """Call all hooks; a resumed run's random state is set last before the first step."""
@@ -282,6 +309,9 @@ class Runner(MMEngineRunner):
         asked = self.stopping.agreed(1 if self.watch.stop else 0)
         if not asked or not self._may_stop():
             return
+        self._stop(asked)
+
+    def _stop(self, asked):
         path = self.save_now()
         if asked in SIGNALS:
             print_log(f'signal {asked} came: the state after iteration {self.iter + 1} is in '
@@ -295,10 +325,24 @@ class Runner(MMEngineRunner):
         should_update = getattr(self.optim_wrapper, 'should_update', None)
         return should_update is None or should_update()
 
-    def after_evaluation_step(self):
+    def before_evaluation(self, steps):
+        """Called by the loops before validation or testing; ``steps`` are this process's."""
+        self._evaluation_steps = self.stopping.least(steps)  # that all processes have
+
+    def after_evaluation_step(self, idx):
         """Called by the loops after a step of validation or testing."""
         for record in self._records.values():
             record.poll()
+        if not self.stopping.watching or idx >= self._evaluation_steps:
+            return
+        asked = self.stopping.agreed()
+        if not asked or not self._may_stop():
+            return
+        for hook in self.hooks:
+            if isinstance(hook, EMAHook):
+                hook.after_val_epoch(self)  # the averages were in the place of the weights
+        self.train_loop._iter -= 1  # as inside the last step, where checkpoints are written
+        self._stop(asked)
 
     def _list_bad_pictures(self):
         for record in self._records.values():

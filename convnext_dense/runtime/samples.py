@@ -12,7 +12,7 @@ from mmengine.dist import get_dist_info
 from mmengine.logging import print_log
 from torch.utils.data import Sampler, get_worker_info
 
-from convnext_dense.errors import InputError
+from convnext_dense.errors import InputError, blame
 from convnext_dense.runtime.random_state import seed_all, seeded
 
 ATTEMPTS = 10  # other pictures that are tried in the place of a bad one
@@ -69,17 +69,24 @@ class Draws(Sampler):
 
 
 class Batches:
-    """A batch sampler with a settable start; everything else is the batch sampler's."""
+    """A batch sampler with a settable start; everything else is the batch sampler's.
 
-    def __init__(self, batch_sampler):
+    Args:
+        batch_sampler (Sampler): gives lists of indices.
+        name (str): of the data loader in the config, for errors.
+    """
+
+    def __init__(self, batch_sampler, name):
         self.batch_sampler = batch_sampler
+        self.name = name
         self.start = 0
 
     def __iter__(self):
         start, self.start = self.start, 0
-        for number, batch in enumerate(self.batch_sampler):
-            if number >= start:
-                yield batch
+        with blame(f'{self.name}.sampler', 'look at the settings of the samplers'):
+            for number, batch in enumerate(self.batch_sampler):
+                if number >= start:
+                    yield batch
 
     def __len__(self):
         return len(self.batch_sampler)
@@ -159,10 +166,18 @@ class SampleReader:
 
 
 class Collate:
-    """A collate function that turns an empty batch into None."""
+    """A collate function that turns an empty batch into None.
 
-    def __init__(self, collate):
+    Args:
+        collate (Callable): joins samples.
+        name (str): of the data loader in the config, for errors.
+    """
+
+    def __init__(self, collate, name):
         self.collate = collate
+        self.name = name
 
     def __call__(self, samples):
-        return self.collate(samples) if samples else None
+        with blame(f'{self.name}: its samples do not join to a batch',
+                   'look at its pipeline and collate_fn'):
+            return self.collate(samples) if samples else None

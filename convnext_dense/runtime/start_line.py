@@ -2,6 +2,7 @@
 import hashlib
 import importlib.metadata
 import platform
+import pprint
 import subprocess
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import torch
 
 import convnext_dense
 from convnext_dense.config import nested
+from convnext_dense.models import ConvNeXt, ops
 
 PACKAGES = {'mmengine': 'onedl-mmengine', 'mmcv': 'onedl-mmcv', 'mmdet': 'onedl-mmdetection',
             'mmseg': 'onedl-mmsegmentation'}
@@ -29,6 +31,8 @@ def start_line(runner):
              f'config {config_hash(runner.cfg)}',
              f'seed {runner.seed}{", deterministic" if runner.deterministic else ""}',
              f'{runner.world_size} x {device.type} ({name})',
+             *{f'ops {ops.describe(module.ops, device)}' for module in runner.model.modules()
+               if isinstance(module, ConvNeXt)},
              f'data {", ".join(data_roots(runner.cfg)) or "unknown"}']
     runner.logger.info('run: ' + '; '.join(parts))
 
@@ -60,11 +64,10 @@ def commit():
 
 def config_hash(cfg):
     """Short hash of a resolved config, the same wherever its results are put."""
-    if not hasattr(cfg, 'pretty_text'):
+    if not hasattr(cfg, 'to_dict'):
         return 'none'
-    from mmengine.config import Config
-    rest = {key: value for key, value in cfg.items() if key not in NOT_HASHED}
-    return hashlib.sha256(Config(rest).pretty_text.encode()).hexdigest()[:12]
+    rest = {key: value for key, value in cfg.to_dict().items() if key not in NOT_HASHED}
+    return hashlib.sha256(pprint.pformat(rest).encode()).hexdigest()[:12]
 
 
 def data_roots(cfg):

@@ -34,7 +34,7 @@ class Stopping:
     def __exit__(self, *error):
         for number, handler in self._previous.items():
             signal.signal(number, handler)
-        self._previous = {}
+        self._previous, self._process = {}, None
 
     def _receive(self, number, frame):
         if os.getpid() != self._process:  # a data worker, forked from here: ends as usual
@@ -42,18 +42,29 @@ class Stopping:
             os.kill(os.getpid(), number)
         self.received = number
 
+    @property
+    def watching(self):
+        """Whether training runs."""
+        return self._process is not None
+
+    def least(self, number):
+        """The smallest ``number`` of all processes."""
+        return self._reduce(number, torch.distributed.ReduceOp.MIN)
+
     def agreed(self, reason=0):
         """The number of a signal, or ``reason``, that any process has; 0 to go on.
 
         Args:
             reason (int): a process's own reason to stop.
         """
-        own = self.received or reason
+        return self._reduce(self.received or reason, torch.distributed.ReduceOp.MAX)
+
+    def _reduce(self, number, operation):
         if self._group is None:
-            return own
-        looked = torch.tensor([own])
-        torch.distributed.all_reduce(looked, torch.distributed.ReduceOp.MAX, group=self._group)
-        return int(looked)
+            return number
+        number = torch.tensor([number])
+        torch.distributed.all_reduce(number, operation, group=self._group)
+        return int(number)
 
 
 def exit_status(number):

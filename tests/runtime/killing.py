@@ -23,8 +23,11 @@ CONFIGS = dict(detector=detector_config, segmenter=segmenter_config)
 
 def config(args, work_dir, **settings):
     if args.kind.startswith('toy'):
-        return toy_config(work_dir, by_epoch=args.kind == 'toy', workers=1, length=16, **settings)
-    return CONFIGS[args.kind](args.data, work_dir, **settings)
+        made = toy_config(work_dir, by_epoch=args.kind == 'toy', workers=1, length=16, **settings)
+    else:
+        made = CONFIGS[args.kind](args.data, work_dir, **settings)
+    made.default_hooks.checkpoint.asynchronous = args.asynchronous
+    return made
 
 
 def start(args, work_dir, **settings):
@@ -121,6 +124,7 @@ def main():
     parser.add_argument('--runs', type=int, default=1)
     parser.add_argument('--kills', type=int, default=2, help='of each run, at most')
     parser.add_argument('--processes', type=int, default=1)
+    parser.add_argument('--asynchronous', action='store_true', help='write in a thread')
     parser.add_argument('--seed', type=int, default=0)
     parser.add_argument('--quiet', action='store_true')
     args = parser.parse_args()

@@ -86,12 +86,28 @@ def test_testing_leaves_out_and_lists_ten_kinds_of_broken_pictures(shapes, tmp_p
     assert_lists(tmp_path / 'work/bad_pictures_test.jsonl', broken)
 
 
+def test_a_picture_whose_only_annotations_are_bad_is_replaced(shapes, tmp_path):
+    path = shapes / 'annotations/instances_training.json'
+    content = json.loads(path.read_text())
+    for annotation in content['annotations']:
+        if annotation['image_id'] == content['images'][3]['id']:
+            annotation['bbox'] = [500, 500, 9, 9]
+    path.write_text(json.dumps(content))
+    Runner.from_cfg(config_of(detector_config, shapes, tmp_path / 'work')).train()
+    problems, used = listed(tmp_path / 'work/bad_pictures.jsonl')
+    (picture, problem), = problems.items()
+    assert picture == str(shapes / 'images/training/000003.jpg')
+    assert 'leaves the 64x64 picture: [500, 500, 9, 9]' in problem
+    assert problem.endswith('has no annotation that can be used')
+
+
 @pytest.mark.parametrize('problem', PROBLEMS)
 def test_strict_stops_at_the_first(shapes, tmp_path, problem):
     break_pictures(shapes / 'annotations/instances_training.json', shapes / 'images/training',
                    [3], [problem])
     config = config_of(detector_config, shapes, tmp_path / 'work', strict=True)
-    config.train_dataloader.num_workers = 1
+    # the error of a data worker comes out of torch in another form
+    config.train_dataloader.num_workers = int(problem == 'is truncated')
     with pytest.raises(InputError, match=problem) as error:
         Runner.from_cfg(config).train()
     assert '\n' not in str(error.value)
@@ -113,13 +129,17 @@ def test_a_segmenter_replaces_bad_pictures_and_label_maps(shapes, tmp_path):
     (maps / '000002.png').write_bytes((maps / '000002.png').read_bytes()[:60])
     Image.fromarray(np.zeros((9, 9), np.uint8)).save(maps / '000003.png')
     (maps / '000004.png').unlink()
+    Image.fromarray(np.full((64, 64), 9, np.uint8)).save(maps / '000005.png')
+    Image.fromarray(np.zeros((64, 64), np.uint8)).save(maps / '000006.png')
     Runner.from_cfg(config_of(segmenter_config, shapes, tmp_path / 'work')).train()
     problems, used = listed(tmp_path / 'work/bad_pictures.jsonl')
     assert problems == {
         str(images / '000001.jpg'): 'is an empty file',
         str(maps / '000002.png'): 'is truncated',
         str(maps / '000003.png'): 'the label map has 9x9 pixels, its picture 64x64',
-        str(maps / '000004.png'): 'is missing'}
+        str(maps / '000004.png'): 'is missing',
+        str(maps / '000005.png'): 'the label map has the value 9, the classes are 1 to 6',
+        str(maps / '000006.png'): 'the label map has no class, only ignored pixels'}
     assert not used
 
 
@@ -131,34 +151,75 @@ def test_a_pipeline_that_fails_on_every_picture_is_no_matter_of_pictures(shapes,
         Runner.from_cfg(config).train()
 
 
-@pytest.mark.skipif(not PENNFUDAN, reason='CONVNEXT_DENSE_PENNFUDAN names no folder of Penn-Fudan')
-def test_5_percent_of_penn_fudan_broken_in_ten_ways(tmp_path):
-    """Both splits together have 170 pictures; 10 of them are 5.9 %."""
-    root = tmp_path / 'pennfudan'
-    shutil.copytree(PENNFUDAN, root)
-    for path in [root, *root.rglob('*')]:
-        path.chmod(0o755 if path.is_dir() else 0o644)
-    for split in ('train', 'val'):
-        broken = break_pictures(root / f'annotations/instances_{split}2017.json',
-                                root / f'{split}2017', range(3, 33, 3))
-        config = config_of(detector_config, root, tmp_path / split, limit=.5)
-        dataset = config[f'{"train" if split == "train" else "test"}_dataloader'].dataset
-        dataset.update(ann_file=f'annotations/instances_{split}2017.json',
-                       data_prefix=dict(img=f'{split}2017/'), metainfo=dict(classes=('person', )))
-        pipeline = dataset.pipeline
-        if split == 'train':
-            config.train_dataloader.num_workers = 2
-            pipeline.insert(2, dict(type='Resize', scale=(96, 96), keep_ratio=True))
-            Runner.from_cfg(config).train()
-            record = tmp_path / split / 'bad_pictures.jsonl'
+@pytest.fixture
+def penn_fudan(tmp_path):
+    """All 170 pictures as one data set, 10 of them broken; returns it and what is broken."""
+    if not PENNFUDAN:
+        pytest.skip('CONVNEXT_DENSE_PENNFUDAN names no folder of Penn-Fudan')
+    root, whole = tmp_path / 'pennfudan', None
+    for number, split in enumerate(('train2017', 'val2017')):
+        (root / split).mkdir(parents=True)
+        for path in Path(PENNFUDAN, split).iterdir():
+            shutil.copyfile(path, root / split / path.name)
+        part = json.loads(Path(PENNFUDAN, f'annotations/instances_{split}.json').read_text())
+        for image in part['images']:
+            image.update(id=image['id'] + 1000 * number, file_name=f'{split}/{image["file_name"]}')
+        for annotation in part['annotations']:
+            annotation.update(id=annotation['id'] + 1000 * number,
+                              image_id=annotation['image_id'] + 1000 * number)
+        if whole is None:
+            whole = part
         else:
-            pipeline[1].scale = (96, 96)
-            config.test_evaluator.ann_file = str(root / 'annotations/instances_val2017.json')
-            for key in ('train_dataloader', 'train_cfg', 'optim_wrapper', 'param_scheduler'):
-                config[key] = None
-            Runner.from_cfg(config).test()
-            record = tmp_path / split / 'bad_pictures_test.jsonl'
-        assert_lists(record, broken)
+            whole['images'] += part['images']
+            whole['annotations'] += part['annotations']
+    assert len(whole['images']) == 170
+    (root / 'all.json').write_text(json.dumps(whole))
+    broken = break_pictures(root / 'all.json', root, range(7, 170, 17))
+    assert len(broken) == 10
+    return root, broken
+
+
+def penn_fudan_config(root, work_dir, training, **settings):
+    config = config_of(detector_config, root, work_dir, **settings)
+    for head in (*config.model.roi_head.bbox_head, config.model.roi_head.mask_head):
+        head.num_classes = 1
+    dataset = config['train_dataloader' if training else 'test_dataloader'].dataset
+    dataset.update(ann_file='all.json', data_prefix=dict(img=''), metainfo=dict(
+        classes=('person', )))
+    config.train_dataloader.num_workers = config.test_dataloader.num_workers = 1
+    config.test_evaluator.ann_file = str(root / 'all.json')
+    if training:
+        dataset.pipeline.insert(2, dict(type='Resize', scale=(96, 96), keep_ratio=True))
+    else:
+        dataset.pipeline[1].scale = (96, 96)
+        for key in ('train_dataloader', 'train_cfg', 'optim_wrapper', 'param_scheduler'):
+            config[key] = None
+    return config
+
+
+@pytest.mark.parametrize('training', [True, False], ids=['training', 'testing'])
+def test_one_picture_in_17_of_penn_fudan_broken_in_ten_ways(penn_fudan, tmp_path, training):
+    """10 of the 170: 5.9 %, the nearest to 5 % at which each of the ten ways occurs."""
+    root, broken = penn_fudan
+    runner = Runner.from_cfg(penn_fudan_config(root, tmp_path / 'work', training))
+    if training:
+        runner.train()
+        assert runner.iter == 85  # all batches of two: ten samples were replaced
+    else:
+        assert runner.test()['coco/bbox_mAP'] >= 0
+    record = 'bad_pictures.jsonl' if training else 'bad_pictures_test.jsonl'
+    assert_lists(tmp_path / 'work' / record, broken)
+
+
+@pytest.mark.parametrize('training', [True, False], ids=['training', 'testing'])
+def test_strict_stops_at_the_first_bad_picture_of_penn_fudan(penn_fudan, tmp_path, training):
+    root, broken = penn_fudan
+    runner = Runner.from_cfg(penn_fudan_config(root, tmp_path / 'work', training, strict=True))
+    with pytest.raises(InputError) as error:
+        runner.train() if training else runner.test()
+    named = [path for path in broken if path in str(error.value)]
+    assert len(named) == 1 and broken[named[0]] in str(error.value)
+    assert runner.iter == 0
 
 
 @pytest.mark.parametrize('mode, name, settings', [

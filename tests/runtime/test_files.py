@@ -2,15 +2,19 @@
 import errno
 import json
 import os
+import shutil
 import subprocess
 import sys
+import uuid
 from pathlib import Path
 
 import pytest
 import torch
+from mmengine.hooks import Hook
+from tiny import toy_config
 
 from convnext_dense.errors import InputError
-from convnext_dense.runtime import files
+from convnext_dense.runtime import Runner, files
 
 HERE = Path(__file__).parent
 
@@ -152,6 +156,61 @@ def test_a_removed_folder_is_named(tmp_path):
     folder = tmp_path / 'gone'
     with pytest.raises(InputError, match=f'the folder {folder} is gone'):
         files.write_checkpoint(checkpoint(), folder / 'iter_1.pth')
+
+
+def train_until(work_dir, spoil, resume=False):
+    """A toy run with a checkpoint a step, whose folder is spoilt after the third."""
+    class Spoil(Hook):
+        priority = 'LOWEST'
+
+        def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
+            if runner.iter == 2:
+                spoil()
+    config = toy_config(work_dir, epochs=1, resume=resume, experiment_name=uuid.uuid4().hex)
+    runner = Runner.from_cfg(config)
+    if spoil:
+        runner.register_hook(Spoil())
+    runner.train()
+    return runner
+
+
+def assert_goes_on(work_dir, from_iteration):
+    """The next start uses the last whole checkpoint and leaves no temporary file."""
+    assert files.newest_whole(work_dir) == (str(work_dir / f'iter_{from_iteration}.pth'), [])
+    assert train_until(work_dir, None, resume=True).iter == 6
+    assert not list(work_dir.rglob(f'*{files.PARTIAL}'))
+    assert files.newest_whole(work_dir)[0] == str(work_dir / 'iter_6.pth')
+
+
+def test_a_run_whose_disk_gets_full_ends_in_one_line_and_goes_on(tmp_path, monkeypatch):
+    with monkeypatch.context() as patch:
+        with pytest.raises(InputError, match=r'iter_4.pth cannot be written: No space left on '
+                           r'device. What was there before is whole; free some space'):
+            train_until(tmp_path, lambda: fail_after(patch, 500, errno.ENOSPC))
+    assert_goes_on(tmp_path, 3)
+
+
+@pytest.mark.parametrize('code, message', [(errno.EACCES, 'is not writable; correct its rights'),
+                                           (errno.EROFS, 'is read-only; choose another work')])
+def test_a_run_whose_folder_becomes_read_only_ends_in_one_line_and_goes_on(
+        tmp_path, monkeypatch, code, message):
+    """The system's refusal is faked: to root, who runs many containers, no folder is read-only."""
+    def refuse():
+        def opened(self, path):
+            raise OSError(code, os.strerror(code))
+        patch.setattr(files._File, '__init__', opened)
+    with monkeypatch.context() as patch:
+        with pytest.raises(InputError, match=f'iter_4.pth cannot be written: .*{message}'):
+            train_until(tmp_path, refuse)
+    assert_goes_on(tmp_path, 3)
+
+
+def test_a_run_whose_folder_is_removed_ends_in_one_line(tmp_path):
+    folder = tmp_path / 'work'
+    with pytest.raises(InputError, match=f'the folder {folder} is gone; make it again'):
+        train_until(folder, lambda: shutil.move(folder, tmp_path / 'elsewhere'))
+    shutil.move(tmp_path / 'elsewhere', folder)  # where it was: all is there
+    assert_goes_on(folder, 3)
 
 
 def test_a_real_full_or_read_only_file_system(tmp_path):

@@ -145,9 +145,9 @@ def test_modules_are_named_from_the_inside(tmp_path):
     model = SickModel()
     model.sick.mode = 'forward'
     batch = dict(inputs=[torch.ones(3, 8, 8)])
-    assert find_module(model, batch) == 'sick (Sick)'
+    assert find_module(model, batch) == ('sick (Sick)', True)
     model.conv.weight.data[0, 0, 0, 0] = math.nan
-    assert find_module(model, batch) == 'conv (Conv2d)'
+    assert find_module(model, batch) == ('conv (Conv2d)', True)
 
 
 def test_pictures_of_a_batch_are_named():

@@ -11,6 +11,8 @@ import pytest
 import torch
 from killing import final_state, same
 from mmengine.hooks import Hook
+from mmengine.optim import AmpOptimWrapper, OptimWrapper
+from mmengine.registry import OPTIM_WRAPPERS
 from mmengine.runner import Runner as MMEngineRunner
 from tiny import toy_config, with_validation
 
@@ -80,6 +82,40 @@ def test_a_resumed_run_sees_the_same_samples_and_ends_with_the_same_weights(
     _, second = train(two, resume=True)
     assert first.batches + second.batches == whole.batches
     assert same(final_state(tmp_path / 'one'), final_state(tmp_path / 'two'))
+
+
+@OPTIM_WRAPPERS.register_module()
+class ScaledOptimWrapper(AmpOptimWrapper):
+    """mmengine's AMP wrapper, which refuses to be made without a GPU, on a CPU."""
+
+    def __init__(self, **kwargs):
+        OptimWrapper.__init__(self, **kwargs)
+        self._scale_update_param, self.cast_dtype = None, None
+        self.loss_scaler = torch.amp.GradScaler('cpu', init_scale=2.**40, growth_interval=4)
+
+
+@pytest.mark.parametrize('by_epoch', [True, False])
+def test_every_part_of_the_state_is_the_same_after_a_resume(tmp_path, by_epoch):
+    """AMP scaler (which skips steps and grows), EMA, schedules of lr and momentum, message hub."""
+    one, two = (toy_config(
+        tmp_path / name, by_epoch=by_epoch, epochs=6,
+        optim_wrapper=dict(type='ScaledOptimWrapper', optimizer=dict(type='AdamW', lr=.01)),
+        custom_hooks=[dict(type='EMAHook', ema_type='ExpMomentumEMA', momentum=.1)],
+        param_scheduler=[
+            dict(type='OneCycleLR', eta_max=.05, total_steps=36, by_epoch=False),
+            dict(type='CosineAnnealingMomentum', T_max=30, by_epoch=False),
+            dict(type='MultiStepLR', milestones=[8, 20], by_epoch=False)])
+        for name in ('one', 'two'))
+    whole, _ = train(one)
+    train(two, StopAt(16))
+    resumed, _ = train(two, resume=True)
+    one, two = (final_state(tmp_path / name) for name in ('one', 'two'))
+    assert same(one, two)
+    assert len(one['param_schedulers']) == 3 and one['ema_state_dict']
+    assert one['optimizer']['loss_scaler']['scale'] not in (0, 2.**40)
+    histories = [{key: torch.tensor(runner.message_hub.get_scalar(key).data[0])
+                  for key in ('train/loss', 'train/lr')} for runner in (whole, resumed)]
+    assert same(*histories) and len(histories[0]['train/loss']) == 36
 
 
 def test_nothing_is_read_twice_at_resume(tmp_path):
@@ -169,6 +205,29 @@ def test_a_signal_saves_the_state_and_ends_with_its_status(tmp_path, number, hoo
     train(two, resume=True)
     assert same(final_state(tmp_path / 'one'), final_state(tmp_path / 'two'))
     assert (tmp_path / 'two/iter_8.pth').exists() != hook_by_epoch
+
+
+@pytest.mark.parametrize('by_epoch', [True, False])
+@pytest.mark.parametrize('hook_by_epoch', [True, False])
+def test_a_signal_during_validation_does_not_wait_for_its_end(tmp_path, by_epoch, hook_by_epoch):
+    """In validation EMA has swapped the weights; what is saved are the weights of training."""
+    one, two = (with_validation(toy_config(
+        tmp_path / name, by_epoch=by_epoch, custom_hooks=[dict(type='EMAHook', momentum=.1)]),
+        2 if by_epoch else 12) for name in ('one', 'two'))
+    for config in (one, two):
+        config.default_hooks.checkpoint = dict(
+            type='convnext_dense.CheckpointHook', by_epoch=hook_by_epoch,
+            interval=3 if hook_by_epoch else 18)
+        config.val_evaluator.scores = [.1]
+    train(one)
+    two.val_evaluator.scores = []  # the stopped validation must not get so far
+    with pytest.raises(SystemExit) as end:
+        train(two, StopAt(12, signal.SIGTERM, stage='val'))
+    assert end.value.code == 143
+    assert (tmp_path / 'two/last_checkpoint').read_text().endswith('iter_12.pth')
+    two.val_evaluator.scores = [.1]
+    train(two, resume=True)
+    assert same(final_state(tmp_path / 'one'), final_state(tmp_path / 'two'))
 
 
 def test_with_gradient_accumulation_checkpoints_wait_for_the_update(tmp_path):
@@ -322,10 +381,29 @@ def test_a_killed_and_resumed_run_ends_bit_identical(tmp_path, shapes, kind):
     assert result['different'] == []
 
 
+@pytest.mark.parametrize('options', [('--processes', 2), ('--asynchronous', )])
+def test_so_does_one_of_two_processes_and_one_that_writes_asynchronously(tmp_path, options):
+    result = kill_runs('toy', tmp_path, '--runs', 1, '--kills', 2, *options)
+    assert result['different'] == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('kind', ['detector', 'segmenter'])
+def test_20_killed_and_resumed_runs_with_asynchronous_writing_end_bit_identical(
+        tmp_path, shapes, kind):
+    """With checkpoints written in a thread, one after each step; 4 to 5 minutes each."""
+    result = kill_runs(kind, tmp_path, '--data', shapes, '--runs', 20, '--kills', 2,
+                       '--asynchronous')
+    assert result['different'] == []
+    assert result['kills'] >= 20
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize('processes', [1, 2])
 @pytest.mark.parametrize('kind', ['detector', 'segmenter'])
 def test_20_killed_and_resumed_runs_end_bit_identical(tmp_path, shapes, kind, processes):
+    """Each run is killed with SIGKILL at two random moments; a checkpoint is written after each
+    step, so many kills hit the writing."""
     result = kill_runs(kind, tmp_path, '--data', shapes, '--runs', 20, '--kills', 2,
                        '--processes', processes)
     assert result['different'] == []
@@ -333,8 +411,7 @@ def test_20_killed_and_resumed_runs_end_bit_identical(tmp_path, shapes, kind, pr
     assert len(set(result['resumed_at'])) > 3  # the kills hit different places
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize('kind', ['toy', 'segmenter'])
+@pytest.mark.parametrize('kind', ['toy', pytest.param('segmenter', marks=pytest.mark.slow)])
 def test_the_run_goes_on_after_one_of_two_processes_was_killed_under_torchrun(
         tmp_path, shapes, kind):
     for name, rank, iteration in (('whole', -1, -1), ('killed', 1, 5)):
