@@ -100,7 +100,7 @@ def test_every_part_of_the_state_is_the_same_after_a_resume(tmp_path, by_epoch):
     one, two = (toy_config(
         tmp_path / name, by_epoch=by_epoch, epochs=6,
         optim_wrapper=dict(type='ScaledOptimWrapper', optimizer=dict(type='AdamW', lr=.01)),
-        custom_hooks=[dict(type='EMAHook', ema_type='ExpMomentumEMA', momentum=.1)],
+        custom_hooks=[dict(type='EMAHook', momentum=.1)],
         param_scheduler=[
             dict(type='OneCycleLR', eta_max=.05, total_steps=36, by_epoch=False),
             dict(type='CosineAnnealingMomentum', T_max=30, by_epoch=False),
@@ -218,14 +218,14 @@ def test_a_signal_during_validation_does_not_wait_for_its_end(tmp_path, by_epoch
         config.default_hooks.checkpoint = dict(
             type='convnext_dense.CheckpointHook', by_epoch=hook_by_epoch,
             interval=3 if hook_by_epoch else 18)
-        config.val_evaluator.scores = [.1]
+        config.val_evaluator.scores = [.1, .2]
     train(one)
     two.val_evaluator.scores = []  # the stopped validation must not get so far
     with pytest.raises(SystemExit) as end:
         train(two, StopAt(12, signal.SIGTERM, stage='val'))
     assert end.value.code == 143
     assert (tmp_path / 'two/last_checkpoint').read_text().endswith('iter_12.pth')
-    two.val_evaluator.scores = [.1]
+    two.val_evaluator.scores = [.1, .2]
     train(two, resume=True)
     assert same(final_state(tmp_path / 'one'), final_state(tmp_path / 'two'))
 
