@@ -85,19 +85,21 @@ def set_device(cfg, device):
     """Fit the config to the device that will be used.
 
     A CPU has no SyncBN, no AMP with loss scaling and no NCCL: they become BN, plain float32 and
-    gloo.
+    gloo. On a GPU, mixed precision is bfloat16 where the GPU computes in it, else float16 with a
+    loss scaler as published, with predictions in float32; AdamW is the fused one, convolutions
+    work on channels-last maps, and SyncBN stays only where there are several processes.
 
     Args:
         device (str): ``cpu`` or ``cuda``.
     """
-    if device != 'cpu':
-        return
-    changed = set()
-    for node in nested(cfg.model):
-        for name, value in node.items():
-            if value == 'SyncBN':
-                node[name] = 'BN'
-                changed.add('SyncBN became BN')
+    changed = _fit_to_cpu(cfg) if device == 'cpu' else _fit_to_gpu(cfg)
+    if changed:
+        print_log(f'on a {"CPU" if device == "cpu" else "GPU"}: {", ".join(sorted(changed))}',
+                  logger='current')
+
+
+def _fit_to_cpu(cfg):
+    changed = _replace_syncbn(cfg)
     wrapper = cfg.get('optim_wrapper') or {}
     if wrapper.get('type') == 'AmpOptimWrapper':
         cfg.optim_wrapper = ConfigDict({key: value for key, value in wrapper.items()
@@ -107,14 +109,49 @@ def set_device(cfg, device):
     dist_cfg = (cfg.get('env_cfg') or {}).get('dist_cfg') or {}
     if dist_cfg.get('backend') == 'nccl':
         dist_cfg.backend = 'gloo'
-    if changed:
-        print_log(f'on a CPU: {", ".join(sorted(changed))}', logger='current')
+    return changed
+
+
+def _fit_to_gpu(cfg):
+    changed = _replace_syncbn(cfg) if cfg.get('launcher', 'none') == 'none' else set()
+    hooks = ['ChannelsLastHook']
+    wrapper = cfg.get('optim_wrapper') or {}
+    if wrapper.get('type') == 'AmpOptimWrapper':
+        hooks.append('Float32PredictionsHook')
+        if 'dtype' not in wrapper:
+            wrapper.dtype = 'bfloat16' if _computes_in_bfloat16() else 'float16'
+            if wrapper.dtype == 'bfloat16':
+                wrapper.loss_scale = dict(enabled=False)  # it has the range of float32
+            changed.add(f'AMP in {wrapper.dtype}')
+    optimizer = wrapper.get('optimizer') or {}
+    if optimizer.get('type') == 'AdamW' and not {'fused', 'foreach'} & set(optimizer):
+        optimizer.fused = True
+        changed.add('AdamW is fused')
+    present = [hook.get('type') for hook in cfg.get('custom_hooks') or []]
+    cfg.custom_hooks = [*(cfg.get('custom_hooks') or []), *(
+        dict(type=f'convnext_dense.{name}') for name in hooks
+        if f'convnext_dense.{name}' not in present)]
+    return changed
+
+
+def _replace_syncbn(cfg):
+    changed = set()
+    for node in nested(cfg.model):
+        for name, value in node.items():
+            if value == 'SyncBN':
+                node[name] = 'BN'
+                changed.add('SyncBN became BN')
+    return changed
+
+
+def _computes_in_bfloat16():
+    import torch
+    return torch.cuda.is_bf16_supported(including_emulation=False)
 
 
 def enable_amp(cfg):
-    """Train with automatic mixed precision and dynamic loss scaling."""
+    """Train with automatic mixed precision; :func:`set_device` chooses its type."""
     cfg.optim_wrapper.type = 'AmpOptimWrapper'
-    cfg.optim_wrapper.setdefault('loss_scale', 'dynamic')
 
 
 def enable_auto_scale_lr(cfg):

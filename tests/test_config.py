@@ -1,5 +1,6 @@
 """Reading a config and fitting it to options and machine."""
 import pytest
+import torch
 from mmengine.config import Config
 
 from convnext_dense import config as C
@@ -72,10 +73,41 @@ def test_on_a_cpu_syncbn_becomes_bn_nccl_gloo_and_amp_is_off():
     assert cfg.env_cfg.dist_cfg.backend == 'gloo'
 
 
-def test_on_a_gpu_nothing_changes():
+@pytest.mark.parametrize('bfloat16', [True, False])
+def test_on_a_gpu_amp_is_in_the_type_that_it_computes_in(monkeypatch, bfloat16):
+    monkeypatch.setattr(torch.cuda, 'is_bf16_supported', lambda including_emulation: bfloat16)
     cfg = detection()
+    del cfg.optim_wrapper.loss_scale
+    for _ in range(2):  # what is set stays
+        C.set_device(cfg, 'cuda')
+    wrapper = dict(type='AmpOptimWrapper', optimizer=dict(type='AdamW', lr=1., fused=True))
+    assert cfg.optim_wrapper == (dict(wrapper, dtype='bfloat16', loss_scale=dict(enabled=False))
+                                 if bfloat16 else dict(wrapper, dtype='float16'))
+    assert [hook.type for hook in cfg.custom_hooks] == [
+        'convnext_dense.ChannelsLastHook', 'convnext_dense.Float32PredictionsHook']
+    assert cfg.env_cfg.dist_cfg.backend == 'nccl'
+
+
+def test_on_a_gpu_what_a_config_says_of_amp_and_optimizer_stays():
+    cfg = detection()
+    cfg.optim_wrapper.dtype = 'float16'
+    cfg.optim_wrapper.optimizer.foreach = True
+    before = cfg.optim_wrapper.to_dict()
     C.set_device(cfg, 'cuda')
-    assert cfg.to_dict() == detection().to_dict()
+    assert cfg.optim_wrapper.to_dict() == before
+    cfg = Config(dict(model=dict(), optim_wrapper=dict(type='OptimWrapper',
+                                                       optimizer=dict(type='SGD', lr=1.))))
+    C.set_device(cfg, 'cuda')
+    assert cfg.optim_wrapper == dict(type='OptimWrapper', optimizer=dict(type='SGD', lr=1.))
+    assert [hook.type for hook in cfg.custom_hooks] == ['convnext_dense.ChannelsLastHook']
+
+
+@pytest.mark.parametrize('launcher, norm', [('none', 'BN'), ('pytorch', 'SyncBN')])
+def test_on_gpus_syncbn_is_for_several_processes(launcher, norm):
+    cfg = detection()
+    cfg.launcher, cfg.optim_wrapper.dtype = launcher, 'float16'
+    C.set_device(cfg, 'cuda')
+    assert cfg.model.roi_head.bbox_head[0].norm_cfg.type == norm
 
 
 def test_work_dir_is_the_option_or_the_configs_or_named_after_it():
@@ -92,7 +124,7 @@ def test_work_dir_is_the_option_or_the_configs_or_named_after_it():
 def test_amp_and_auto_scale_lr():
     cfg = Config(dict(optim_wrapper=dict(type='OptimWrapper')))
     C.enable_amp(cfg)
-    assert cfg.optim_wrapper == dict(type='AmpOptimWrapper', loss_scale='dynamic')
+    assert cfg.optim_wrapper == dict(type='AmpOptimWrapper')
     with pytest.raises(InputError, match='base_batch_size'):
         C.enable_auto_scale_lr(cfg)
     cfg.auto_scale_lr = dict(base_batch_size=16)

@@ -14,6 +14,7 @@ from mmengine.model import BaseModule
 from torch import nn
 
 from convnext_dense.errors import InputError
+from convnext_dense.models import ops as fused_ops
 from convnext_dense.models.architectures import ARCHITECTURES, resolve_arch
 from convnext_dense.models.layers import GRN, LayerNorm2d, build_norm2d, layer_norm_last
 from convnext_dense.registry import MODELS
@@ -38,7 +39,11 @@ class Block(nn.Module):
         drop_path_rate (float): probability of dropping the block, in [0, 1).
         layer_scale_init_value (float): initial layer scale; 0 leaves layer scale out.
         with_cp (bool): recompute the block in the backward pass instead of keeping it.
+
+    ``ops`` chooses between fused operators and plain torch, see :class:`ConvNeXt`.
     """
+
+    ops = 'auto'
 
     def __init__(self, channels, norm_cfg, act_cfg, linear_pw_conv=True, use_grn=False,
                  drop_path_rate=0., layer_scale_init_value=1e-6, with_cp=False):
@@ -61,25 +66,40 @@ class Block(nn.Module):
 
     def forward(self, x):
         if self.with_cp and x.requires_grad:
-            branch = torch.utils.checkpoint.checkpoint(self._branch, x, use_reentrant=False)
-        else:
-            branch = self._branch(x)
-        return x + branch
+            return torch.utils.checkpoint.checkpoint(self._compute, x, use_reentrant=False)
+        return self._compute(x)
 
-    def _branch(self, x):
-        """The residual branch, which works on (N, H, W, C)."""
-        x = self.dwconv(x)
-        if isinstance(self.norm, LayerNorm2d):
-            x = layer_norm_last(x.permute(0, 2, 3, 1), self.norm)
+    def _compute(self, x):
+        fused = fused_ops.module if fused_ops.wanted(self.ops, x) else None
+        # the branch works on (N, H, W, C)
+        if fused and isinstance(self.norm, LayerNorm2d) and self.norm.bias is not None:
+            branch = fused.dwconv_norm(x, self.dwconv.weight, self.dwconv.bias, self.norm.weight,
+                                       self.norm.bias, self.norm.eps)
+        elif isinstance(self.norm, LayerNorm2d):
+            branch = layer_norm_last(self.dwconv(x).permute(0, 2, 3, 1), self.norm)
         else:
-            x = self.norm(x).permute(0, 2, 3, 1)
-        x = self.act(self._pointwise(x, self.pwconv1))
-        if self.use_grn:
-            x = self.grn(x)
-        x = self._pointwise(x, self.pwconv2)
+            branch = self.norm(self.dwconv(x)).permute(0, 2, 3, 1)
+        branch = self._pointwise(branch, self.pwconv1)
+        if fused and type(self.act) is nn.GELU and self.act.approximate == 'none':
+            grn = (self.grn.gamma, self.grn.beta, self.grn.eps) if self.use_grn else ()
+            branch = fused.activated_linear(branch, self.pwconv2.weight, self.pwconv2.bias, *grn)
+        else:
+            branch = self.act(branch)
+            if self.use_grn:
+                branch = self.grn(branch)
+            branch = self._pointwise(branch, self.pwconv2)
+        if fused:
+            return fused.scaled_residual(x, branch, self.gamma if self.layer_scale else None,
+                                         self._drop_path_factor(x))
         if self.layer_scale:
-            x = x * self.gamma
-        return self.drop_path(x.permute(0, 3, 1, 2))
+            branch = branch * self.gamma
+        return x + self.drop_path(branch.permute(0, 3, 1, 2))
+
+    def _drop_path_factor(self, x):
+        """What drop path multiplies each picture's branch with, or None for all ones."""
+        if not self.training or isinstance(self.drop_path, nn.Identity):
+            return None
+        return self.drop_path(x.new_ones(len(x), 1, 1, 1, dtype=torch.float32)).flatten()
 
     def _pointwise(self, x, layer):
         if self.linear_pw_conv:
@@ -109,14 +129,18 @@ class ConvNeXt(BaseModule):
         frozen_stages (int): the first so many stages, with the stem or downsampling before
             each, stay in evaluation mode and get no gradient. -1 and 0 freeze nothing.
         gap_before_final_norm (bool): only False makes sense for dense prediction.
-        with_cp (bool): activation checkpointing in every block.
+        with_cp (bool | Sequence[int]): activation checkpointing in every block, or in the blocks
+            of these stages.
+        ops (str): ``auto`` takes the fused operators of :mod:`convnext_dense.models.ops` for maps
+            on a GPU, where Triton is there, and plain torch elsewhere. ``torch`` never takes them.
+            ``triton`` is an error where they cannot run.
         init_cfg (dict | list | None): OpenMMLab's initialisation. None draws weights from a
             truncated normal distribution of deviation 0.02, as published. ``type='Pretrained'``
             reads any published ConvNeXt format, safely.
 
     Raises:
-        InputError: an unknown arch, an out_indices entry that is no stage, frozen_stages beyond
-            the stages, or gap_before_final_norm=True.
+        InputError: an unknown arch, an out_indices or with_cp entry that is no stage,
+            frozen_stages beyond the stages, gap_before_final_norm=True, or ops that cannot be had.
     """
 
     arch_zoo = ARCHITECTURES
@@ -125,7 +149,7 @@ class ConvNeXt(BaseModule):
                  norm_cfg=dict(type='LN2d', eps=1e-6), act_cfg=dict(type='GELU'),
                  linear_pw_conv=True, use_grn=False, drop_path_rate=0.,
                  layer_scale_init_value=1e-6, out_indices=None, frozen_stages=0,
-                 gap_before_final_norm=False, with_cp=False, init_cfg=None):
+                 gap_before_final_norm=False, with_cp=False, ops='auto', init_cfg=None):
         depths, channels = resolve_arch(arch)
         if gap_before_final_norm:
             raise InputError('ConvNeXt: gap_before_final_norm=True makes one vector a picture, '
@@ -133,7 +157,14 @@ class ConvNeXt(BaseModule):
         if not -1 <= frozen_stages <= len(depths):
             raise InputError(f'ConvNeXt: frozen_stages={frozen_stages}, but there are '
                              f'{len(depths)} stages; give 0 to {len(depths)}')
+        fused_ops.prepare(ops)
         super().__init__(init_cfg=self._resolve_init_cfg(init_cfg))
+        self.ops = ops
+        if isinstance(with_cp, int):
+            with_cp = range(len(depths)) if with_cp else ()
+        if not set(with_cp) <= set(range(len(depths))):
+            raise InputError(f'ConvNeXt: with_cp={with_cp!r}; give True, False or a list of '
+                             f'stages, 0 to {len(depths) - 1}')
         self.depths, self.channels = depths, channels
         self.out_indices = self._resolve_out_indices(out_indices, len(depths))
         self.frozen_stages = max(frozen_stages, 0)
@@ -157,9 +188,12 @@ class ConvNeXt(BaseModule):
             self.downsample_layers.append(layer)
             self.stages.append(nn.Sequential(*(
                 Block(width, norm_cfg, act_cfg, linear_pw_conv, use_grn, next(rates),
-                      layer_scale_init_value, with_cp) for _ in range(depth))))
+                      layer_scale_init_value, stage in with_cp) for _ in range(depth))))
             if stage in self.out_indices:
                 self.add_module(f'norm{stage}', build_norm2d(norm_cfg, width))
+        for module in self.modules():
+            if isinstance(module, (Block, LayerNorm2d)):
+                module.ops = ops
         self._freeze_stages()
 
     @staticmethod

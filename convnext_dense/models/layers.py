@@ -4,14 +4,21 @@ import torch.nn.functional as F
 from mmcv.cnn import build_norm_layer
 from torch import nn
 
+from convnext_dense.models import ops
+
 
 class LayerNorm2d(nn.LayerNorm):
     """LayerNorm over the channels of a feature map of shape (N, C, H, W).
 
-    The map is seen as (N, H, W, C), which costs no copy when it lies channels-last.
+    In plain torch the map is seen as (N, H, W, C), which costs no copy when it lies channels-last;
+    the kernel reads either layout. ``ops`` chooses, see :class:`ConvNeXt`.
     """
 
+    ops = 'auto'
+
     def forward(self, x):
+        if self.bias is not None and ops.wanted(self.ops, x):
+            return ops.module.layer_norm(x, self.weight, self.bias, self.eps)
         return super().forward(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
 
 

@@ -73,7 +73,7 @@ def roi_align_levels(maps, rois, layers, levels):
         index = (levels == level).nonzero().squeeze(1)
         # The call with no RoI keeps every level in the graph, as distributed training needs it.
         # mmcv takes every map for a channels-first one, whatever its strides say
-        x = x.to(dtype, memory_format=torch.contiguous_format).contiguous()
+        x = x.to(dtype, memory_format=torch.contiguous_format)
         features = features.index_put((index, ), mmcv.ops.RoIAlign.forward(
             layer, x, rois[index].to(dtype)))
     return features.to(maps[0].dtype)
