@@ -206,15 +206,18 @@ def main():
         return coco_side(sys.argv[2], Path(sys.argv[3]))
     parser = argparse.ArgumentParser(description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('parts', nargs='*', choices=[*PARTS, []], default=list(PARTS),
-                        metavar='coco|rle|iou')
+    # a list of choices would refuse the default, which is a list itself
+    parser.add_argument('parts', nargs='*', metavar='coco|rle|iou', help='default: all')
     parser.add_argument('--pictures', type=int, default=5000, help='of the COCO part')
     parser.add_argument('--maps', type=int, default=2000, help='of the IoU part')
     parser.add_argument('--rounds', type=int, default=3)
     args = parser.parse_args()
+    unknown = set(args.parts) - set(PARTS)
+    if unknown:
+        parser.error(f'{unknown.pop()} is none of {", ".join(PARTS)}')
     print(f'{os.cpu_count()} CPUs, {torch.get_num_threads()} threads, torch {torch.__version__}; '
           'median (smallest-largest), theirs -> ours')
-    for name in args.parts:
+    for name in args.parts or PARTS:
         PARTS[name](args)
 
 
