@@ -1,9 +1,11 @@
 """What robustness costs: ``python -m benchmarks.robustness [checkpoint] [guards] [deterministic]``.
 
-``checkpoint`` writes the same state in turns with mmengine's runner and with ours. ``guards`` and
-``deterministic`` time training steps of the two demo configs, in turns without and with; the parts
-of the guards are timed too, for their cost is smaller than the spread of a step. Every figure is
-the median (least-greatest), every ratio is taken round by round in this one run.
+``checkpoint`` writes the same state in turns with mmengine's runner, which leaves the file to the
+system's memory; with mmengine's and a wait for the disk; with ours, which waits for the disk; and
+with ours in a thread, where training waits for a copy only. ``guards`` and ``deterministic`` time
+training steps of the two demo configs, in turns without and with; the parts of the guards are
+timed too, for their cost is smaller than the spread of a step. Every figure is the median
+(least-greatest), every ratio is taken round by round in this one run.
 """
 import argparse
 import os
@@ -15,11 +17,10 @@ from statistics import median
 import torch
 from mmengine.config import Config
 from mmengine.runner import Runner as MMEngineRunner
-from mmengine.runner import save_checkpoint
 
 from convnext_dense.config import set_data_root, set_device
 from convnext_dense.data.shapes import write_shapes
-from convnext_dense.runtime import Runner, files
+from convnext_dense.runtime import CheckpointHook, Runner
 from convnext_dense.runtime.bad_pictures import Inspector
 
 CONFIGS = dict(detector='configs/demo/cascade-mask-rcnn_convnext_shapes.py',
@@ -70,30 +71,34 @@ def measure_checkpoint(folder, rounds):
     """The same state written by mmengine's runner and by ours, a ConvNeXt-T segmenter's."""
     runner = start('segmenter', folder, arch='tiny')
     step(runner, next(runner.train_loop.dataloader_iterator))
-    runner.watch.train_step(runner.model, next(runner.train_loop.dataloader_iterator),
-                            runner.optim_wrapper)
-    state = runner.collect_checkpoint()
     path = str(folder / 'a.pth')
-    sides = dict(
-        theirs=lambda: MMEngineRunner.save_checkpoint(runner, str(folder), 'a.pth'),
-        ours=lambda: runner.save_checkpoint(str(folder), 'a.pth'),
-        their_file=lambda: save_checkpoint(state, path),
-        our_file=lambda: files.write_checkpoint(state, path))
+    aside = CheckpointHook(asynchronous=True)
+
+    def theirs():
+        MMEngineRunner.save_checkpoint(runner, str(folder), 'a.pth')
+
+    def theirs_synced():
+        theirs()
+        with open(path, 'rb') as file:
+            os.fsync(file.fileno())
+
+    sides = {'mmengine': theirs, 'mmengine and synced': theirs_synced,
+             'ours': lambda: runner.save_checkpoint(str(folder), 'a.pth'),
+             'ours in a thread': lambda: aside._write(runner, path, [], by_epoch=False)}
     seconds = {name: [] for name in sides}
     for number in range(rounds + 1):
         for name in list(sides)[::1 if number % 2 else -1]:
             os.sync()  # nobody waits for what another one left
             spent = timed(sides[name])
+            aside.wait()
             if number:  # the first round warms up
                 seconds[name].append(spent)
     size = os.path.getsize(path) / 1e6
-    print(f'checkpoint of {size:.0f} MB, {rounds} rounds: mmengine '
-          f'{spread(seconds["theirs"], "s")}, ours {spread(seconds["ours"], "s")}, ratio '
-          f'{ratio(seconds["ours"], seconds["theirs"])}')
-    print(f'  the file alone, mmengine not synced and not atomic: '
-          f'{spread(seconds["their_file"], "s")}, ours synced: '
-          f'{spread(seconds["our_file"], "s")}, ratio '
-          f'{ratio(seconds["our_file"], seconds["their_file"])}')
+    print(f'checkpoint of {size:.0f} MB, {rounds} rounds:')
+    for name, values in seconds.items():
+        print(f'  {name}: {spread(values, "s")}, to mmengine '
+              f'{ratio(values, seconds["mmengine"])}, to mmengine and synced '
+              f'{ratio(values, seconds["mmengine and synced"])}')
 
 
 def step(runner, batch):
@@ -145,13 +150,13 @@ def measure_guards(kind, folder, rounds):
         sides = [(step, plain), (guarded_step, guarded)]
         for side, seconds in sides[::1 if number % 2 else -1]:
             seconds.append(timed(side, runner, batch))
-        parts.append((clock.seconds + loader.batch_size * median(looks)) / plain[-1])
+        parts.append(clock.seconds / plain[-1])
     for values in (plain, guarded, parts):
         del values[:2]  # the first steps warm up
     print(f'{kind}, {rounds} steps of {loader.batch_size} pictures: without guards '
           f'{spread(plain, "s")}, with {spread(guarded, "s")}, ratio {ratio(guarded, plain)}')
-    print(f'  the guards\' own time is {spread(parts, "%", 100)} of a step; in it, the look at a '
-          f'new picture takes {spread(looks, "ms", 1e3)} (in training: in the data workers, once)')
+    print(f'  the guards\' own time is {spread(parts, "%", 100)} of a step; besides, data workers '
+          f'look once at each picture: {spread(looks, "ms", 1e3)}')
 
 
 def measure_deterministic(kind, folder, rounds):

@@ -33,7 +33,12 @@ def read_label_map(path):
 
 def values_of(path):
     """The label values of a map, ascending, and how many pixels each has."""
-    return np.unique(read_label_map(path), return_counts=True)
+    labels = read_label_map(path)
+    if labels.dtype != np.uint8:
+        return np.unique(labels, return_counts=True)
+    counts = np.bincount(labels.ravel(), minlength=256)  # unique would sort all pixels
+    values = counts.nonzero()[0]
+    return values, counts[values]
 
 
 def allowed_values(num_labels, ignore_index, reduce_zero_label):
