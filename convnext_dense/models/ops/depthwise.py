@@ -87,55 +87,52 @@ def convolve_kernel(x_ptr, weight_ptr, bias_ptr, norm_weight_ptr, norm_bias_ptr,
         tl.store(y_ptr + pixel * C + (w * C + c), values.to(dtype), mask=within & real)
 
 
-@triton.jit(do_not_specialize=['height', 'width', 'strips', 'segments', 'items', 'segment'])
+@triton.jit(do_not_specialize=['height', 'width', 'strips', 'tiles', 'items', 'share'])
 def weight_gradient_kernel(x_ptr, grad_ptr, partial_ptr, height, width, stride_n, stride_h,
-                           stride_w, strips, segments, items, segment, C: tl.constexpr,
+                           stride_w, strips, tiles, items, share, C: tl.constexpr,
                            ROWS: tl.constexpr, COLUMNS: tl.constexpr, CHANNELS: tl.constexpr,
                            ACC: tl.constexpr):
     """Sums of input times gradient for the 49 taps, over this program's share of the pixels.
 
-    An item is a strip of ROWS rows and ``segment`` columns of one picture; a program takes every
-    so-manyth item. ``partial`` is (programs, 49, C), to be summed over the programs.
+    An item is a tile of ROWS x COLUMNS pixels; a program takes ``share`` of them, neighbours in a
+    row. ``partial`` is (programs, 49, C), to be summed over the programs.
     """
     program = tl.program_id(0)
     c = tl.program_id(1) * CHANNELS + tl.arange(0, CHANNELS)[None, :]
     real = c < C
     zero = tl.zeros([COLUMNS, CHANNELS], ACC)
     sums = ((zero, ) * TAPS, ) * TAPS
-    for item in range(program, items, tl.num_programs(0)):
-        left = item % segments * segment
-        h = item // segments % strips * ROWS
-        n = (item // (segments * strips)).to(tl.int64)
+    for item in range(program * share, tl.minimum((program + 1) * share, items)):
+        w = item % tiles * COLUMNS + tl.arange(0, COLUMNS)[:, None]
+        h = item // tiles % strips * ROWS
+        n = (item // (tiles * strips)).to(tl.int64)
         first = x_ptr + n * stride_n + (h - HALO).to(tl.int64) * stride_h
-        for shift in range(0, segment, COLUMNS):
-            w = left + shift + tl.arange(0, COLUMNS)[:, None]
-            own = (w < left + segment) & real
-            gradients = ()
-            for j in tl.static_range(ROWS):
-                end = tl.where(h + j < height, width, 0)
-                gradients = gradients + (tl.load(
-                    grad_ptr + (n * height + (h + j)) * width * C + (w * C + c),
-                    mask=own & (w < end), other=0.).to(ACC), )
-            updated = ()
-            for right in tl.static_range(TAPS):
-                column = w + (right - HALO)
-                inside = (column >= 0) & real
-                inputs = first + (column * stride_w + c)
-                taps = sums[right]
-                for i in tl.static_range(ROWS + TAPS - 1):
-                    row = h + (i - HALO)
-                    end = tl.where((row >= 0) & (row < height), width, 0)
-                    x = tl.load(inputs, mask=inside & (column < end), other=0.).to(ACC)
-                    inputs += stride_h
-                    added = ()
-                    for down in tl.static_range(TAPS):
-                        if i - down >= 0 and i - down < ROWS:
-                            added = added + (taps[down] + x * gradients[i - down], )
-                        else:
-                            added = added + (taps[down], )
-                    taps = added
-                updated = updated + (taps, )
-            sums = updated
+        gradients = ()
+        for j in tl.static_range(ROWS):
+            end = tl.where(h + j < height, width, 0)
+            gradients = gradients + (tl.load(
+                grad_ptr + (n * height + (h + j)) * width * C + (w * C + c),
+                mask=real & (w < end), other=0.).to(ACC), )
+        updated = ()
+        for right in tl.static_range(TAPS):
+            column = w + (right - HALO)
+            inside = (column >= 0) & real
+            inputs = first + (column * stride_w + c)
+            taps = sums[right]
+            for i in tl.static_range(ROWS + TAPS - 1):
+                row = h + (i - HALO)
+                end = tl.where((row >= 0) & (row < height), width, 0)
+                x = tl.load(inputs, mask=inside & (column < end), other=0.).to(ACC)
+                inputs += stride_h
+                added = ()
+                for down in tl.static_range(TAPS):
+                    if i - down >= 0 and i - down < ROWS:
+                        added = added + (taps[down] + x * gradients[i - down], )
+                    else:
+                        added = added + (taps[down], )
+                taps = added
+            updated = updated + (taps, )
+        sums = updated
     c = tl.program_id(1) * CHANNELS + tl.arange(0, CHANNELS)
     for right in tl.static_range(TAPS):
         for down in tl.static_range(TAPS):
@@ -197,17 +194,13 @@ def weight_gradient(x, grad, tile):
         Tensor: (C, 1, 7, 7), in the type of the sums.
     """
     pictures, channels, height, width = x.shape
-    strips, blocks = triton.cdiv(height, tile.rows), triton.cdiv(channels, tile.channels)
-    wanted = max(4 * processors(x.device) // blocks, 1)
-    tiles = triton.cdiv(width, tile.columns)
-    segments = min(triton.cdiv(wanted, max(pictures * strips, 1)), tiles)
-    segment = triton.cdiv(tiles, segments) * tile.columns
-    segments = triton.cdiv(width, segment)
-    items = pictures * strips * segments
-    programs = min(items, wanted)
+    strips, tiles = triton.cdiv(height, tile.rows), triton.cdiv(width, tile.columns)
+    blocks, items = triton.cdiv(channels, tile.channels), pictures * strips * tiles
+    share = triton.cdiv(items, max(4 * processors(x.device) // blocks, 1))
+    programs = triton.cdiv(items, share)
     partial = x.new_empty(programs, 7, 7, channels, dtype=sum_dtype(x))
     weight_gradient_kernel[programs, blocks](
-        x, grad, partial, height, width, x.stride(0), x.stride(2), x.stride(3), strips,
-        segments, items, segment, C=channels, ROWS=tile.rows, COLUMNS=tile.columns,
-        CHANNELS=tile.channels, ACC=sum_type(x), num_warps=tile.warps, **OPTIONS)
+        x, grad, partial, height, width, x.stride(0), x.stride(2), x.stride(3), strips, tiles,
+        items, share, C=channels, ROWS=tile.rows, COLUMNS=tile.columns, CHANNELS=tile.channels,
+        ACC=sum_type(x), num_warps=tile.warps, **OPTIONS)
     return partial.sum(0).permute(2, 0, 1).unsqueeze(1).contiguous()
