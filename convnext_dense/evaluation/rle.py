@@ -11,9 +11,10 @@ from hotcoco import mask as hotcoco_mask
 def encode_masks(masks):
     """Compressed RLEs of the masks of one picture, byte for byte pycocotools'.
 
-    RLE runs down the columns and masks are stored by rows, so most of the time would go into
-    strided reading. Each mask is transposed first (on a GPU all at once, before the transfer; on
-    a CPU one by one with OpenCV's blocked transpose into a buffer that stays in the cache).
+    RLE runs down the columns. Masks that lie in memory that way (those of this package's mask
+    head) are encoded in one call. For others, stored by rows, most of the time would go into
+    strided reading: they are transposed first (on a GPU all at once, before the transfer; on a
+    CPU one by one with OpenCV's blocked transpose into a buffer that stays in the cache).
 
     Args:
         masks (torch.Tensor | numpy.ndarray): (n, height, width), bool or uint8 of zeros and ones.
@@ -25,6 +26,8 @@ def encode_masks(masks):
         if masks.device.type != 'cpu':
             return _encode_columns(_columns_to_cpu(masks))
         masks = masks.detach().numpy()
+    if masks.dtype in (np.bool_, np.uint8) and masks.transpose(0, 2, 1).flags.c_contiguous:
+        return _encode_columns(masks.transpose(0, 2, 1).view(np.uint8))
     masks = np.ascontiguousarray(masks)
     if masks.dtype not in (np.bool_, np.uint8):
         masks = masks != 0

@@ -11,7 +11,12 @@ from torch import nn
 
 from convnext_dense.models.convnext import Block
 from convnext_dense.models.layers import LayerNorm2d, layer_norm_last
-from convnext_dense.models.winograd import WinogradConv2d
+from convnext_dense.models.winograd import WinogradConv2d, WinogradStack
+
+#: heads of mmdet, their lists of convolutions that run one after the other on the features of
+#: RoIs, and whether their results are flattened
+STACKS = dict(ConvFCBBoxHead=dict(shared_convs=True, cls_convs=True, reg_convs=True),
+              FCNMaskHead=dict(convs=False))
 
 
 @torch.no_grad()
@@ -33,6 +38,12 @@ def prepare_for_inference(model, memory_format=torch.channels_last):
         elif isinstance(module, Block):
             fold_block(module)
     model.to(memory_format=memory_format)
+    for module in list(model.modules()):
+        for base in type(module).__mro__:
+            for name, flat in STACKS.get(base.__name__, {}).items():
+                if WinogradStack.fits(getattr(module, name)):
+                    stack = WinogradStack(getattr(module, name), flat)
+                    setattr(module, name, nn.ModuleList([stack]))
     for parent in list(model.modules()):
         for name, child in parent.named_children():
             for replacement in (InferenceBlock, InferenceLinear, WinogradConv2d):

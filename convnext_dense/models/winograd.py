@@ -10,12 +10,15 @@ from functools import cache
 
 import torch
 import torch.nn.functional as F
+from mmcv.cnn import ConvModule
 from torch import nn
 
 POINTS = (0, 1, -1, Fraction(1, 2), -2)
 TILE, WINDOW, TAPS = 4, 6, 3
 #: tiles transformed at a time; their buffers stay in the cache
 CHUNK = 128
+#: the same for a stack of convolutions, whose filters are read again for each chunk
+STACK_CHUNK = 384
 
 
 @cache
@@ -45,6 +48,44 @@ def _polynomial(roots):
         shifted = [Fraction(0), *coefficients]
         coefficients = [high - root * low for high, low in zip(shifted, [*coefficients, 0])]
     return coefficients
+
+
+@cache
+def map_transforms(height, width):
+    """Matrices that transform whole maps with a border of zeros, one axis at a time.
+
+    Returns:
+        tuple[Tensor]: rows in, (i, tile row) x y; columns in, (j, tile row, tile column) x
+        (tile row, x); columns out and rows out, which are transposed in shape; i and j number
+        the products of a tile.
+    """
+    rows_in, rows_out = _axis_transforms(height)
+    columns_in, columns_out = _axis_transforms(width)
+    tile_rows = torch.eye(rows_in.shape[1], dtype=torch.float64)
+    columns_in = torch.einsum('jtx,uv->jutvx', columns_in, tile_rows)
+    columns_out = torch.einsum('xjt,uv->vxjut', columns_out, tile_rows)
+    return tuple(matrix.float().contiguous() for matrix in (
+        rows_in.flatten(0, 1), columns_in.flatten(0, 2).flatten(1),
+        columns_out.flatten(2).flatten(0, 1), rows_out.flatten(1)))
+
+
+def _axis_transforms(size):
+    """Transforms of a whole axis: products x tile x place, and place x products x tile."""
+    outputs, _, inputs = transforms()
+    tiles = -(-size // TILE)
+    to_products = torch.zeros(WINDOW, tiles, tiles * TILE + 2, dtype=torch.float64)
+    from_products = torch.zeros(tiles * TILE, WINDOW, tiles, dtype=torch.float64)
+    for tile in range(tiles):
+        to_products[:, tile, tile * TILE:tile * TILE + WINDOW] = inputs
+        from_products[tile * TILE:(tile + 1) * TILE, :, tile] = outputs
+    return to_products[:, :, 1:size + 1], from_products[:size]
+
+
+def transform_filters(weight):
+    """Filters (O, C, 3, 3) as one matrix of shape (C, O) for each of the 36 products."""
+    matrix = transforms()[1]
+    filters = torch.einsum('ia,ocab,jb->ijco', matrix, weight.double(), matrix)
+    return filters.reshape(WINDOW**2, *filters.shape[2:]).float()
 
 
 class WinogradConv2d(nn.Module):
@@ -80,13 +121,8 @@ class WinogradConv2d(nn.Module):
                 x.dtype != torch.float32 or torch.is_autocast_enabled('cpu'):
             return F.conv2d(x, self.weight, self.bias, padding=1)
         if self._filters is None:
-            self._filters = self._transform_filters()
+            self._filters = transform_filters(self.weight)
         return self._convolve(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
-
-    def _transform_filters(self):
-        matrix = transforms()[1]
-        filters = torch.einsum('ia,ocab,jb->ijco', matrix, self.weight.double(), matrix)
-        return filters.reshape(WINDOW**2, *filters.shape[2:]).float()
 
     def _convolve(self, x):
         outputs, _, inputs = transforms()
@@ -123,3 +159,63 @@ class WinogradConv2d(nn.Module):
         _, down, right, _ = x.stride()
         return x.as_strided((WINDOW, WINDOW, pictures, rows, columns, channels),
                             (down, right, x.stride(0), TILE * down, TILE * right, 1))
+
+
+class WinogradStack(nn.Module):
+    """3x3 convolutions with ReLUs, one after the other, on the small maps of many RoIs.
+
+    A chunk of RoIs goes through all of them before the next, as position x RoI x channel, so that
+    its maps stay in the cache and every step is a matrix product.
+
+    Args:
+        modules (Iterable[mmcv.cnn.ConvModule]): for which :meth:`fits` is true; they are kept and
+            compute what is not for this class: large maps, few RoIs, 16 bits, training.
+        flat (bool): the result is going to be flattened, so it lies channels-first in memory.
+    """
+    LARGEST = 4 * TILE
+
+    def __init__(self, modules, flat=False):
+        super().__init__()
+        self.layers = nn.ModuleList(modules)
+        self.flat = flat
+        self._filters = None
+
+    @staticmethod
+    def fits(modules):
+        return len(modules) > 0 and all(
+            isinstance(module, ConvModule) and WinogradConv2d.fits(module.conv) and
+            isinstance(module.norm, (nn.Identity, type(None))) and module.with_activation and
+            type(module.activate) is nn.ReLU and module.order[0] == 'conv' for module in modules)
+
+    def forward(self, x):
+        """Maps of shape (K, C, H, W) to (K, O, H, W)."""
+        if not 2 <= min(x.shape[2:]) <= max(x.shape[2:]) <= self.LARGEST or len(x) < 8 or \
+                torch.is_grad_enabled() or x.dtype != torch.float32 or \
+                torch.is_autocast_enabled('cpu'):
+            for module in self.layers:
+                x = module(x)
+            return x
+        if self._filters is None:
+            self._filters = [transform_filters(module.conv.weight) for module in self.layers]
+        rois, _, height, width = x.shape
+        rows_in, columns_in, columns_out, rows_out = map_transforms(height, width)
+        out = x.new_empty(rois, self._filters[-1].shape[2], height, width)
+        if not self.flat:
+            out = out.to(memory_format=torch.channels_last)
+        step = STACK_CHUNK // (-(-height // TILE) * -(-width // TILE))
+        for begin in range(0, rois, step):
+            y = x[begin:begin + step].permute(2, 3, 0, 1)
+            number = y.shape[2]
+            for module, filters in zip(self.layers, self._filters):
+                channels, features = filters.shape[1:]
+                y = torch.mm(rows_in, y.reshape(height, -1))
+                y = torch.matmul(columns_in, y.view(WINDOW, -1, number * channels))
+                y = torch.bmm(y.view(WINDOW**2, -1, channels), filters)
+                y = torch.matmul(columns_out, y.view(WINDOW, -1, number * features))
+                y = torch.mm(rows_out, y.view(-1, width * number * features))
+                y = y.view(-1, features)
+                if module.conv.bias is not None:
+                    y += module.conv.bias
+                y.relu_()
+            out[begin:begin + step] = y.view(height, width, number, -1).permute(2, 3, 0, 1)
+        return out
