@@ -21,6 +21,7 @@ from convnext_dense.registry import RUNNERS
 from convnext_dense.runtime import files, resuming
 from convnext_dense.runtime.annotations import build_dataset
 from convnext_dense.runtime.bad_pictures import Inspector, Record
+from convnext_dense.runtime.channels_last import memory_format_hooks
 from convnext_dense.runtime.finite import Watch
 from convnext_dense.runtime.loops import EpochBasedTrainLoop, IterBasedTrainLoop, TestLoop, ValLoop
 from convnext_dense.runtime.random_state import random_state, set_random_state
@@ -43,6 +44,7 @@ class Runner(MMEngineRunner):
 
         bad_pictures = dict(strict=False, limit=.1)   # see Record
         not_finite = dict(skip=10)                    # see Watch
+        memory_format = 'channels_last'               # see ChannelsLastHook
     """
 
     def __init__(self, model, work_dir, *, load_from=None, resume=False, cfg=None, **kwargs):
@@ -65,6 +67,9 @@ class Runner(MMEngineRunner):
         self._records = {}
         self._work_dir = os.path.abspath(work_dir)
         super().__init__(model, work_dir, load_from=load_from, resume=resume, cfg=cfg, **kwargs)
+        for hook in memory_format_hooks(settings.get('memory_format')):
+            if not any(isinstance(present, type(hook)) for present in self.hooks):
+                self.register_hook(hook)
         for line in self._resume_lines:
             self.logger.warning(line)
 

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from mmengine.config import Config
+from mmengine.model import BaseTTAModel
 
 from convnext_dense.cli import main
 from convnext_dense.data.shapes import write_shapes
@@ -12,8 +14,9 @@ from convnext_dense.data.shapes import write_shapes
 CONFIGS = Path(__file__).resolve().parents[2] / 'configs'
 TASKS = {
     'detector': dict(config='demo/cascade-mask-rcnn_convnext_shapes.py',
-                     figure='coco/bbox_mAP'),
-    'segmenter': dict(config='demo/upernet_convnext_shapes.py', figure='mIoU'),
+                     figure='coco/bbox_mAP', data_set='coco_instance.py', views=3 * 2),
+    'segmenter': dict(config='demo/upernet_convnext_shapes.py', figure='mIoU',
+                      data_set='ade20k_512x512.py', views=6 * 2),
 }
 TINY = ['model.backbone.arch.depths=[1,1,1,1]', 'train_cfg.max_iters=2', 'train_cfg.val_interval=2',
         'param_scheduler.0.total_steps=4', 'default_hooks.checkpoint.interval=2',
@@ -101,6 +104,35 @@ def test_predictions_of_a_segmenter_are_kept_and_drawn(data, trained, tmp_path):
     assert len(maps) == 3
     assert cv2.imread(str(maps[0]), cv2.IMREAD_UNCHANGED).shape == (96, 96)
     assert len([path for path in pictures.rglob('*') if path.suffix in ('.png', '.jpg')]) == 3
+
+
+@pytest.mark.parametrize('task', TASKS)
+def test_test_time_augmentation_merges_all_views(task, data, trained, tmp_path, monkeypatch):
+    """With the published scales and ratios and flips, of pictures an eighth as large."""
+    cfg = Config.fromfile(CONFIGS / TASKS[task]['config'])
+    published = Config.fromfile(CONFIGS / '_base_/datasets' / TASKS[task]['data_set'])
+    cfg.tta_model, cfg.tta_pipeline = published.tta_model, published.tta_pipeline
+    for resize in cfg.tta_pipeline[1].transforms[0]:
+        resize.scale = tuple(side // 8 for side in resize.scale)
+    path = tmp_path / 'augmented.py'
+    cfg.dump(path)
+    views, test_step = [], BaseTTAModel.test_step
+
+    def counting(self, batch):
+        views.append({tuple(sample.img_shape) + (sample.flip, )
+                      for view in batch['data_samples'] for sample in view})
+        return test_step(self, batch)
+
+    monkeypatch.setattr(BaseTTAModel, 'test_step', counting)
+    out = tmp_path / ('out.pkl' if task == 'detector' else 'out')
+    assert main(['test', str(path), str(trained[task] / 'iter_2.pth'), '--data-root', str(data),
+                 '--work-dir', str(tmp_path / 'work'), '--device', 'cpu', '--tta',
+                 '--out', str(out), '--cfg-options', *TINY]) == 0
+    assert [len(distinct) for distinct in views] == [TASKS[task]['views']] * 3
+    assert any(TASKS[task]['figure'] in path.read_text()
+               for path in (tmp_path / 'work').glob('*/*.json'))
+    assert len(pickle.loads(out.read_bytes()) if task == 'detector' else  # made by this very test
+               list(out.glob('*.png'))) == 3
 
 
 @pytest.mark.parametrize('task', TASKS)
