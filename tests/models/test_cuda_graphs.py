@@ -54,3 +54,19 @@ def test_on_a_cpu_the_module_runs_as_it_is(monkeypatch):
     x = torch.randn(3)
     with torch.inference_mode():
         assert torch.equal(module(x)[0], 2 * x)
+
+
+def test_the_hook_reaches_the_backbone_of_a_wrapped_model():
+    from types import SimpleNamespace
+
+    from mmengine.model import BaseTTAModel
+
+    from convnext_dense.registry import HOOKS
+    model = nn.Module()
+    model.backbone = Double()
+    wrapper = BaseTTAModel.__new__(BaseTTAModel)
+    nn.Module.__init__(wrapper)
+    wrapper.module = model
+    HOOKS.build(dict(type='convnext_dense.CudaGraphsHook', most=2)).before_run(
+        SimpleNamespace(model=wrapper))
+    assert isinstance(model.backbone.forward, Graphed) and model.backbone.forward.most == 2

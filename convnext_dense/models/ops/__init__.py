@@ -71,7 +71,7 @@ def _obstacle():
         return None
     if torch.version.cuda is None or not torch.cuda.is_available():
         return 'there is no CUDA GPU'
-    capability = torch.cuda.get_device_capability()
-    if capability < OLDEST_CAPABILITY:
-        return f'the GPU has compute capability {"%d.%d" % capability}, and 8.0 is needed'
+    major, minor = torch.cuda.get_device_capability()
+    if (major, minor) < OLDEST_CAPABILITY:
+        return f'the GPU has compute capability {major}.{minor}, and 8.0 is needed'
     return None

@@ -70,7 +70,7 @@ def apply_kernel(x_ptr, scale_ptr, shift_ptr, y_ptr, pixels, tiles, C: tl.conste
 def gradient_kernel(x_ptr, grad_ptr, scale_ptr, shift_ptr, pull_ptr, dx_ptr, y_ptr, pixels, tiles,
                     C: tl.constexpr, PIXELS: tl.constexpr, CHANNELS: tl.constexpr,
                     GRN: tl.constexpr, ACC: tl.constexpr):
-    """The gradient (grad * scale + GELU(x) * pull) * GELU'(x), and once more GELU(x) * scale + shift.
+    """Gradient (grad * scale + GELU(x) * pull) * GELU'(x), and again GELU(x) * scale + shift.
 
     ``scale`` and ``pull`` are (N, C); without GRN they are 1 and 0, and ``shift`` is 0.
     """

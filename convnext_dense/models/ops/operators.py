@@ -5,11 +5,9 @@ plan by measurement. The functions follow autocast: maps are cast to its type, p
 they are, and a map comes out in the type that it went in with.
 """
 from contextlib import nullcontext
-from typing import Optional
 
 import torch
 import torch.nn.functional as F
-import triton
 from torch import Tensor
 from torch.library import custom_op
 
@@ -41,7 +39,7 @@ def dwconv_norm(x, weight, bias, norm_weight, norm_bias, eps):
 
 
 @custom_op('convnext_dense::dwconv_norm', mutates_args=())
-def _dwconv_norm(x: Tensor, weight: Tensor, bias: Optional[Tensor], norm_weight: Tensor,
+def _dwconv_norm(x: Tensor, weight: Tensor, bias: Tensor | None, norm_weight: Tensor,
                  norm_bias: Tensor, eps: float, keep: bool
                  ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     x = _channels_together(x)
@@ -235,8 +233,8 @@ def activated_linear(x, weight, bias, gamma=None, beta=None, eps=0.):
 
 
 @custom_op('convnext_dense::activated_linear', mutates_args=())
-def _activated_linear(x: Tensor, weight: Tensor, bias: Tensor, gamma: Optional[Tensor],
-                      beta: Optional[Tensor], eps: float) -> tuple[Tensor, Tensor]:
+def _activated_linear(x: Tensor, weight: Tensor, bias: Tensor, gamma: Tensor | None,
+                      beta: Tensor | None, eps: float) -> tuple[Tensor, Tensor]:
     x = x.contiguous()
     y, norms = F.gelu(x), x.new_empty(0)
 
@@ -273,7 +271,7 @@ _activated_linear.register_autograd(_differentiate_activated_linear,
 
 @custom_op('convnext_dense::activated_linear_backward', mutates_args=())
 def _activated_linear_backward(grad: Tensor, x: Tensor, weight: Tensor, norms: Tensor,
-                               gamma: Optional[Tensor], beta: Optional[Tensor], eps: float
+                               gamma: Tensor | None, beta: Tensor | None, eps: float
                                ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     grad, x = grad.contiguous(), x.contiguous()
     of_y = (grad.flatten(0, 2) @ weight.to(grad.dtype)).view(x.shape)
@@ -319,7 +317,7 @@ def scaled_residual(x, branch, gamma=None, factor=None):
 
 
 @custom_op('convnext_dense::scaled_residual', mutates_args=())
-def _scaled_residual(x: Tensor, branch: Tensor, gamma: Optional[Tensor], factor: Optional[Tensor]
+def _scaled_residual(x: Tensor, branch: Tensor, gamma: Tensor | None, factor: Tensor | None
                      ) -> Tensor:
     x, branch = x.contiguous(), branch.contiguous()
 
@@ -357,8 +355,8 @@ _scaled_residual.register_autograd(_differentiate_scaled_residual,
 
 
 @custom_op('convnext_dense::scaled_residual_backward', mutates_args=())
-def _scaled_residual_backward(grad: Tensor, branch: Tensor, gamma: Optional[Tensor],
-                              factor: Optional[Tensor]) -> tuple[Tensor, Tensor]:
+def _scaled_residual_backward(grad: Tensor, branch: Tensor, gamma: Tensor | None,
+                              factor: Tensor | None) -> tuple[Tensor, Tensor]:
     grad, branch = grad.contiguous(), branch.contiguous()
 
     def run(plan):

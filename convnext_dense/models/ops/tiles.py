@@ -1,4 +1,4 @@
-"""What the launching code of all kernels shares: tiles, the type of sums, the number of programs."""
+"""What the launching code of all kernels shares: tiles, the type of sums, numbers of programs."""
 from functools import cache
 from typing import NamedTuple
 

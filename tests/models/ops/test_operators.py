@@ -139,7 +139,7 @@ def linear_inputs(shape, grn, dtype=torch.float32):
     channels = shape[3]
     return [random(*shape, dtype=dtype), random(6, channels, dtype=dtype, seed=1),
             random(6, dtype=dtype, seed=2),
-            *(random(1, 1, 1, channels, dtype=dtype, seed=seed) for seed in ((3, 4) if grn else ()))]
+            *(random(1, 1, 1, channels, dtype=dtype, seed=seed) for seed in (3, 4)[:2 * grn])]
 
 
 @pytest.mark.parametrize('grn', [True, False])

@@ -1,0 +1,245 @@
+"""Backbones, detectors and segmenters on a GPU, against timm's, official and stock ones."""
+import copy
+from contextlib import nullcontext
+
+import torch
+from torch import nn
+
+from benchmarks.gpu_measuring import line, ratios
+from benchmarks.packages import MissingPackage, import_mmpretrain, import_timm
+
+ROOT = 'configs'
+VERSIONS = dict(V1=dict(layer_scale_init_value=1.),
+                V2=dict(use_grn=True, layer_scale_init_value=0.))
+ARCHS = dict(T='tiny', B='base')
+#: version, size, pictures and their batch, the ones of the bar
+BACKBONES = [(version, arch, size, batch) for size, batch in (((800, 1216), 2), ((224, 224), 64))
+             for arch in ('T', 'B') for version in ('V1', 'V2')]
+#: config, height and width, batch in training
+MODELS = {
+    'Cascade Mask R-CNN ConvNeXt-T': (
+        'cascade_mask_rcnn/cascade-mask-rcnn_convnext-t_fpn_giou-4conv1fc_amp-ms-crop-3x_coco.py',
+        (800, 1216), 2),
+    'UperNet ConvNeXt-T 512': (
+        'upernet/upernet_convnext-t_8xb2-amp-160k_ade20k-512x512.py', (512, 512), 2)}
+
+
+# -- backbones -----------------------------------------------------------------------------------
+
+
+class TimmFeatures(nn.Module):
+    """timm's ``features_only`` model and the norms of its outputs, which the recipes add to it."""
+
+    def __init__(self, version, arch):
+        from convnext_dense.models.layers import LayerNorm2d
+        super().__init__()
+        family = 'convnextv2' if version == 'V2' else 'convnext'
+        self.features = import_timm().create_model(f'{family}_{arch}', features_only=True)
+        self.norms = nn.ModuleList(LayerNorm2d(channels, eps=1e-6)
+                                   for channels in self.features.feature_info.channels())
+        for norm in self.norms:
+            norm.ops = 'torch'
+
+    def forward(self, x):
+        return tuple(norm(x) for norm, x in zip(self.norms, self.features(x)))
+
+
+def backbone_sides(version, arch, compile_options):
+    """{name: builder} of the backbones; a builder returns the module and its memory format."""
+    from benchmarks.official_form import OfficialForm
+    from convnext_dense.models import ConvNeXt
+    options = dict(VERSIONS[version], arch=arch)
+
+    def timm_compiled():
+        module = TimmFeatures(version, arch)
+        return torch.compile(module, **compile_options), torch.channels_last
+
+    return dict(
+        ours=lambda: (ConvNeXt(**options), torch.channels_last),
+        official=lambda: (OfficialForm(**options, ops='torch'), torch.contiguous_format),
+        timm=lambda: (TimmFeatures(version, arch), torch.contiguous_format),
+        timm_compiled=timm_compiled)
+
+
+class BackboneSide:
+    """A backbone with inputs, in bfloat16 by autocast.
+
+    Args:
+        built (tuple): module and memory format.
+        size (tuple[int, int]): of the pictures.
+        batch (int): of pictures.
+        device (str): ``cuda`` or ``cpu``.
+    """
+
+    def __init__(self, built, size, batch, device):
+        self.module, memory_format = built
+        self.module.to(device, memory_format=memory_format)
+        self.x = torch.randn(batch, 3, *size, device=device).contiguous(
+            memory_format=memory_format)
+        self.autocast = torch.autocast(device, torch.bfloat16)
+        self.optimizer = torch.optim.AdamW(self.module.parameters(), fused=True)
+
+    def infer(self):
+        self.module.eval()
+        with torch.inference_mode(), self.autocast:
+            return self.module(self.x)
+
+    def train(self):
+        """Forward, a loss of all maps, backward and the optimizer's step."""
+        self.module.train()
+        with self.autocast:
+            loss = sum(x.float().square().mean() for x in self.module(self.x))
+        loss.backward()
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+
+
+def measure_backbones(clock, cases, budget, report, compile_options, archs=ARCHS):
+    """Time inference and a training step of backbones.
+
+    Returns:
+        list[dict]: version, arch, size, batch, mode, times, ratios and peak memory of each side.
+    """
+    results = []
+    for version, arch, size, batch in cases:
+        name = f'backbone {version}-{arch} {batch}x{size[0]}x{size[1]}'
+        if not budget.allows(name):
+            continue
+        sides = {}
+        for side, build in backbone_sides(version, archs[arch], compile_options).items():
+            try:
+                sides[side] = BackboneSide(build(), size, batch, clock.device)
+            except MissingPackage as missing:
+                report(f'{name}: without {side}: {missing}')
+        for mode in ('infer', 'train'):
+            if not budget.allows(f'{name} {mode}'):
+                continue
+            results.append(_compare(clock, f'{name} {mode}', {
+                side: getattr(value, mode) for side, value in sides.items()}, report, dict(
+                    version=version, arch=arch, size=size, batch=batch, mode=mode)))
+        del sides
+        if clock.device == 'cuda':
+            torch.cuda.empty_cache()
+    return results
+
+
+def _compare(clock, name, sides, report, result):
+    times = clock.in_turns(sides)
+    memory = {side: clock.peak_memory(call) for side, call in sides.items()}
+    text = '' if memory['ours'] is None else 'peak memory ' + ', '.join(
+        f'{side} {value / 2**30:.2f} GiB' for side, value in memory.items())
+    report(line(name, times, text))
+    return dict(result, times=times, ratios=ratios(times), peak_memory=memory)
+
+
+# -- detectors and segmenters --------------------------------------------------------------------
+
+
+def stock(cfg):
+    """The config with the parts that OpenMMLab has in place of ours."""
+    from convnext_dense.config import nested
+    cfg = copy.deepcopy(cfg)
+    for node in nested(cfg.model):
+        kind = node.get('type')
+        if kind == 'convnext_dense.ConvNeXt':
+            node.update(type='mmpretrain.ConvNeXt', out_indices=[0, 1, 2, 3],
+                        gap_before_final_norm=False, init_cfg=None)
+        elif isinstance(kind, str) and kind.startswith('convnext_dense.'):
+            node.type = kind.removeprefix('convnext_dense.')
+    return cfg
+
+
+class ModelSide:
+    """A detector or segmenter with random weights and pictures.
+
+    Args:
+        cfg (Config): of the model and optimizer.
+        size (tuple[int, int]): of the pictures.
+        batch (int): of pictures.
+        device (str): ``cuda`` or ``cpu``.
+        precision (torch.dtype | None): of autocast.
+        ours (bool): use what this project has for GPUs.
+        training (bool): the side trains; else it predicts.
+    """
+
+    def __init__(self, cfg, size, batch, device, precision, ours, training):
+        from mmengine.optim import OptimWrapper, build_optim_wrapper
+
+        from convnext_dense.analysis.benchmark import build_model
+        from convnext_dense.analysis.random_batch import random_batch
+        from convnext_dense.config import set_device
+        if not ours:
+            import_mmpretrain()
+            cfg = stock(cfg)
+            cfg.optim_wrapper.optimizer.setdefault('foreach', True)  # torch's default on a GPU
+        set_device(cfg, device)
+        cfg.model.backbone.pop('init_cfg', None)
+        self.model = build_model(cfg, device=device, training=training)
+        self.batch = random_batch(cfg, size, batch)
+        self.autocast = (lambda: torch.autocast(device, precision)) if precision else nullcontext
+        if ours:
+            self._use_our_means(training)
+        if training:
+            wrapper = build_optim_wrapper(self.model, dict(_plain(cfg.optim_wrapper)))
+            scaled = precision == torch.float16 and device == 'cuda'
+            if scaled:
+                from mmengine.optim import AmpOptimWrapper
+                wrapper = AmpOptimWrapper(optimizer=wrapper.optimizer, dtype='float16')
+            assert isinstance(wrapper, OptimWrapper)
+            self.optimizer = wrapper
+
+    def _use_our_means(self, training):
+        from convnext_dense.models.cuda_graphs import use_cuda_graphs
+        from convnext_dense.models.inference import prepare_for_inference
+        from convnext_dense.runtime.float32_predictions import predict_in_float32
+        predict_in_float32(self.model)
+        self.model.to(memory_format=torch.channels_last)
+        if not training:
+            prepare_for_inference(self.model)
+            use_cuda_graphs(self.model.backbone)
+
+    def train(self):
+        with self.autocast():
+            self.model.train_step(copy.deepcopy(self.batch), self.optimizer)
+
+    def infer(self):
+        with torch.inference_mode(), self.autocast():
+            return self.model.test_step(copy.deepcopy(self.batch))
+
+
+def _plain(wrapper):
+    return dict({key: value for key, value in wrapper.items()
+                 if key not in ('loss_scale', 'dtype')}, type='OptimWrapper')
+
+
+def measure_models(clock, models, budget, report):
+    """Time whole models, inference of one picture and a training step, against stock ones.
+
+    Returns:
+        list[dict]: name, mode, batch, times, ratios and peak memory of each side.
+    """
+    from convnext_dense.config import load_config
+    results = []
+    for name, (path, size, batch) in models.items():
+        for mode, pictures in (('train', batch), ('infer', 1)):
+            label = f'{name} {mode} {pictures}x{size[0]}x{size[1]}'
+            if not budget.allows(label):
+                continue
+            sides = {}
+            for side, precision in (('ours', torch.bfloat16), ('stock_amp', torch.float16),
+                                    ('stock_fp32', None)):
+                if side == 'stock_fp32' and mode == 'train':
+                    continue
+                try:
+                    sides[side] = ModelSide(load_config(f'{ROOT}/{path}'), size, pictures,
+                                            clock.device, precision, side == 'ours',
+                                            mode == 'train')
+                except MissingPackage as missing:
+                    report(f'{label}: without {side}: {missing}')
+            results.append(_compare(clock, label, {
+                side: getattr(value, mode) for side, value in sides.items()}, report, dict(
+                    model=name, mode=mode, batch=pictures, size=size)))
+            del sides
+            if clock.device == 'cuda':
+                torch.cuda.empty_cache()
+    return results
