@@ -179,6 +179,8 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('what', nargs='*', default=['checkpoint', 'guards', 'deterministic'],
                         help='checkpoint, guards, deterministic (default: all)')
+    parser.add_argument('--kinds', nargs='+', choices=CONFIGS, default=list(CONFIGS),
+                        help='demo configs whose steps are timed (default: both)')
     parser.add_argument('--rounds', type=int, default=15)
     parser.add_argument('--dir', help='a folder of the disk that checkpoints will be written to')
     args = parser.parse_args()
@@ -189,7 +191,7 @@ def main():
                 measure_checkpoint(folder, args.rounds)
                 continue
             measure = dict(guards=measure_guards, deterministic=measure_deterministic)[what]
-            for kind in CONFIGS:
+            for kind in args.kinds:
                 measure(kind, folder, args.rounds)
 
 

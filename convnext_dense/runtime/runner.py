@@ -282,15 +282,15 @@ class Runner(MMEngineRunner):
                 raise InputError(explained) from error
             if not isinstance(error, InputError):
                 raise
-            text = str(error).strip()
-            worker = '\n' in text  # torch puts a data worker's traceback before the message
-            if worker:
-                text = text.splitlines()[-1].split('InputError: ', 1)[-1]
-            if worker or isinstance(error.__cause__, Exception):
-                text += self._keep_traceback(error)
-            raise InputError(text) from error.__cause__
+            cause, lines = error.__cause__, str(error).strip().splitlines()
+            if len(lines) == 1 and (cause is None or isinstance(cause, OSError)):
+                raise
+            # torch puts a data worker's traceback before the message
+            text = lines[-1].split('InputError: ', 1)[-1]
+            raise InputError(text + self._keep_traceback(error)) from cause
 
     def _keep_traceback(self, error):
+        """Write the traceback of an error that code of others raised to a file of the run."""
         path = os.path.join(self.log_dir, 'traceback.txt')
         try:
             Path(path).write_text(''.join(traceback.format_exception(error)))
