@@ -17,8 +17,12 @@ FORMAT = 'convnext_dense.detection/1'
 WORST = 20
 # errors drawn and listed a picture
 SHOWN = 50
-COLORS = {'missed': (255, 128, 0), 'false': (0, 0, 255), 'box': (0, 200, 255),
-          'class': (200, 0, 200), 'mask': (0, 160, 0)}
+# BGR, dark enough for white letters
+COLORS = {'missed': (200, 90, 20), 'false': (40, 30, 210), 'box': (0, 120, 200),
+          'class': (160, 30, 150), 'mask': (60, 130, 20)}
+# pixels: the longer side of a drawn picture at least, and the strip above it
+SIDE, HEADER = 960, 28
+FONT = cv2.FONT_HERSHEY_SIMPLEX, 0.5
 
 
 def write_report(folder, truth, categories, results, detections, evaluations, iou_thresholds,
@@ -56,7 +60,8 @@ def write_report(folder, truth, categories, results, detections, evaluations, io
         matrix = confusion_matrix(errors.values(), len(categories))
         plots.precision_recall(curves, categories, iou_thresholds,
                                folder / f'pr_curves.{kind}.png')
-        plots.confusion(matrix, [*names, 'background'], folder / f'confusion_matrix.{kind}.png')
+        plots.confusion(matrix, [*names, 'nothing (false)'], [*names, 'nothing (missed)'],
+                        folder / f'confusion_matrix.{kind}.png')
         summary['evaluations'][kind] = {
             'detections': f'detections.{kind}.json',
             'figures': figures,
@@ -109,26 +114,53 @@ def _draw_worst(worst, folder):
         canvas = cv2.imread(str(picture['path']))
         if canvas is None:
             continue
-        scale = max(canvas.shape[:2]) / 640
-        for error in reversed(picture['errors']):
-            _draw(canvas, error, scale)
         folder.mkdir(exist_ok=True)
-        cv2.imwrite(str(folder / f'{rank:02}_{picture["image_id"]}.jpg'), canvas)
+        cv2.imwrite(str(folder / f'{rank:02}_{picture["image_id"]}.jpg'), draw_errors(
+            canvas, picture['errors'], picture['counts']))
 
 
-def _draw(canvas, error, scale):
-    x, y, w, h = (int(round(side)) for side in error['bbox'])
-    color = COLORS[error['error']]
+def draw_errors(canvas, errors, counts):
+    """A picture with its errors, enlarged to ``SIDE`` pixels at least, their numbers above it.
+
+    Args:
+        canvas (numpy.ndarray): (height, width, 3) uint8 BGR.
+        errors (list[dict]): ``errors`` of :func:`worst_pictures`.
+        counts (dict[str, int]): number of errors of each name.
+
+    Returns:
+        numpy.ndarray: the drawing, (height, width, 3) uint8 BGR.
+    """
+    scale = max(1, SIDE / max(canvas.shape[:2]))
+    canvas = cv2.resize(canvas, None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC)
+    for error in reversed(errors):
+        x, y, w, h = (round(scale * side) for side in error['bbox'])
+        cv2.rectangle(canvas, (x, y), (x + w, y + h), COLORS[error['error']], 2)
+    placed = []
+    for error in errors:
+        _label(canvas, error, scale, placed)
+    header = np.full((HEADER, canvas.shape[1], 3), 255, np.uint8)
+    left = 6
+    for name, count in counts.items():
+        text = f'{count} {name}'
+        cv2.putText(header, text, (left, HEADER - 8), *FONT, COLORS[name], 1, cv2.LINE_AA)
+        left += cv2.getTextSize(text, *FONT, 1)[0][0] + 24
+    return np.concatenate([header, canvas])
+
+
+def _label(canvas, error, scale, placed):
+    """Write what is wrong above the box, or below the labels that are ``placed`` there."""
     text = f'{error["error"]}: {error["category"]}'
     if 'true' in error:
         text += f' is {error["true"]}'
     if 'score' in error:
         text += f' {error["score"]:.2f}'
-    thick = max(1, round(1.5 * scale))
-    cv2.rectangle(canvas, (x, y), (x + w, y + h), color, thick)
-    (width, height), base = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, 0.45 * scale, 1)
-    x = int(np.clip(x, 0, max(0, canvas.shape[1] - width)))
-    y = max(y, height + base)
-    cv2.rectangle(canvas, (x, y - height - base), (x + width, y), color, -1)
-    cv2.putText(canvas, text, (x, y - base // 2), cv2.FONT_HERSHEY_SIMPLEX, 0.45 * scale,
-                (255, 255, 255), 1, cv2.LINE_AA)
+    (width, height), base = cv2.getTextSize(text, *FONT, 1)
+    width, height = width + 4, height + base + 2
+    x = int(np.clip(scale * error['bbox'][0], 0, max(0, canvas.shape[1] - width)))
+    y = max(0, int(scale * error['bbox'][1]) - height)
+    while any(x < right and left < x + width and y < bottom and top < y + height
+              for left, top, right, bottom in placed):
+        y += height
+    placed.append((x, y, x + width, y + height))
+    cv2.rectangle(canvas, (x, y), (x + width, y + height), COLORS[error['error']], -1)
+    cv2.putText(canvas, text, (x + 2, y + height - base), *FONT, (255, 255, 255), 1, cv2.LINE_AA)

@@ -39,7 +39,8 @@ def write_report(folder, classes, results, confusion, summary, by_class):
         'format': FORMAT, 'classes': list(classes), 'figures': summary, 'per_class': rows,
         'confusion': confusion, 'pictures': pictures,
         'worst': worst_pictures(pictures, results, classes)})
-    plots.confusion(confusion, list(classes), folder / 'confusion_matrix.png')
+    plots.confusion(confusion, list(classes), list(classes),
+                    folder / 'confusion_matrix.png')
     print_log(f'report: {folder / "segmentation.json"}', 'current')
 
 

@@ -8,13 +8,18 @@ RECALLS = np.linspace(0, 1, 101)
 # classes with a curve and a name of their own; of more, the best and the worst are shown
 NAMED = 10
 # beside the axes, where it hides no curve
-OUTSIDE = {'fontsize': 7, 'title_fontsize': 8, 'loc': 'center left', 'bbox_to_anchor': (1, 0.5)}
+OUTSIDE = {'fontsize': 7, 'title_fontsize': 8, 'loc': 'center left', 'bbox_to_anchor': (1, 0.5),
+           'frameon': False}
 # classes with a name beside the matrix and numbers in its cells
 LABELLED, NUMBERED = 160, 25
+# classes with counts in the cells too
+COUNTED = 13
 
 
 def precision_recall(curves, categories, iou_thresholds, path):
     """Two panels: the mean over the classes at each IoU, and each class at the lowest IoU.
+
+    One class needs the first panel only.
 
     Args:
         curves (Curves): accumulated; all areas and the last of maxDets are drawn.
@@ -24,7 +29,10 @@ def precision_recall(curves, categories, iou_thresholds, path):
     """
     precision = curves.precision[:, :, :, 0, -1]
     known = np.flatnonzero((precision > -1).all((0, 1)))
-    figure, (left, right) = _figure(13, 4.6, 2)
+    names = {category['id']: category['name'] for category in categories}
+    panels = 2 if len(known) > 1 else 1
+    figure, axes = _figure(6.5 * panels, 4.6, panels)
+    left, *rest = np.atleast_1d(axes)
     for number, threshold in enumerate(iou_thresholds):
         if not len(known):
             break
@@ -32,11 +40,20 @@ def precision_recall(curves, categories, iou_thresholds, path):
         shade = 0.9 * number / max(1, len(iou_thresholds) - 1)
         left.plot(RECALLS, mean, color=colormaps['viridis'](shade),
                   label=f'{threshold:.2f}: {mean.mean():.3f}')
-    left.set_title(f'mean of {len(known)} classes')
+    left.set_title(f'mean of {len(known)} classes' if len(known) != 1 else
+                   names[curves.category_ids[known[0]]])
     if len(known):
         left.legend(title='IoU: AP', **OUTSIDE)
+    for right in rest:
+        _curves_of_classes(right, precision, known, curves.category_ids, names, iou_thresholds)
+    for panel in (left, *rest):
+        panel.set(xlabel='recall', ylabel='precision', xlim=(0, 1), ylim=(0, 1.02))
+        panel.grid(color='0.9')
+        panel.spines[['top', 'right']].set_visible(False)
+    _save(figure, path)
 
-    names = {category['id']: category['name'] for category in categories}
+
+def _curves_of_classes(right, precision, known, category_ids, names, iou_thresholds):
     ap = precision[0][:, known].mean(0)
     order = known[np.argsort(-ap, kind='stable')]
     if len(order) <= NAMED:
@@ -50,42 +67,53 @@ def precision_recall(curves, categories, iou_thresholds, path):
     for color, number in enumerate(named):
         values = precision[0][:, number]
         right.plot(RECALLS, values, color=f'C{color}',
-                   label=f'{names[curves.category_ids[number]]}: {values.mean():.3f}')
-    if named:
-        right.legend(title='class: AP', **OUTSIDE)
-    for axes in (left, right):
-        axes.set(xlabel='recall', ylabel='precision', xlim=(0, 1), ylim=(0, 1.02))
-        axes.grid(color='0.9')
-    _save(figure, path)
+                   label=f'{names[category_ids[number]]}: {values.mean():.3f}')
+    right.legend(title='class: AP', **OUTSIDE)
 
 
-def confusion(matrix, names, path):
-    """A confusion matrix, each row in shares of its sum.
+def confusion(matrix, rows, columns, path):
+    """A confusion matrix, coloured by the share of a row's sum; few classes with their counts.
 
     Args:
         matrix (numpy.ndarray): (n, n) counts; row true, column predicted.
-        names (Sequence[str]): n names.
+        rows, columns (Sequence[str]): n names each.
         path (Path): picture file.
     """
     sums = matrix.sum(1, keepdims=True)
     shares = np.divide(matrix, sums, out=np.zeros(matrix.shape), where=sums > 0)
-    labelled = len(names) <= LABELLED
-    side = min(28, max(4.5, 0.19 * len(names) + 2.5)) if labelled else 12
+    classes = len(rows)
+    labelled = classes <= LABELLED
+    side = min(28, max(4.5, 0.19 * classes + 2.5)) if labelled else 12
+    if classes <= COUNTED:
+        side = 2.5 + 0.55 * classes
     figure, axes = _figure(side + 1, side, 1)
     image = axes.imshow(shares, cmap='Blues', vmin=0, vmax=1)
-    figure.colorbar(image, ax=axes, label='share of the true class', shrink=0.6)
+    figure.colorbar(image, ax=axes, label='share of the row', shrink=0.6)
     axes.set(xlabel='predicted', ylabel='true')
+    axes.spines[:].set_visible(False)
     if labelled:
-        size = 8 if len(names) <= 30 else 7
-        axes.set_xticks(range(len(names)), names, rotation=90, fontsize=size)
-        axes.set_yticks(range(len(names)), names, fontsize=size)
-    if len(names) <= NUMBERED:
+        size = 8 if classes <= 30 else 7
+        axes.set_xticks(range(classes), columns, rotation=90, fontsize=size)
+        axes.set_yticks(range(classes), rows, fontsize=size)
+    if classes <= NUMBERED:
         for (row, column), share in np.ndenumerate(shares):
-            if share >= 0.005:
-                axes.text(column, row, f'{share:.2f}'.lstrip('0'), ha='center', va='center',
-                          fontsize=7 if len(names) <= 12 else 5,
-                          color='white' if share > 0.6 else 'black')
+            if share < 0.005:
+                continue
+            text = f'{share:.2f}'.lstrip('0')
+            if classes <= COUNTED:
+                text += '\n' + _short(matrix[row, column])
+            axes.text(column, row, text, ha='center', va='center',
+                      fontsize=7 if classes <= COUNTED else 5,
+                      color='white' if share > 0.6 else 'black')
     _save(figure, path)
+
+
+def _short(count):
+    """A count in four characters or so: 950, 12k, 3.4M."""
+    for unit, factor in (('G', 1e9), ('M', 1e6), ('k', 1e3)):
+        if count >= 10 * factor or (count >= factor and unit != 'k'):
+            return f'{count / factor:.3g}{unit}'
+    return str(count)
 
 
 def _figure(width, height, columns):

@@ -11,7 +11,7 @@ from random_coco import HEIGHT, WIDTH, random_dataset, random_pictures
 
 from convnext_dense.evaluation import CocoMetric, IoUMetric
 from convnext_dense.evaluation.coco_metric import report_folder
-from convnext_dense.evaluation.coco_report import COLORS, WORST
+from convnext_dense.evaluation.coco_report import COLORS, HEADER, SIDE, WORST, draw_errors
 from convnext_dense.evaluation.json_files import plain
 
 
@@ -94,7 +94,23 @@ def test_worst_pictures_are_named_and_drawn(detection):
     assert drawn == [f'{rank:02}_{picture["image_id"]}.jpg'
                      for rank, picture in enumerate(worst, 1)]
     canvas = cv2.imread(str(folder / 'worst' / drawn[0]))
-    assert canvas.shape == (HEIGHT, WIDTH, 3) and canvas.std() > 10
+    assert canvas.shape == (round(SIDE / WIDTH * HEIGHT) + HEADER, SIDE, 3)
+    assert canvas.std() > 10
+
+
+def test_errors_are_drawn_where_they_are_and_their_labels_do_not_hide_one_another():
+    errors = [{'error': name, 'category': 'dog', 'bbox': [40., 30., 40., 40.]}
+              for name in ('missed', 'missed', 'mask')]
+    drawn = draw_errors(np.full((120, 150, 3), 90, np.uint8), errors, {'missed': 2, 'mask': 1})
+    assert drawn.shape == (768 + HEADER, SIDE, 3)
+    scale = SIDE / 150
+    for name, labels in (('missed', 2), ('mask', 1)):
+        rows, columns = np.nonzero((drawn[HEADER:] == COLORS[name]).all(2))
+        assert columns.min() == pytest.approx(40 * scale, abs=2)
+        assert rows.max() == pytest.approx(70 * scale, abs=2) or name == 'mask'
+        # a label is filled: many pixels of its colour in a row
+        filled = ((drawn[HEADER:] == COLORS[name]).all(2)[:, int(42 * scale):][:, :60].sum(1) > 20)
+        assert filled.sum() >= 8 * labels
 
 
 def test_curves_and_confusions_are_pictures(detection):
