@@ -82,10 +82,24 @@ def finish(child):
         sys.exit(f'a run ended with status {code}')
 
 
-def kill(child, delay):
-    """Kill a child and its data workers after a delay; returns False where it was done before."""
-    end = time.monotonic() + delay
-    while time.monotonic() < end:
+def pointer_time(work_dir):
+    """When the pointer to the last checkpoint moved, or None."""
+    try:
+        return os.stat(os.path.join(work_dir, 'last_checkpoint')).st_mtime_ns
+    except OSError:
+        return None
+
+
+def kill(child, work_dir, delay):
+    """Kill a child and its data workers a while after its first own checkpoint.
+
+    Returns:
+        bool: False where it was done before.
+    """
+    before, end = pointer_time(work_dir), None
+    while end is None or time.monotonic() < end:
+        if end is None and pointer_time(work_dir) != before:
+            end = time.monotonic() + delay
         if os.waitpid(child, os.WNOHANG)[0]:
             return False
         time.sleep(.002)
@@ -134,16 +148,19 @@ def main():
         import mmdet.models  # noqa: F401 the children inherit it
         import mmseg.models  # noqa: F401
     reference = os.path.join(args.work_dir, 'uninterrupted')
+    child = start(args, reference)
+    ended = os.WEXITED | os.WNOHANG | os.WNOWAIT
+    while pointer_time(reference) is None and not os.waitid(os.P_PID, child, ended):
+        time.sleep(.002)
     begin = time.monotonic()
-    finish(start(args, reference))
-    duration = time.monotonic() - begin
+    finish(child)
+    duration = time.monotonic() - begin  # of training behind the first checkpoint
     expected = final_state(reference)
     kills, resumed_at, different = 0, [], []
     for run in range(args.runs):
         work_dir = os.path.join(args.work_dir, f'run_{run}')
         for _ in range(args.kills):
-            # a start takes a while in which nothing is lost: most kills come after it
-            if not kill(start(args, work_dir), rng.uniform(.1, 1) * duration):
+            if not kill(start(args, work_dir), work_dir, rng.uniform(0, duration)):
                 break
             kills += 1
             path = newest_whole(work_dir)[0]
