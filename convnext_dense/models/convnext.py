@@ -14,6 +14,7 @@ from mmengine.model import BaseModule
 from torch import nn
 
 from convnext_dense.errors import InputError
+from convnext_dense.models import cpu_block
 from convnext_dense.models import ops as fused_ops
 from convnext_dense.models.architectures import ARCHITECTURES, resolve_arch
 from convnext_dense.models.layers import GRN, LayerNorm2d, build_norm2d, layer_norm_last
@@ -71,6 +72,8 @@ class Block(nn.Module):
 
     def _compute(self, x):
         fused = fused_ops.module if fused_ops.wanted(self.ops, x) else None
+        if not fused and cpu_block.fits(self, x):
+            return cpu_block.compute(self, x)
         # the branch works on (N, H, W, C)
         if fused and isinstance(self.norm, LayerNorm2d) and self.norm.bias is not None:
             branch = fused.dwconv_norm(x, self.dwconv.weight, self.dwconv.bias, self.norm.weight,
