@@ -26,8 +26,6 @@ def run_row(row, seconds, report, only=()):
         report(f'{row.name}: ours and {name}: {line}')
     reference = row.peer if row.peer in sides else 'ours'
     operations = measuring.count_operations(sides[reference].step)
-    for side in sides.values():
-        side.step()
     runs, products = measuring.measure_time(sides, seconds)
     return dict(measuring.summary(row, runs, products, operations), same=comparisons)
 

@@ -1,0 +1,104 @@
+"""Time of each transform of the example configs on their real pictures.
+
+    python -m benchmarks.data --pennfudan DIR --camvid DIR
+
+Each picture goes through the training pipeline once a round, in one process with OpenCV's threads
+off, as a data worker does it. For Penn-Fudan the masks are loaded in both of mmdet's ways: drawn
+when they are loaded (``poly2mask=True``), or left as polygons until a mask head asks for its RoIs
+(``poly2mask=False``); the drawing for 8 RoIs a picture and head, 3 heads, is then part of the work.
+"""
+import argparse
+import copy
+import time
+from collections import defaultdict
+from statistics import median
+
+import cv2
+import numpy as np
+import torch
+
+CASCADE = 'configs/examples/cascade-mask-rcnn_convnextv2-atto_pennfudan.py'
+UPERNET = 'configs/examples/upernet_convnextv2-atto_camvid.py'
+ROIS, HEADS = 8, 3
+
+
+def dataset(path, root, poly2mask=True):
+    from mmengine.config import Config
+    from mmengine.registry import DATASETS, init_default_scope
+
+    from convnext_dense.config import set_data_root
+    cfg = Config.fromfile(path)
+    set_data_root(cfg, root)
+    init_default_scope(cfg.default_scope)
+    settings = cfg.train_dataloader.dataset
+    for transform in settings.pipeline:
+        if transform.get('with_mask'):
+            transform.poly2mask = poly2mask
+    return DATASETS.build(settings)
+
+
+def measure(data, pictures, targets=False):
+    """Milliseconds of each transform: lists over the pictures."""
+    times = defaultdict(list)
+    for index in range(min(pictures, len(data))):
+        np.random.seed(index)
+        sample = data.get_data_info(index)
+        for transform in data.pipeline.transforms:
+            begin = time.perf_counter()
+            sample = transform(sample)
+            times[type(transform).__name__].append(1e3 * (time.perf_counter() - begin))
+        if targets:
+            begin = time.perf_counter()
+            draw_targets(sample['data_samples'].gt_instances)
+            times['mask targets'].append(1e3 * (time.perf_counter() - begin))
+    return times
+
+
+def draw_targets(instances):
+    """Mask targets as the heads of a cascade draw them, of 28x28 for each positive RoI."""
+    from mmdet.models.roi_heads.mask_heads.fcn_mask_head import mask_target
+    from mmengine.config import ConfigDict
+    count = len(instances.bboxes)
+    chosen = torch.arange(ROIS) % count
+    boxes = instances.bboxes.tensor if hasattr(instances.bboxes, 'tensor') else instances.bboxes
+    for _ in range(HEADS):
+        mask_target([boxes[chosen]], [chosen], [instances.masks], ConfigDict(mask_size=28))
+
+
+def report(title, rounds):
+    print(f'{title}: ms a picture, median over pictures of the median over {len(rounds)} rounds')
+    total = 0.
+    for name in rounds[0]:
+        value = median(np.median([times[name] for times in rounds], axis=0))
+        total += value
+        print(f'  {name}: {value:.2f}')
+    print(f'  sum: {total:.2f}')
+
+
+def main():
+    parser = argparse.ArgumentParser(prog='python -m benchmarks.data', description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('--pennfudan', metavar='DIR')
+    parser.add_argument('--camvid', metavar='DIR')
+    parser.add_argument('--pictures', type=int, default=50)
+    parser.add_argument('--rounds', type=int, default=3)
+    args = parser.parse_args()
+    cv2.setNumThreads(0)
+    torch.set_num_threads(1)
+    sides = {}
+    if args.pennfudan:
+        for poly2mask in (True, False):
+            sides[f'Penn-Fudan, poly2mask={poly2mask}'] = (
+                dataset(CASCADE, args.pennfudan, poly2mask), True)
+    if args.camvid:
+        sides['CamVid'] = dataset(UPERNET, args.camvid), False
+    results = {title: [] for title in sides}
+    for _ in range(args.rounds):
+        for title, (data, targets) in sides.items():
+            results[title].append(copy.copy(measure(data, args.pictures, targets)))
+    for title, rounds in results.items():
+        report(title, rounds)
+
+
+if __name__ == '__main__':
+    main()

@@ -1,0 +1,94 @@
+"""The benchmark's own code: rounds, comparisons, memory and the table."""
+import json
+import sys
+import time
+
+import pytest
+import torch
+
+from benchmarks import measuring, peers
+from benchmarks.packages import MissingPackage
+from benchmarks.rows import Row, Side, load_rows
+
+
+def toy_row(**settings):
+    def missing():
+        raise MissingPackage('nobody is not installed (extra: peers)')
+    sides = {'ours': lambda: Side(lambda: time.sleep(.001), lambda: dict(y=torch.ones(3))),
+             'slow': lambda: Side(lambda: time.sleep(.004), lambda: dict(y=torch.ones(3) + 1e-5)),
+             'nobody': missing}
+    return Row('toy', 'Sleeping', lambda: sides, 'slow', **settings)
+
+
+def test_a_row_is_compared_timed_in_turns_and_rendered():
+    lines = []
+    result = peers.run_row(toy_row(bar=2., fastest_bar=1.), .05, lines.append)
+    assert 'toy: without nobody: nobody is not installed (extra: peers)' in lines
+    assert result['same'] == {'slow': '1 tensors within 1.0e-05 of their largest value'}
+    assert result['rounds'] >= 3 and result['matrix_rate'] > 1e8
+    slow = result['sides']['slow']
+    assert 1.5 < slow['least'] <= slow['ratio'] <= slow['greatest']
+    assert (result['fastest']['peer'], result['fastest']['ours']) == ('slow', 'ours')
+    result['sides']['ours']['memory'], slow['memory'] = 10., 20.
+    table = peers.render({'toy': result}).splitlines()
+    assert [row.split(' | ')[0] for row in table] == ['| work', '|---|---|---|---|---|---|---|',
+                                                      '| Sleeping', '| ']
+    assert ' | 2.0 | 10, 20 | 0.00 |' in table[2]
+    assert 'fastest of ours (ours) and of the peers (slow)' in table[3]
+
+
+def test_outputs_that_differ_stop_the_row():
+    with pytest.raises(measuring.Differs, match='toy: ours and slow: y differs by 1e-05'):
+        peers.run_row(toy_row(tolerance=1e-6), 0., lambda line: None)
+    nan = dict(y=torch.tensor([1., float('nan')]))
+    with pytest.raises(measuring.Differs):
+        measuring.compare_tensors(nan, dict(y=torch.ones(2)), 1e-3)
+    with pytest.raises(measuring.Differs, match='shapes'):
+        measuring.compare_tensors(dict(y=torch.ones(3)), dict(y=torch.ones(2)), 1e-3)
+    with pytest.raises(measuring.Differs, match='outputs are'):
+        measuring.compare_tensors(dict(x=torch.ones(2)), dict(y=torch.ones(2)), 1e-3)
+
+
+def test_operations_are_those_of_the_products():
+    a, b = torch.rand(4, 5), torch.rand(5, 6)
+    assert measuring.count_operations(lambda: a @ b) == 2 * 4 * 5 * 6
+
+
+@pytest.mark.skipif(not sys.platform.startswith('linux'), reason='reads /proc')
+def test_peak_memory_is_that_of_the_steps():
+    def step():
+        torch.ones(2**24).add_(1)  # 64 MiB
+    sides = {'ours': lambda: Side(step)}
+    found = measuring.peak(Row('toy', 'Toy', lambda: sides, ''), 'ours')
+    assert 60 < found < 90
+
+
+def test_every_row_has_ours_first_and_its_peer():
+    rows = load_rows()
+    assert {'backbone-v1-training', 'cascade-training', 'upernet-training'} <= rows.keys()
+    for row in rows.values():
+        sides = list(row.sides())
+        assert sides[0] == 'ours' and row.peer in sides
+
+
+def test_results_are_kept_and_the_docs_get_the_table(tmp_path, monkeypatch, capsys):
+    out, docs = tmp_path / 'results.json', tmp_path / 'speed.md'
+    docs.write_text(f'before\n{peers.BEGIN}\nold\n{peers.END}\nafter\n')
+    other = peers.run_row(toy_row(), 0., lambda line: None)
+    out.write_text(json.dumps(dict(rows=dict(other=dict(other, title='Kept')))))
+    monkeypatch.setattr(peers, 'load_rows', lambda: {'toy': toy_row(), 'other': toy_row()})
+    monkeypatch.setattr(sys, 'argv', ['peers', 'toy', '--measure', 'time', '--seconds', '0',
+                                      '--out', str(out), '--docs', str(docs)])
+    peers.main()
+    saved = json.loads(out.read_text())
+    assert set(saved['rows']) == {'toy', 'other'} and saved['machine']['cores'] >= 1
+    assert 'Kept' in capsys.readouterr().out
+    text = docs.read_text()
+    assert text.startswith('before\n') and text.endswith('after\n') and 'old' not in text
+    assert 'Sleeping' in text and 'Kept' in text
+
+
+def test_an_unknown_row_is_one_line(monkeypatch):
+    monkeypatch.setattr(sys, 'argv', ['peers', 'nothing'])
+    with pytest.raises(SystemExit, match='no row nothing; there are'):
+        peers.main()
