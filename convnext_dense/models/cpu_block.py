@@ -14,12 +14,13 @@ from convnext_dense.models.layers import LayerNorm2d, layer_norm_last
 
 def fits(block, x):
     """Whether :func:`compute` gives what the layers of a ``Block`` would, one after the other."""
+    if torch.compiler.is_compiling() or torch.jit.is_tracing():
+        return False
     layers = block.dwconv, block.pwconv1, block.act, block.pwconv2
     return x.device.type == 'cpu' and x.dtype == torch.float32 and x.numel() > 0 and \
-        block.act.__class__ is nn.GELU and block.act.approximate == 'none' and \
+        type(block.act) is nn.GELU and block.act.approximate == 'none' and \
         not any(layer._forward_hooks or layer._forward_pre_hooks for layer in layers) and \
-        not torch.is_autocast_enabled('cpu') and \
-        not torch.compiler.is_compiling() and not torch.jit.is_tracing()
+        not torch.is_autocast_enabled('cpu')
 
 
 def compute(block, x):
