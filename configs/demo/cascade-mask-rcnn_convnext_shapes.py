@@ -27,5 +27,4 @@ param_scheduler = [
     dict(type='OneCycleLR', eta_max=5e-3, total_steps=max_iters, pct_start=0.2, by_epoch=False)]
 default_hooks = dict(
     logger=dict(interval=20), checkpoint=dict(by_epoch=False, interval=max_iters))
-custom_hooks = [dict(type='convnext_dense.ChannelsLastHook')]
 log_processor = dict(window_size=20, by_epoch=False)

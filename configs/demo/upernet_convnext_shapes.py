@@ -26,5 +26,4 @@ train_cfg = dict(max_iters=max_iters, val_interval=max_iters)
 param_scheduler = [
     dict(type='OneCycleLR', eta_max=1e-2, total_steps=max_iters, pct_start=0.2, by_epoch=False)]
 default_hooks = dict(logger=dict(interval=20), checkpoint=dict(interval=max_iters))
-custom_hooks = [dict(type='convnext_dense.ChannelsLastHook')]
 log_processor = dict(window_size=20)

@@ -20,5 +20,4 @@ train_cfg = dict(max_iters=max_iters, val_interval=400)
 param_scheduler = [
     dict(type='OneCycleLR', eta_max=2e-3, total_steps=max_iters, pct_start=0.1, by_epoch=False)]
 default_hooks = dict(logger=dict(interval=20), checkpoint=dict(interval=400))
-custom_hooks = [dict(type='convnext_dense.ChannelsLastHook')]
 log_processor = dict(window_size=20)

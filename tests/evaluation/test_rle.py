@@ -37,6 +37,15 @@ def test_masks_need_not_be_contiguous():
     assert encode_masks(masks) == expected(masks.numpy())
 
 
+def test_masks_that_lie_by_columns_take_one_call(monkeypatch):
+    columns = torch.from_numpy(RNG.random((4, 17, 12)) < .3)
+    calls = []
+    encode = rle.hotcoco_mask.encode
+    monkeypatch.setattr(rle.hotcoco_mask, 'encode', lambda masks: calls.append(1) or encode(masks))
+    masks = columns.transpose(1, 2)
+    assert encode_masks(masks) == expected(masks.numpy()) and calls == [1]
+
+
 def test_masks_of_another_device_arrive_transposed():
     masks = torch.from_numpy(RNG.random((4, 12, 17)) < .3)
     columns = rle._columns_to_cpu(masks)

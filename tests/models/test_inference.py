@@ -8,7 +8,7 @@ from torch import nn
 
 from convnext_dense import ConvNeXt
 from convnext_dense.models.inference import prepare_for_inference
-from convnext_dense.models.winograd import WinogradConv2d
+from convnext_dense.models.winograd import WinogradConv2d, WinogradStack
 
 
 def assert_same(ours, expected):
@@ -52,3 +52,56 @@ def test_winograd_equals_the_direct_convolution(shape):
     maps = torch.randn(shape[0], 64, *shape[1:])
     assert_same(layer(maps), conv(maps))
     assert layer._filters is not None  # the direct convolution was not used
+
+
+@pytest.mark.parametrize('flat', [False, True])
+@pytest.mark.parametrize('shape', [(70, 7, 7), (30, 14, 14), (150, 5, 9), (9, 16, 2)])
+@torch.inference_mode()
+def test_stack_of_convolutions_equals_them_one_by_one(shape, flat):
+    torch.manual_seed(0)
+    modules = [ConvModule(64, 72, 3, padding=1), ConvModule(72, 64, 3, padding=1, bias=False)]
+    assert WinogradStack.fits(modules)
+    stack = WinogradStack(modules, flat)
+    maps = torch.randn(shape[0], 64, *shape[1:]).to(memory_format=torch.channels_last)
+    ours = stack(maps)
+    assert_same(ours, modules[1](modules[0](maps)))
+    assert stack._filters is not None  # they were not called one by one
+    assert ours.is_contiguous(
+        memory_format=torch.contiguous_format if flat else torch.channels_last)
+
+
+@pytest.mark.parametrize('shape', [(0, 64, 7, 7), (3, 64, 7, 7), (10, 64, 20, 20)])
+@torch.inference_mode()
+def test_few_rois_and_large_maps_go_through_the_convolutions(shape):
+    torch.manual_seed(0)
+    modules = [ConvModule(64, 64, 3, padding=1)]
+    stack = WinogradStack(modules)
+    maps = torch.randn(shape)
+    assert torch.equal(stack(maps), modules[0](maps)) and stack._filters is None
+
+
+@pytest.mark.parametrize('options', [
+    dict(norm_cfg=dict(type='BN')), dict(act_cfg=None), dict(act_cfg=dict(type='GELU')),
+    dict(stride=2), dict(groups=2), dict(dilation=2)], ids=str)
+def test_other_convolutions_are_no_stack(options):
+    good = ConvModule(64, 64, 3, padding=1)
+    assert not WinogradStack.fits([good, ConvModule(64, 64, 3, padding=1, **options)])
+    assert WinogradStack.fits([good, good]) and not WinogradStack.fits([])
+
+
+@torch.inference_mode()
+def test_prepared_heads_of_a_detector_give_the_same_values():
+    from mmdet.registry import MODELS
+    torch.manual_seed(0)
+    box_head = MODELS.build(dict(
+        type='ConvFCBBoxHead', num_shared_convs=2, num_shared_fcs=1, in_channels=64,
+        conv_out_channels=64, fc_out_channels=32, num_classes=3, norm_cfg=dict(type='BN'))).eval()
+    mask_head = MODELS.build(dict(
+        type='FCNMaskHead', num_convs=2, in_channels=64, conv_out_channels=64, num_classes=3))
+    for head, size in ((box_head, 7), (mask_head, 14)):
+        features = torch.randn(20, 64, size, size).to(memory_format=torch.channels_last)
+        prepared = prepare_for_inference(copy.deepcopy(head))
+        assert any(isinstance(module, WinogradStack) for module in prepared.modules())
+        outputs = [model(features) for model in (prepared, head)]
+        for ours, expected in zip(*outputs) if head is box_head else [outputs]:
+            assert_same(ours, expected)

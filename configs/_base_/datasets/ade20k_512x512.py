@@ -18,7 +18,7 @@ test_pipeline = [
     dict(type='PackSegInputs'),
 ]
 # the published ratios are of the test scale, not of the picture's own size
-tta_model = dict(type='SegTTAModel')
+tta_model = dict(type='convnext_dense.SegTTAModel')
 tta_pipeline = [
     dict(type='LoadImageFromFile'),
     dict(

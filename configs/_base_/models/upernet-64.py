@@ -8,4 +8,4 @@ _base_ = 'upernet_512x512.py'
 model = dict(
     decode_head=dict(channels=64),
     auxiliary_head=dict(channels=64),
-    test_cfg=dict(_delete_=True, mode='whole'))
+    test_cfg=dict(_delete_=True, mode='whole', keep_logits=False))

@@ -1,0 +1,96 @@
+"""mmseg's UPerHead without the convolution of maps that were enlarged before.
+
+The head enlarges its coarse maps to the finest one's size and convolves all of them together,
+which is two thirds of its work. Enlarging and convolving are linear: the coarse maps can be
+multiplied with the nine taps of the filters first, and the products enlarged, shifted and summed
+by one small matrix an axis.
+"""
+import torch
+import torch.nn.functional as F
+from mmseg.models.decode_heads import UPerHead as MMSegUPerHead
+from torch import nn
+
+from convnext_dense.models.label_map import interpolation
+from convnext_dense.models.winograd import WinogradConv2d
+
+
+class UPerHead(MMSegUPerHead):
+    """``mmseg.UPerHead``: same arguments and training, the same values with fewer operations.
+
+    For inference, maps that are enlarged four times or more are not convolved in full size.
+    """
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        self._fine = None, None  # version of the weights, and the convolution of the fine maps
+
+    def _forward_feature(self, inputs):
+        if self.training or torch.is_grad_enabled() or \
+                type(self.fpn_bottleneck.conv) not in (nn.Conv2d, WinogradConv2d):
+            return super()._forward_feature(inputs)
+        inputs = self._transform_inputs(inputs)
+        level = self.psp_forward(inputs)
+        maps = [level]
+        for x, lateral, conv in zip(inputs[-2::-1], self.lateral_convs[::-1],
+                                    self.fpn_convs[::-1]):
+            level = lateral(x) + F.interpolate(level, x.shape[2:], mode='bilinear',
+                                               align_corners=self.align_corners)
+            maps.insert(0, conv(level))
+        y = self._convolve(maps)
+        bottleneck = self.fpn_bottleneck
+        if bottleneck.with_norm:
+            y = bottleneck.norm(y)
+        return bottleneck.activate(y) if bottleneck.with_activation else y
+
+    def _convolve(self, maps):
+        """The bottleneck's convolution of all maps, the finest first."""
+        size = maps[0].shape[2:]
+        fine = 1 + sum(size[0] < 4 * x.shape[2] or size[1] < 4 * x.shape[3] for x in maps[1:])
+        y = self._fine_convolution(fine)(torch.cat([maps[0], *(
+            F.interpolate(x, size, mode='bilinear', align_corners=self.align_corners)
+            for x in maps[1:fine])], dim=1))
+        weights = self.fpn_bottleneck.conv.weight.split(self.channels, dim=1)
+        for x, weight in zip(maps[fine:], weights[fine:]):
+            y += convolve_enlarged(x, weight, size, self.align_corners)
+        return y
+
+    def _fine_convolution(self, maps):
+        conv = self.fpn_bottleneck.conv
+        version = maps, conv.weight.device, conv.weight._version
+        if self._fine[0] != version:
+            weight = conv.weight[:, :maps * self.channels].detach()
+            part = nn.Conv2d(*weight.shape[1::-1], 3, padding=1, bias=False, device='meta')
+            part.weight = nn.Parameter(weight, requires_grad=False)
+            part.bias = conv.bias
+            # in a tuple: no module of its own, whose weights would be saved twice
+            self._fine = version, WinogradConv2d(part) if type(conv) is WinogradConv2d else part
+        return self._fine[1]
+
+
+def convolve_enlarged(x, weight, size, align_corners=False):
+    """A 3x3 convolution, padded by zeros, of a map that is enlarged first.
+
+    Args:
+        x (Tensor): maps of shape (N, C, h, w).
+        weight (Tensor): filters of shape (O, C, 3, 3).
+        size (tuple[int, int]): height H and width W to which bilinear interpolation enlarges.
+        align_corners (bool): see ``F.interpolate``.
+
+    Returns:
+        Tensor: shape (N, O, H, W), channels-last in memory.
+    """
+    pictures, channels, height, width = x.shape
+    rows, columns = (_shifted(interpolation(cells, out, align_corners)).to(x)
+                     for cells, out in zip((height, width), size))
+    taps = weight.permute(3, 2, 0, 1).reshape(-1, channels)  # column, row and output
+    y = F.linear(x.permute(0, 2, 3, 1), taps)
+    y = torch.matmul(columns, y.view(pictures * height, width * 3, -1))
+    y = y.view(pictures, height, size[1], 3, -1).transpose(2, 3)
+    y = torch.matmul(rows, y.reshape(pictures, height * 3, -1))
+    return y.view(pictures, *size, -1).permute(0, 3, 1, 2)
+
+
+def _shifted(matrix):
+    """For each place the weights of the cells at it and both neighbours: (out, cells * 3)."""
+    matrix = F.pad(matrix, (0, 0, 1, 1))
+    return torch.stack([matrix[:-2], matrix[1:-1], matrix[2:]], dim=2).flatten(1)
