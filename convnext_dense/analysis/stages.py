@@ -14,7 +14,8 @@ TRAINING_STAGES = ('data', 'backbone', 'neck', 'heads', 'backward', 'optimizer')
 
 #: methods of a whole model, and of its heads: the stage that each belongs to
 MODEL_METHODS = {'inference': 'post-processing', 'postprocess_result': 'post-processing',
-                 'add_pred_to_datasample': 'post-processing'}
+                 'add_pred_to_datasample': 'post-processing', 'window_logits': 'heads',
+                 'predict_labels': 'post-processing'}
 HEAD_METHODS = {'predict': 'heads', 'loss': 'heads', 'loss_and_predict': 'heads',
                 'predict_by_feat': 'post-processing'}
 HEADS = ('rpn_head', 'roi_head', 'bbox_head', 'mask_head', 'decode_head', 'auxiliary_head')

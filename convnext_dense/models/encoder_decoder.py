@@ -59,12 +59,34 @@ class EncoderDecoder(MMSegEncoderDecoder):
         if self.test_cfg.get('mode', 'whole') == 'whole':
             meta = data_samples[0].metainfo
             size = tuple(meta.get('pad_shape', meta['img_shape'])[:2])
+        return self.predict_labels(self.window_logits(inputs), size, data_samples)
+
+    def window_logits(self, inputs):
+        """Logits of the windows in the size that the head gives them.
+
+        Args:
+            inputs (Tensor): pictures of shape (N, C, H, W).
+
+        Returns:
+            Tensor: shape (windows, N, classes, h, w).
+        """
         axes = self._window_axes(inputs.shape[2:])
-        logits = torch.cat([head.forward(self.extract_feat(crops))
+        logits = torch.cat([self.decode_head.forward(self.extract_feat(crops))
                             for crops in self._crops(inputs, axes)])
-        logits = logits.detach().unflatten(0, (-1, len(inputs)))  # window, picture
-        if len(logits) == 1:  # the whole picture
-            axes = [(0, size[0])], [(0, size[1])]
+        return logits.detach().unflatten(0, (-1, len(inputs)))
+
+    def predict_labels(self, logits, size, data_samples):
+        """Give the samples their label maps.
+
+        Args:
+            logits (Tensor): what :meth:`window_logits` gives.
+            size (tuple[int, int]): height and width that the windows cover together.
+            data_samples (list[SegDataSample]): with the meta data of the pictures.
+
+        Returns:
+            list[SegDataSample]: the same samples.
+        """
+        axes = self._window_axes(size)
         for index, sample in enumerate(data_samples):
             labels = self._label_map(logits[:, index], axes, size, sample.metainfo)
             sample.set_data(dict(pred_sem_seg=PixelData(data=labels[None])))
