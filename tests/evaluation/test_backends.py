@@ -1,9 +1,6 @@
 """Every backend gives pycocotools' 12 figures."""
-import copy
-import io
 import json
 import os
-from contextlib import redirect_stdout
 from pathlib import Path
 
 import numpy as np
@@ -11,9 +8,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pycocotools import mask as rle
-from pycocotools.coco import COCO
-from pycocotools.cocoeval import COCOeval
 from random_coco import random_dataset, random_pictures
+from reference_coco import reference_stats
 
 from convnext_dense.errors import InputError
 from convnext_dense.evaluation.backends import load_ground_truth
@@ -23,28 +19,6 @@ from convnext_dense.evaluation.detections import Detections
 
 BACKENDS = ('hotcoco', 'pycocotools', 'faster-coco-eval')
 LIMITS = ([1, 10, 100], [100, 300, 1000])
-
-
-def reference_stats(dataset, detections, kind, max_dets, use_categories=True):
-    """The 12 numbers of cocoapi's own summary, with nothing of ours between."""
-    with redirect_stdout(io.StringIO()):
-        truth = COCO()
-        truth.dataset = copy.deepcopy(dataset)
-        truth.createIndex()
-        records = [dict(record) for record in detections.records(with_boxes=kind == 'bbox')]
-        if records:
-            results = truth.loadRes(records)
-        else:
-            results = COCO()
-            results.dataset = dict(dataset, annotations=[])
-            results.createIndex()
-        evaluator = COCOeval(truth, results, kind)
-        evaluator.params.maxDets = list(max_dets)
-        evaluator.params.useCats = int(use_categories)
-        evaluator.evaluate()
-        evaluator.accumulate()
-        evaluator.summarize()
-    return evaluator.stats
 
 
 def figures(backend, dataset, detections, kind, max_dets, use_categories=True):
