@@ -37,7 +37,7 @@ class Candidate:
         device (str): ``cpu`` or ``cuda``.
         precision (str): ``fp32``, or ``fp16`` or ``bf16`` by autocast.
         channels_last (bool): memory format of the parameters and the pictures.
-        compile (bool): ``torch.compile`` backbone and neck.
+        compile (bool): compile the parts that the config's ``compile`` does.
         training (bool): measure training steps, else inference.
         weights (str, optional): weights of any known format. Without, they are random and the
             score threshold of a two-stage detector lets 2000 candidates pass to NMS, so that its
@@ -57,9 +57,8 @@ class Candidate:
             self.model.to(memory_format=torch.channels_last)
             self.model.backbone.register_forward_pre_hook(_to_channels_last)
         if compile:
-            for module in (self.model.backbone, getattr(self.model, 'neck', None)):
-                if module is not None:
-                    module.forward = torch.compile(module.forward)
+            from convnext_dense.runtime.compiling import compile_parts
+            compile_parts(self.model)
         self.autocast = torch.autocast(device, DTYPES[precision]) if DTYPES[precision] else \
             nullcontext()
         pictures = random_batch(cfg, size, batch)

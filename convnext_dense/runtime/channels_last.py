@@ -29,7 +29,8 @@ class ChannelsLastHook(Hook):
     On a CPU it halves the time of the convolutions; values change in the last bits only. There a
     runner that has not trained also prepares its model for inference before it evaluates it, see
     :func:`convnext_dense.models.inference.prepare_for_inference`. One that trains keeps its
-    model, and so does one with an exponential moving average, whose weights are swapped in later.
+    model, and so does one with an exponential moving average, whose weights are swapped in later,
+    and one that compiles.
     """
 
     def __init__(self):
@@ -52,7 +53,8 @@ class ChannelsLastHook(Hook):
 
     def _prepare(self, runner):
         model = runner.model
-        if self._trains or self._prepared or next(model.parameters()).device.type != 'cpu' or \
+        if self._trains or self._prepared or runner.cfg.get('compile') or \
+                next(model.parameters()).device.type != 'cpu' or \
                 any(isinstance(hook, EMAHook) for hook in runner.hooks):
             return
         from convnext_dense.models.inference import prepare_for_inference  # needs mmcv's layers

@@ -22,6 +22,7 @@ from convnext_dense.runtime import files, resuming
 from convnext_dense.runtime.annotations import build_dataset
 from convnext_dense.runtime.bad_pictures import Inspector, Record
 from convnext_dense.runtime.channels_last import memory_format_hooks
+from convnext_dense.runtime.compiling import compile_options, compile_parts
 from convnext_dense.runtime.finite import Watch
 from convnext_dense.runtime.loops import EpochBasedTrainLoop, IterBasedTrainLoop, TestLoop, ValLoop
 from convnext_dense.runtime.random_state import random_state, set_random_state
@@ -45,6 +46,7 @@ class Runner(MMEngineRunner):
         bad_pictures = dict(strict=False, limit=.1)   # see Record
         not_finite = dict(skip=10)                    # see Watch
         memory_format = 'channels_last'               # see ChannelsLastHook
+        compile = True                                # see convnext_dense.runtime.compiling
     """
 
     def __init__(self, model, work_dir, *, load_from=None, resume=False, cfg=None, **kwargs):
@@ -65,8 +67,11 @@ class Runner(MMEngineRunner):
         self.stopping = Stopping()
         self._bad_pictures = dict(settings.get('bad_pictures') or {})
         self._records = {}
+        options = compile_options(settings.get('compile'))
         self._work_dir = os.path.abspath(work_dir)
         super().__init__(model, work_dir, load_from=load_from, resume=resume, cfg=cfg, **kwargs)
+        if options is not None:
+            compile_parts(self._bare_model(), **options)
         for hook in memory_format_hooks(settings.get('memory_format')):
             if not any(isinstance(present, type(hook)) for present in self.hooks):
                 self.register_hook(hook)
@@ -156,6 +161,9 @@ class Runner(MMEngineRunner):
         self._written = files.written_at(checkpoint)[0]
         self._has_loaded = True
         self.logger.info(f'resumed {filename}: epoch {self.epoch}, iteration {self.iter}')
+
+    def _maybe_compile(self, target):
+        """Nothing: mmengine would compile ``train_step``; the parts of the model are compiled."""
 
     def _bare_model(self):
         model = self.model

@@ -1,0 +1,159 @@
+"""Compiled models: values, no compilation for each picture size, testing, and the way back."""
+import copy
+from unittest import mock
+
+import pytest
+import torch
+from tiny import tiny_backbone, toy_config
+
+from convnext_dense.errors import InputError
+from convnext_dense.runtime import Runner, compiling
+from convnext_dense.runtime.compiling import compile_options, compile_parts
+
+SIZES = [(64, 64), (64, 96), (128, 96), (80, 72)]
+
+
+class Counting:
+    """A backend that runs the graphs as they are and counts them."""
+
+    def __init__(self):
+        self.graphs = 0
+
+    def __call__(self, graph, inputs):
+        self.graphs += 1
+        return graph.forward
+
+
+@pytest.fixture(autouse=True)
+def forget():
+    torch._dynamo.reset()
+    yield
+    torch._dynamo.reset()
+
+
+def segmenter():
+    import mmseg.models  # noqa: F401
+    from mmengine.registry import MODELS, init_default_scope
+    init_default_scope('mmseg')
+    torch.manual_seed(0)
+    head = dict(channels=8, num_classes=5, norm_cfg=dict(type='BN'), dropout_ratio=0.)
+    return MODELS.build(dict(
+        type='EncoderDecoder', backbone=dict(tiny_backbone(), drop_path_rate=0.),
+        decode_head=dict(type='UPerHead', in_channels=[8, 16, 24, 32], in_index=[0, 1, 2, 3],
+                         align_corners=False, **head),
+        auxiliary_head=dict(type='FCNHead', in_channels=24, in_index=2, num_convs=1,
+                            concat_input=False, **head),
+        train_cfg=dict(), test_cfg=dict(mode='whole')))
+
+
+def detector_parts():
+    """Backbone and FPN, which a detector has beside heads that stay eager."""
+    import mmdet.models  # noqa: F401
+    from mmengine.registry import MODELS, init_default_scope
+    init_default_scope('mmdet')
+    torch.manual_seed(0)
+    model = torch.nn.Module()
+    model.backbone = MODELS.build(dict(tiny_backbone(), drop_path_rate=0.))
+    model.neck = MODELS.build(dict(type='FPN', in_channels=[8, 16, 24, 32], out_channels=8,
+                                   num_outs=5))
+    model.forward = lambda x: model.neck(model.backbone(x))
+    return model
+
+
+@pytest.mark.parametrize('training', [False, True])
+@pytest.mark.parametrize('build', [segmenter, detector_parts])
+def test_another_picture_size_needs_no_other_compilation(build, training):
+    model, backend = build().train(training), Counting()
+    eager = copy.deepcopy(model)
+    if build is detector_parts:
+        eager = build().train(training)
+    parts = compile_parts(model, backend=backend)
+    assert parts == (['backbone', 'decode_head', 'auxiliary_head'] if build is segmenter else
+                     ['backbone', 'neck'])
+    counts = []
+    with torch.set_grad_enabled(training):
+        for height, width in SIZES:
+            x = torch.randn(2, 3, height, width)
+            found, expected = model(x), eager(x)
+            for a, b in zip(*([y] if torch.is_tensor(y) else y for y in (found, expected))):
+                assert torch.allclose(a, b, atol=1e-5)
+            counts.append(backend.graphs)
+    assert counts[0] >= 2 and counts[-1] == counts[0]
+
+
+def test_a_failing_compiler_leaves_the_model_eager_and_says_why_once():
+    def broken(graph, inputs):
+        raise OSError('no C++ compiler here\nand more lines')
+
+    model, x = detector_parts().eval(), torch.randn(1, 3, 64, 64)
+    with torch.no_grad():
+        expected = model(x)
+        compile_parts(model, backend=broken)
+        with mock.patch.object(compiling, 'print_log') as log:
+            for _ in range(2):
+                assert all(map(torch.equal, model(x), expected))
+    assert [call.args[0] for call in log.call_args_list] == [
+        f'{part} runs eagerly, it could not be compiled: OSError: no C++ compiler here'
+        for part in ('backbone', 'neck')]
+
+
+def test_errors_of_the_model_itself_are_not_taken_for_the_compilers():
+    model = detector_parts()
+    compile_parts(model, backend=Counting())
+    with pytest.raises(Exception, match='expected input.* to have 3 channels'):
+        model(torch.randn(1, 4, 64, 64))
+
+
+def test_a_copy_is_eager_and_has_weights_of_its_own():
+    model = detector_parts().eval()
+    compile_parts(model, backend=Counting())
+    twin = copy.deepcopy(model.backbone)
+    with torch.no_grad():
+        twin.norm0.weight.zero_()
+        twin.norm0.bias.zero_()
+        x = torch.randn(1, 3, 64, 64)
+        assert not twin(x)[0].any() and model.backbone(x)[0].any()
+    assert not isinstance(twin.forward, compiling.CompiledForward)
+    assert twin.state_dict().keys() == model.backbone.state_dict().keys()
+
+
+def test_the_settings_that_a_config_may_give():
+    assert compile_options(None) is None and compile_options(False) is None
+    assert compile_options(True) == dict(dynamic=True)
+    assert compile_options(dict(dynamic=None, mode='default')) == dict(
+        dynamic=None, mode='default')
+    for wrong in ('yes', dict(speed=2), dict(mode='fastest')):
+        with pytest.raises(InputError, match='^compile='):
+            compile_options(wrong)
+
+
+def test_the_runner_compiles_parts_for_training_and_testing_alike(tmp_path):
+    backend = Counting()
+    with mock.patch.object(compiling, 'PARTS', ('conv', 'missing')):
+        runner = Runner.from_cfg(toy_config(tmp_path, epochs=1, compile=dict(backend=backend)))
+    assert isinstance(runner.model.conv.forward, compiling.CompiledForward)
+    runner.train()
+    assert backend.graphs == 1
+    with torch.no_grad():
+        runner.model.eval()(torch.rand(2, 3, 8, 8), mode='predict')
+    assert backend.graphs == 2
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('build', [segmenter, detector_parts])
+def test_inductor_itself_compiles_once_for_all_sizes(build):
+    """The same with torch's own compiler, forward and backward: about 3 minutes on 2 cores."""
+    from torch._inductor.utils import fresh_inductor_cache
+    model, x = build().train(), torch.randn(2, 3, 64, 64)
+    compile_parts(model)
+    counts = []
+    with fresh_inductor_cache():
+        for height, width in SIZES:
+            x = torch.randn(2, 3, height, width)
+            outputs = model(x)
+            outputs = [outputs] if torch.is_tensor(outputs) else outputs
+            sum(y.mean() for y in outputs).backward()
+            counts.append(torch._dynamo.utils.counters['stats']['unique_graphs'])
+    parts = [getattr(model, name) for name in compiling.PARTS if hasattr(model, name)]
+    assert all(part.forward.compiled is not None for part in parts)
+    assert counts[-1] == counts[0]
