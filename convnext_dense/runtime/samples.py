@@ -8,6 +8,7 @@ a data worker: it only starts the sampler at the right place.
 """
 import logging
 
+import cv2
 from mmengine.dist import get_dist_info
 from mmengine.logging import print_log
 from torch.utils.data import Sampler, get_worker_info
@@ -132,6 +133,8 @@ class SampleReader:
         self.replace = replace
 
     def __call__(self, indices):
+        if get_worker_info() is not None:
+            cv2.setNumThreads(1)  # what mmengine set is not inherited by a spawned worker
         return [sample for index in indices
                 for sample in self.read(index, getattr(index, 'place', None))]
 
