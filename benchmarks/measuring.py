@@ -24,27 +24,37 @@ def build(row, report=print, only=()):
     Args:
         only (Sequence[str]): names to build beside ours; empty builds all.
     """
-    sides = {}
-    for name, builder in row.sides().items():
-        if only and name not in ('ours', *only):
-            continue
+    sides, builders = {}, row.sides()
+    for name in chosen(builders, only):
         try:
-            sides[name] = builder()
+            sides[name] = builders[name]()
         except MissingPackage as missing:
             report(f'{row.name}: without {name}: {missing}')
     return sides
+
+
+def chosen(names, only):
+    """``ours`` and those of ``only`` among names; all of them where ``only`` is empty."""
+    return [name for name in names if not only or name in ('ours', *only)]
 
 
 def compare(row, sides):
     """How the outputs of each peer compare with ours.
 
     Returns:
-        dict: a line for each other side.
+        tuple: dict of a line for each other side, and the operations of the row's peer (of ours
+        where the peer is missing), see :func:`count_operations`.
 
     Raises:
         Differs: by more than the row allows.
     """
-    outputs = {name: (side.outputs or side.step)() for name, side in sides.items()}
+    reference, outputs = row.peer if row.peer in sides else 'ours', {}
+    for name, side in sides.items():
+        work = side.outputs or side.step
+        if name == reference:
+            operations, outputs[name] = count_operations(work)
+        else:
+            outputs[name] = work()
     ours = outputs.pop('ours')
     check = row.compare or (lambda a, b: compare_tensors(a, b, row.tolerance))
     lines = {}
@@ -53,7 +63,7 @@ def compare(row, sides):
             lines[name] = check(ours, theirs)
         except Differs as difference:
             raise Differs(f'{row.name}: ours and {name}: {difference}') from None
-    return lines
+    return lines, operations
 
 
 def compare_tensors(ours, theirs, tolerance):
@@ -118,12 +128,12 @@ def measure_time(sides, seconds, least_rounds=3):
     return runs, products
 
 
-def count_operations(step):
-    """Floating-point operations of the convolutions and matrix products of a step."""
+def count_operations(work):
+    """Floating-point operations of convolutions and matrix products during a call; its result."""
     from torch.utils.flop_counter import FlopCounterMode
     with FlopCounterMode(display=False) as counter:
-        step()
-    return counter.get_total_flops()
+        result = work()
+    return counter.get_total_flops(), result
 
 
 def summary(row, runs, products, operations):

@@ -21,11 +21,9 @@ def run_row(row, seconds, report, only=()):
     """Measure one row but for its memory; returns a dict of plain values."""
     report(f'{row.name}: building')
     sides = measuring.build(row, report, only)
-    comparisons = measuring.compare(row, sides)
+    comparisons, operations = measuring.compare(row, sides)
     for name, line in comparisons.items():
         report(f'{row.name}: ours and {name}: {line}')
-    reference = row.peer if row.peer in sides else 'ours'
-    operations = measuring.count_operations(sides[reference].step)
     runs, products = measuring.measure_time(sides, seconds)
     return dict(measuring.summary(row, runs, products, operations), same=comparisons)
 
@@ -121,7 +119,9 @@ def main():
             for name in memory.keys() & result['sides'].keys():
                 result['sides'][name]['memory'] = memory[name]
         if 'memory' in args.measure:
-            for name in result['sides']:
+            if result is None:
+                raise SystemExit(f'{row.name}: --out holds no times of it; measure both')
+            for name in measuring.chosen(result['sides'], args.sides):
                 result['sides'][name]['memory'] = measuring.measure_memory(row, name)
         results[row.name] = result
         report(render({row.name: result}))

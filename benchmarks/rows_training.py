@@ -75,8 +75,6 @@ def pennfudan():
 
 def side(name, stock=False, compiled=False):
     """Ours channels-last, or the config with the parts of mmdet, mmseg and mmpretrain."""
-    from mmengine.optim import build_optim_wrapper
-
     from benchmarks.rows_inference import stock as stock_config
     from convnext_dense.checkpoints import load_weights
     cfg = stock_config(config(name)) if stock else config(name)
@@ -87,10 +85,7 @@ def side(name, stock=False, compiled=False):
     if compiled:
         from convnext_dense.runtime.compiling import compile_parts
         compile_parts(model)
-    wrapper_cfg = copy.deepcopy(cfg.optim_wrapper)
-    wrapper_cfg.optimizer.lr = 0.
-    optimizer = build_optim_wrapper(model, wrapper_cfg)
-    data = batch(name)
+    optimizer, data = build_optimizer(model, cfg), batch(name)
 
     def step():
         torch.manual_seed(0)
@@ -106,6 +101,16 @@ def side(name, stock=False, compiled=False):
             results = dict(loss=loss.detach())
         return dict(results, gradient=_gradient(model))
     return Side(step, outputs)
+
+
+def build_optimizer(model, cfg):
+    """The config's, with a learning rate of 0 and without groups by the names of parameters."""
+    from mmengine.optim import build_optim_wrapper
+    wrapper_cfg = copy.deepcopy(cfg.optim_wrapper)
+    wrapper_cfg.optimizer.lr = 0.
+    for key in ('constructor', 'paramwise_cfg'):
+        wrapper_cfg.pop(key, None)
+    return build_optim_wrapper(model, wrapper_cfg)
 
 
 def _gradient(model):
@@ -145,15 +150,10 @@ class TransformersUperNet(nn.Module):
 
 
 def transformers_side():
-    from mmengine.optim import build_optim_wrapper
     model = TransformersUperNet().train()
     cfg = config(UPERNET)
     preprocessor = build(cfg).data_preprocessor
-    wrapper_cfg = copy.deepcopy(cfg.optim_wrapper)
-    wrapper_cfg.optimizer.lr = 0.
-    for key in ('constructor', 'paramwise_cfg'):  # they know OpenMMLab's names only
-        wrapper_cfg.pop(key, None)
-    optimizer = build_optim_wrapper(model, wrapper_cfg)
+    optimizer = build_optimizer(model, cfg)
 
     def loss():
         data = preprocessor(copy.deepcopy(batch(UPERNET)), True)
