@@ -84,8 +84,9 @@ def _axis_transforms(size):
 def transform_filters(weight):
     """Filters (O, C, 3, 3) as one matrix of shape (C, O) for each of the 36 products."""
     matrix = transforms()[1]
-    filters = torch.einsum('ia,ocab,jb->ijco', matrix, weight.double(), matrix)
-    return filters.reshape(WINDOW**2, *filters.shape[2:]).float()
+    filters = torch.mm(torch.kron(matrix, matrix).float(),
+                       weight.permute(2, 3, 0, 1).reshape(TAPS**2, -1))
+    return filters.view(WINDOW**2, *weight.shape[:2]).transpose(1, 2)
 
 
 class WinogradConv2d(nn.Module):
@@ -165,7 +166,8 @@ class WinogradStack(nn.Module):
     """3x3 convolutions with ReLUs, one after the other, on the small maps of many RoIs.
 
     A chunk of RoIs goes through all of them before the next, as position x RoI x channel, so that
-    its maps stay in the cache and every step is a matrix product.
+    its maps stay in the cache and every step is a matrix product. The transformed filters, which
+    take four times the memory of the weights, live for one call: a detector has many such stacks.
 
     Args:
         modules (Iterable[mmcv.cnn.ConvModule]): for which :meth:`fits` is true; they are kept and
@@ -178,7 +180,6 @@ class WinogradStack(nn.Module):
         super().__init__()
         self.layers = nn.ModuleList(modules)
         self.flat = flat
-        self._filters = None
 
     @staticmethod
     def fits(modules):
@@ -195,18 +196,17 @@ class WinogradStack(nn.Module):
             for module in self.layers:
                 x = module(x)
             return x
-        if self._filters is None:
-            self._filters = [transform_filters(module.conv.weight) for module in self.layers]
+        all_filters = [transform_filters(module.conv.weight) for module in self.layers]
         rois, _, height, width = x.shape
         rows_in, columns_in, columns_out, rows_out = map_transforms(height, width)
-        out = x.new_empty(rois, self._filters[-1].shape[2], height, width)
+        out = x.new_empty(rois, all_filters[-1].shape[2], height, width)
         if not self.flat:
             out = out.to(memory_format=torch.channels_last)
         step = STACK_CHUNK // (-(-height // TILE) * -(-width // TILE))
         for begin in range(0, rois, step):
             y = x[begin:begin + step].permute(2, 3, 0, 1)
             number = y.shape[2]
-            for module, filters in zip(self.layers, self._filters):
+            for module, filters in zip(self.layers, all_filters):
                 channels, features = filters.shape[1:]
                 y = torch.mm(rows_in, y.reshape(height, -1))
                 y = torch.matmul(columns_in, y.view(WINDOW, -1, number * channels))
