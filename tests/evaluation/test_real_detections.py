@@ -56,7 +56,9 @@ def summary_ids(summary):
     return sorted(category['id'] for category in summary['categories'])
 
 
+@pytest.mark.slow
 def test_on_the_embedded_data_set(tmp_path):
+    """Shapes: 60 steps of a smaller demo model."""
     write_shapes(tmp_path / 'shapes', train=40, val=12, size=96)
     check(*train('demo/cascade-mask-rcnn_convnext_shapes.py', tmp_path / 'shapes', tmp_path, 60,
                  'model.backbone.arch.depths=[1,1,1,1]', 'train_dataloader.batch_size=2'))
