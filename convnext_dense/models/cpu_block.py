@@ -35,7 +35,7 @@ def compute(block, x):
     y = PointwisePair.apply(
         y, x.permute(0, 2, 3, 1), block.pwconv1.weight.flatten(1), block.pwconv1.bias,
         block.pwconv2.weight.flatten(1), block.pwconv2.bias,
-        block.gamma if block.layer_scale else None, *grn, factor)
+        block.gamma if block.layer_scale else None, *grn, factor, torch.is_grad_enabled())
     return y.permute(0, 3, 1, 2)
 
 
@@ -79,12 +79,12 @@ class PointwisePair(Function):
         grn_gamma, grn_beta (Tensor | None): of GRN, 4C values each; None leaves it out.
         grn_eps (float): of GRN.
         factor (Tensor | None): drop path's factor of each picture, (N, 1, 1, 1).
+        keep (bool): a backward pass may follow, so that nothing it needs is overwritten.
     """
 
     @staticmethod
     def forward(ctx, x, shortcut, weight1, bias1, weight2, bias2, gamma, grn_gamma, grn_beta,
-                grn_eps, factor):
-        keep = any(ctx.needs_input_grad)
+                grn_eps, factor, keep):
         hidden = F.linear(x, weight1, bias1)
         active = F.gelu(hidden) if keep else torch.ops.aten.gelu_(hidden)
         scaled, norm = active, None
@@ -108,7 +108,7 @@ class PointwisePair(Function):
         (x, hidden, active, norm, weight1, weight2, bias2, gamma, grn_gamma, grn_beta,
          factor) = ctx.saved_tensors
         channels, width = weight2.shape
-        grads = [None] * 11
+        grads = [None] * 12
         grads[1] = grad
         branch_grad = grad if factor is None else grad * factor
         rows = branch_grad.reshape(-1, channels)

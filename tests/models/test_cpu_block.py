@@ -70,7 +70,8 @@ def test_the_gradients_are_those_of_small_differences(form):
     grn = [block.grn.gamma.detach().requires_grad_(), block.grn.beta.detach().requires_grad_(),
            1e-6] if block.use_grn else [None, None, 0.]
     factor = torch.tensor([0., 2.], dtype=torch.double).view(2, 1, 1, 1)
-    assert torch.autograd.gradcheck(cpu_block.PointwisePair.apply, (*tensors, gamma, *grn, factor))
+    assert torch.autograd.gradcheck(cpu_block.PointwisePair.apply,
+                                    (*tensors, gamma, *grn, factor, True))
 
 
 def test_a_channel_of_zeros_has_no_gradient_through_grn():
