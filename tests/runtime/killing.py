@@ -159,8 +159,14 @@ def main():
     kills, resumed_at, different = 0, [], []
     for run in range(args.runs):
         work_dir = os.path.join(args.work_dir, f'run_{run}')
-        for _ in range(args.kills):
-            if not kill(start(args, work_dir), work_dir, rng.uniform(0, duration)):
+        for number in range(args.kills):
+            delay = rng.uniform(0, duration)
+            killed = kill(start(args, work_dir), work_dir, delay)
+            while not killed and number == 0:  # it was faster than the uninterrupted one
+                shutil.rmtree(work_dir)
+                delay /= 2
+                killed = kill(start(args, work_dir), work_dir, delay)
+            if not killed:
                 break
             kills += 1
             path = newest_whole(work_dir)[0]
