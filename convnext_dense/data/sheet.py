@@ -12,8 +12,9 @@ GAP = 6
 TITLE = 16
 LINE = 18
 OPACITY = 0.5
-FONT = 12
+FONT, TITLE_FONT = 12, 18
 BACKGROUND, INK = (255, 255, 255), (30, 30, 30)
+DIMMED = .4  # brightness of ignored pixels
 
 
 def draw_sheet(groups, path):
@@ -48,9 +49,10 @@ def choose(tasks, count, seed=0):
 
 def colours(count):
     """Distinct colours, shape (count, 3), 0 to 255: hues a golden ratio apart."""
-    return np.array([colorsys.hsv_to_rgb(number * .61803 % 1, 1 - .35 * (number // 7 % 2),
-                                         1 - .25 * (number // 14 % 3)) for number in
-                     range(count)]).reshape(-1, 3) * 255
+    return np.array([colorsys.hls_to_rgb((.58 + number * .61803) % 1,
+                                         (.5, .65, .38)[number // 7 % 3],
+                                         (.75, .5)[number // 21 % 2])
+                     for number in range(count)]).reshape(-1, 3) * 255
 
 
 def own_palette(split):
@@ -84,19 +86,28 @@ def _group_blocks(title, classes, samples, lookup=None, palette=None):
         tile, present = _tile(task, classes, palette, lookup)
         tiles.append((task, tile))
         shown |= present
-    yield _text_block([[(title, None)]])
+    yield _title_block(title)
     for start in range(0, len(tiles), COLUMNS):
         yield _row(tiles[start:start + COLUMNS])
     legend = [(classes[number], tuple(palette[number].astype(int))) for number in sorted(shown)]
+    if legend and lookup is not None:
+        legend.append(('ignored: dark', INK))
     per_line = 8
     if legend:
         yield _text_block([legend[start:start + per_line]
                            for start in range(0, len(legend), per_line)])
 
 
-def _font():
+def _font(size=FONT):
     from PIL import ImageFont
-    return ImageFont.load_default(FONT)
+    return ImageFont.load_default(size)
+
+
+def _title_block(title):
+    from PIL import Image, ImageDraw
+    block = Image.new('RGB', (COLUMNS * (TILE[0] + GAP) + GAP, 2 * TITLE_FONT), BACKGROUND)
+    ImageDraw.Draw(block).text((GAP, TITLE_FONT // 2), title, fill=INK, font=_font(TITLE_FONT))
+    return block
 
 
 def _text_block(lines):
@@ -147,7 +158,7 @@ def _with_labels(picture, task, palette, lookup):
     pixels = np.asarray(picture, float)
     known = labels >= 0
     pixels[known] += (palette[labels[known]] - pixels[known]) * OPACITY
-    pixels[~known] *= .4  # ignored pixels are dark
+    pixels[~known] *= DIMMED
     return Image.fromarray(pixels.astype(np.uint8)), set(np.unique(labels[known]).tolist())
 
 
