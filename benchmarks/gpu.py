@@ -14,7 +14,6 @@ import json
 import os
 import sys
 import time
-from concurrent.futures import ProcessPoolExecutor
 from importlib.util import find_spec
 from multiprocessing import get_context
 from pathlib import Path
@@ -57,6 +56,7 @@ def full():
         check_shapes=[(2, 96, 56, 56), (1, 384, 25, 38), (3, 768, 7, 7), (2, 40, 13, 19)],
         dtypes=[torch.float32, torch.float16, torch.bfloat16],
         shapes=gpu_kernels.stage_shapes('TBL', gpu_kernels.SIZES),
+        detailed=gpu_kernels.stage_shapes('T', gpu_kernels.SIZES[:2]),
         backbones=gpu_models.BACKBONES, archs=gpu_models.ARCHS, models=gpu_models.MODELS,
         compile_options=dict(dynamic=True), backbone_compile_options=dict(dynamic=False))
 
@@ -64,13 +64,12 @@ def full():
 def smoke():
     """The same in tiny, on a CPU."""
     import torch
-
-    from benchmarks import gpu_kernels
     tiny = dict(depths=(1, 1, 1, 1), channels=(8, 8, 8, 8))
+    shapes = {(1, 5, 2, 3): 'tiny'}
     return dict(
         device='cpu', rounds=2, matrix=64, check_shapes=[(2, 5, 3, 4)],
         dtypes=[torch.float32, torch.bfloat16],
-        shapes=dict(list(gpu_kernels.stage_shapes('T', [((32, 32), 1)]).items())[-1:]),
+        shapes=shapes, detailed=shapes,
         backbones=[('V1', 'T', (32, 32), 1), ('V2', 'T', (32, 32), 1)], archs=dict(T=tiny),
         models={'tiny UperNet': (os.path.relpath(TINY, 'configs'), (64, 64), 2)},
         compile_options=dict(backend='aot_eager'), backbone_compile_options=dict(backend='eager'))
@@ -114,7 +113,7 @@ def run(plan, seconds, report=lambda text: print(text, flush=True)):
         clock, plan['backbones'], budget.section(.6), report, plan['backbone_compile_options'],
         plan['archs'])
     results['kernels'] = gpu_kernels.measure(clock, plan['shapes'], rates, budget, report,
-                                             plan['compile_options'])
+                                             plan['compile_options'], plan['detailed'])
     if budget.left_out:
         report(f'left out for lack of time or memory: {len(budget.left_out)} cases, '
                f'from {budget.left_out[0]} to {budget.left_out[-1]}')
@@ -127,15 +126,13 @@ def compile_beforehand(plan, budget, report):
     from benchmarks.gpu_kernels import compile_plans
     channels = sorted({shape[1] for shape in plan['shapes']})
     begin = time.monotonic()
-    pool = ProcessPoolExecutor(min(len(channels), os.cpu_count() or 1), get_context('spawn'))
-    jobs = {count: pool.submit(compile_plans, count) for count in channels}
-    for count, job in jobs.items():
-        try:
-            job.result(timeout=max(budget.left(), 0))
-        except Exception as error:  # it is compiled again, or fails again, where it is used
-            report(f'kernels of {count} channels were not compiled beforehand: '
-                   f'{type(error).__name__}: {str(error).splitlines()[:1]}')
-    pool.shutdown(wait=False, cancel_futures=True)
+    with get_context('spawn').Pool(min(len(channels), os.cpu_count() or 1)) as pool:
+        jobs = {count: pool.apply_async(compile_plans, (count, )) for count in channels}
+        for count, job in jobs.items():
+            try:
+                job.get(max(budget.left(), 0))
+            except Exception as error:  # it is compiled, or fails, again where it is used
+                report(f'kernels of {count} channels were not compiled beforehand: {error!r:.200}')
     report(f'compiled the kernels of {len(channels)} channel counts in '
            f'{time.monotonic() - begin:.0f} s')
 

@@ -166,8 +166,9 @@ def _errors(step, inputs, constants):
 # -- measure -------------------------------------------------------------------------------------
 
 
-def measure(clock, shapes, rates, budget, report, compile_options):
-    """Time every step on every shape, forward and with its gradients, in bfloat16.
+def measure(clock, shapes, rates, budget, report, compile_options, detailed=()):
+    """Time the convolution and its norm on every shape, and every step on the ``detailed`` ones,
+    forward and with gradients, in bfloat16.
 
     The plain side gets what is best for it: channels-last maps and parameters in bfloat16, so that
     its norm writes 16 bits, too.
@@ -181,6 +182,8 @@ def measure(clock, shapes, rates, budget, report, compile_options):
     for shape, title in shapes.items():
         for name, step in steps().items():
             label = f'{name} {title}'
+            if name != 'dwconv_norm' and shape not in detailed:
+                continue
             if not budget.allows(label):
                 continue
             # one compilation for all sizes of a channel count

@@ -79,16 +79,29 @@ class Clock:
                 times[name].append(self.seconds(call))
         return {name: _summary(values) for name, values in times.items()}
 
-    def peak_memory(self, call):
-        """Most bytes that tensors took during a call, those before it included; None on a CPU."""
-        if self.device != 'cuda':
+    def build(self, build, modes):
+        """Build a side and take the most bytes that its tensors need.
+
+        Args:
+            build (Callable): makes the side; whatever others hold does not count.
+            modes (Sequence[str]): names of its methods; each is called twice, and the second call,
+                when gradients' and the optimizer's memory is there, counts.
+
+        Returns:
+            tuple: the side, and the bytes by mode (None on a CPU).
+        """
+        cuda = self.device == 'cuda'
+        before = torch.cuda.memory_allocated() if cuda else 0
+        side, peaks = build(), {}
+        for mode in modes:
+            call = getattr(side, mode)
             call()
-            return None
-        torch.cuda.synchronize()
-        torch.cuda.reset_peak_memory_stats()
-        call()
-        torch.cuda.synchronize()
-        return torch.cuda.max_memory_allocated()
+            if cuda:
+                torch.cuda.synchronize()
+                torch.cuda.reset_peak_memory_stats()
+            call()
+            peaks[mode] = torch.cuda.max_memory_allocated() - before if cuda else None
+        return side, peaks
 
 
 def _summary(values):

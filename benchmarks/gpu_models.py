@@ -1,6 +1,7 @@
 """Backbones, detectors and segmenters on a GPU, against timm's, official and stock ones."""
 import copy
 from contextlib import nullcontext
+from functools import partial
 
 import torch
 from torch import nn
@@ -65,14 +66,14 @@ class BackboneSide:
     """A backbone with inputs, in bfloat16 by autocast.
 
     Args:
-        built (tuple): module and memory format.
+        build (Callable): gives the module and its memory format.
         size (tuple[int, int]): of the pictures.
         batch (int): of pictures.
         device (str): ``cuda`` or ``cpu``.
     """
 
-    def __init__(self, built, size, batch, device):
-        self.module, memory_format = built
+    def __init__(self, build, size, batch, device):
+        self.module, memory_format = build()
         self.module.to(device, memory_format=memory_format)
         self.x = torch.randn(batch, 3, *size, device=device).contiguous(
             memory_format=memory_format)
@@ -105,31 +106,37 @@ def measure_backbones(clock, cases, budget, report, compile_options, archs=ARCHS
         name = f'backbone {version}-{arch} {batch}x{size[0]}x{size[1]}'
         if not budget.allows(name):
             continue
-        sides = {}
-        for side, build in backbone_sides(version, archs[arch], compile_options).items():
-            try:
-                sides[side] = BackboneSide(build(), size, batch, clock.device)
-            except MissingPackage as missing:
-                report(f'{name}: without {side}: {missing}')
-        for mode in ('infer', 'train'):
-            if not budget.allows(f'{name} {mode}'):
-                continue
-            results.append(_compare(clock, f'{name} {mode}', {
-                side: getattr(value, mode) for side, value in sides.items()}, report, dict(
-                    version=version, arch=arch, size=size, batch=batch, mode=mode)))
-        del sides
-        if clock.device == 'cuda':
-            torch.cuda.empty_cache()
+        builders = {
+            side: partial(BackboneSide, build, size, batch, clock.device)
+            for side, build in backbone_sides(version, archs[arch], compile_options).items()}
+        results += _compare(clock, name, builders, ('infer', 'train'), budget, report, dict(
+            version=version, arch=arch, size=size, batch=batch))
     return results
 
 
-def _compare(clock, name, sides, report, result):
-    times = clock.in_turns(sides)
-    memory = {side: clock.peak_memory(call) for side, call in sides.items()}
-    text = '' if memory['ours'] is None else 'peak memory ' + ', '.join(
-        f'{side} {value / 2**30:.2f} GiB' for side, value in memory.items())
-    report(line(name, times, text))
-    return dict(result, times=times, ratios=ratios(times), peak_memory=memory)
+def _compare(clock, name, builders, modes, budget, report, result):
+    """Build all sides, then time them in turns in each mode."""
+    sides, memory = {}, {}
+    for side, build in builders.items():
+        try:
+            sides[side], memory[side] = clock.build(build, modes)
+        except MissingPackage as missing:
+            report(f'{name}: without {side}: {missing}')
+    results = []
+    for mode in modes:
+        if not budget.allows(f'{name} {mode}'):
+            continue
+        times = clock.in_turns({side: getattr(value, mode) for side, value in sides.items()})
+        peaks = {side: peak[mode] for side, peak in memory.items()}
+        text = '' if peaks['ours'] is None else 'peak memory ' + ', '.join(
+            f'{side} {value / 2**30:.2f} GiB' for side, value in peaks.items())
+        report(line(f'{name} {mode}', times, text))
+        results.append(dict(result, mode=mode, times=times, ratios=ratios(times),
+                            peak_memory=peaks))
+    del sides
+    if clock.device == 'cuda':
+        torch.cuda.empty_cache()
+    return results
 
 
 # -- detectors and segmenters --------------------------------------------------------------------
@@ -153,7 +160,7 @@ class ModelSide:
     """A detector or segmenter with random weights and pictures.
 
     Args:
-        cfg (Config): of the model and optimizer.
+        path (str): config of the model and optimizer.
         size (tuple[int, int]): of the pictures.
         batch (int): of pictures.
         device (str): ``cuda`` or ``cpu``.
@@ -162,12 +169,13 @@ class ModelSide:
         training (bool): the side trains; else it predicts.
     """
 
-    def __init__(self, cfg, size, batch, device, precision, ours, training):
+    def __init__(self, path, size, batch, device, precision, ours, training):
         from mmengine.optim import OptimWrapper, build_optim_wrapper
 
-        from convnext_dense.analysis.benchmark import build_model
+        from convnext_dense.analysis.benchmark import _open_score_threshold, build_model
         from convnext_dense.analysis.random_batch import random_batch
-        from convnext_dense.config import set_device
+        from convnext_dense.config import load_config, set_device
+        cfg = load_config(path)
         if not ours:
             import_mmpretrain()
             cfg = stock(cfg)
@@ -175,11 +183,13 @@ class ModelSide:
         set_device(cfg, device)
         cfg.model.backbone.pop('init_cfg', None)
         self.model = build_model(cfg, device=device, training=training)
-        self.batch = random_batch(cfg, size, batch)
+        self.data, self.batch, self.step = random_batch(cfg, size, batch), batch, self.infer
         self.autocast = (lambda: torch.autocast(device, precision)) if precision else nullcontext
         if ours:
             self._use_our_means(training)
-        if training:
+        if not training:
+            _open_score_threshold(self)  # or random scores give NMS and mask heads nothing to do
+        else:
             wrapper = build_optim_wrapper(self.model, dict(_plain(cfg.optim_wrapper)))
             scaled = precision == torch.float16 and device == 'cuda'
             if scaled:
@@ -200,11 +210,11 @@ class ModelSide:
 
     def train(self):
         with self.autocast():
-            self.model.train_step(copy.deepcopy(self.batch), self.optimizer)
+            self.model.train_step(copy.deepcopy(self.data), self.optimizer)
 
     def infer(self):
         with torch.inference_mode(), self.autocast():
-            return self.model.test_step(copy.deepcopy(self.batch))
+            return self.model.test_step(copy.deepcopy(self.data))
 
 
 def _plain(wrapper):
@@ -218,28 +228,19 @@ def measure_models(clock, models, budget, report):
     Returns:
         list[dict]: name, mode, batch, times, ratios and peak memory of each side.
     """
-    from convnext_dense.config import load_config
     results = []
     for name, (path, size, batch) in models.items():
         for mode, pictures in (('train', batch), ('infer', 1)):
-            label = f'{name} {mode} {pictures}x{size[0]}x{size[1]}'
+            label = f'{name} {pictures}x{size[0]}x{size[1]}'
             if not budget.allows(label):
                 continue
-            sides = {}
-            for side, precision in (('ours', torch.bfloat16), ('stock_amp', torch.float16),
-                                    ('stock_fp32', None)):
-                if side == 'stock_fp32' and mode == 'train':
-                    continue
-                try:
-                    sides[side] = ModelSide(load_config(f'{ROOT}/{path}'), size, pictures,
-                                            clock.device, precision, side == 'ours',
-                                            mode == 'train')
-                except MissingPackage as missing:
-                    report(f'{label}: without {side}: {missing}')
-            results.append(_compare(clock, label, {
-                side: getattr(value, mode) for side, value in sides.items()}, report, dict(
-                    model=name, mode=mode, batch=pictures, size=size)))
-            del sides
-            if clock.device == 'cuda':
-                torch.cuda.empty_cache()
+            precisions = dict(ours=torch.bfloat16, stock_amp=torch.float16)
+            if mode == 'infer':
+                precisions['stock_fp32'] = None
+            builders = {
+                side: partial(ModelSide, f'{ROOT}/{path}', size, pictures, clock.device, precision,
+                              side == 'ours', mode == 'train')
+                for side, precision in precisions.items()}
+            results += _compare(clock, label, builders, (mode, ), budget, report, dict(
+                model=name, batch=pictures, size=size))
     return results

@@ -12,6 +12,7 @@ from convnext_dense.errors import InputError
 
 LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
 EVALUATORS = ('val_evaluator', 'test_evaluator')
+FLOAT32_PREDICTIONS = 'convnext_dense.Float32PredictionsHook'
 
 
 def load_config(path, options=None):
@@ -114,10 +115,13 @@ def _fit_to_cpu(cfg):
 
 def _fit_to_gpu(cfg):
     changed = _replace_syncbn(cfg) if cfg.get('launcher', 'none') == 'none' else set()
-    hooks = ['ChannelsLastHook']
+    if 'memory_format' not in cfg:
+        cfg.memory_format = 'channels_last'
     wrapper = cfg.get('optim_wrapper') or {}
     if wrapper.get('type') == 'AmpOptimWrapper':
-        hooks.append('Float32PredictionsHook')
+        hooks = cfg.get('custom_hooks') or []
+        if not any(hook.get('type') == FLOAT32_PREDICTIONS for hook in hooks):
+            cfg.custom_hooks = [*hooks, dict(type=FLOAT32_PREDICTIONS)]
         if 'dtype' not in wrapper:
             wrapper.dtype = 'bfloat16' if _computes_in_bfloat16() else 'float16'
             if wrapper.dtype == 'bfloat16':
@@ -127,10 +131,6 @@ def _fit_to_gpu(cfg):
     if optimizer.get('type') == 'AdamW' and not {'fused', 'foreach'} & set(optimizer):
         optimizer.fused = True
         changed.add('AdamW is fused')
-    present = [hook.get('type') for hook in cfg.get('custom_hooks') or []]
-    cfg.custom_hooks = [*(cfg.get('custom_hooks') or []), *(
-        dict(type=f'convnext_dense.{name}') for name in hooks
-        if f'convnext_dense.{name}' not in present)]
     return changed
 
 

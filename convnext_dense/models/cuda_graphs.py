@@ -62,16 +62,18 @@ def capture_graph(forward, x):
     Returns:
         Callable: gives copies of the results for other maps of the same size.
     """
-    held = x.clone()
-    side = torch.cuda.Stream()
-    side.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(side):
-        for _ in range(WARM_UPS):
-            forward(held)
-    torch.cuda.current_stream().wait_stream(side)
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
-        results = forward(held)
+    held, kind = x.clone(), x.device.type
+    side, graph = torch.cuda.Stream(), torch.cuda.CUDAGraph()
+    # autocast's cache of weights is emptied after this step, and a graph would go on reading it
+    with torch.autocast(kind, torch.get_autocast_dtype(kind), torch.is_autocast_enabled(kind),
+                        cache_enabled=False):
+        side.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(side):
+            for _ in range(WARM_UPS):
+                forward(held)
+        torch.cuda.current_stream().wait_stream(side)
+        with torch.cuda.graph(graph):
+            results = forward(held)
 
     def replay(x):
         held.copy_(x)

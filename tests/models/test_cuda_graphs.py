@@ -56,17 +56,12 @@ def test_on_a_cpu_the_module_runs_as_it_is(monkeypatch):
         assert torch.equal(module(x)[0], 2 * x)
 
 
-def test_the_hook_reaches_the_backbone_of_a_wrapped_model():
+def test_the_hook_reaches_the_backbone():
     from types import SimpleNamespace
-
-    from mmengine.model import BaseTTAModel
 
     from convnext_dense.registry import HOOKS
     model = nn.Module()
     model.backbone = Double()
-    wrapper = BaseTTAModel.__new__(BaseTTAModel)
-    nn.Module.__init__(wrapper)
-    wrapper.module = model
     HOOKS.build(dict(type='convnext_dense.CudaGraphsHook', most=2)).before_run(
-        SimpleNamespace(model=wrapper))
+        SimpleNamespace(model=model))
     assert isinstance(model.backbone.forward, Graphed) and model.backbone.forward.most == 2

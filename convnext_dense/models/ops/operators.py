@@ -56,7 +56,7 @@ def _dwconv_norm(x: Tensor, weight: Tensor, bias: Tensor | None, norm_weight: Te
         y, mean, rstd = _normalise(z, norm_weight, norm_bias, eps)
         return y.permute(0, 2, 3, 1), z.permute(0, 2, 3, 1), mean, rstd
 
-    plan = _choose('dwconv_norm', x, plans.dwconv_norm(x.shape[1]), run)
+    plan = _choose('dwconv_norm', x, lambda: plans.dwconv_norm(x.shape[1]), run)
     y, *kept = run(plan)
     return (y, *kept) if keep else (y, *_nothing(x))
 
@@ -118,7 +118,7 @@ def _gradient_of_input(dz, x, weight):
         taps = depthwise.taps_of(weight, x, flipped=True)
         return depthwise.convolve(dz, taps, None, plan.tile)[0].permute(0, 3, 1, 2)
 
-    return run(_choose('dwconv_input', dz, plans.convolution(dz.shape[1]), run))
+    return run(_choose('dwconv_input', dz, lambda: plans.convolution(dz.shape[1]), run))
 
 
 def _gradient_of_filters(dz, x, weight):
@@ -127,7 +127,7 @@ def _gradient_of_filters(dz, x, weight):
             return _native_gradient(dz, x, weight, 1)
         return depthwise.weight_gradient(x, dz.permute(0, 2, 3, 1), plan.tile)
 
-    return run(_choose('dwconv_weight', x, plans.weight_gradient(x.shape[1]), run))
+    return run(_choose('dwconv_weight', x, lambda: plans.weight_gradient(x.shape[1]), run))
 
 
 def _native_convolution(x, weight, bias):
@@ -197,14 +197,14 @@ def _normalise(x, weight, bias, eps):
     def run(plan):
         return norm.normalise(x, weight, bias, eps, plan.tile)
 
-    return run(_choose('norm', x, plans.norm(x.shape[1], _channels_last(x)), run))
+    return run(_choose('norm', x, lambda: plans.norm(x.shape[1], _channels_last(x)), run))
 
 
 def _gradient_of_norm(grad, x, mean, rstd, weight):
     def run(plan):
         return norm.gradient(grad, x, mean, rstd, weight, plan.tile)
 
-    return run(_choose('norm_backward', x, plans.norm(x.shape[1], _channels_last(x)), run))
+    return run(_choose('norm_backward', x, lambda: plans.norm(x.shape[1], _channels_last(x)), run))
 
 
 # -- GELU, GRN and the pointwise layer after them ------------------------------------------------
@@ -242,8 +242,7 @@ def _activated_linear(x: Tensor, weight: Tensor, bias: Tensor, gamma: Tensor | N
         return activation.gelu_grn(x, gamma, beta, eps, plan.tile)
 
     if gamma is not None:
-        y, norms = run(_choose('gelu_grn', x.permute(0, 3, 1, 2), plans.elementwise(x.shape[3]),
-                               run))
+        y, norms = run(_choose_last('gelu_grn', x, run))
     return F.linear(y, weight.to(x.dtype), bias.to(x.dtype)), norms
 
 
@@ -282,8 +281,9 @@ def _activated_linear_backward(grad: Tensor, x: Tensor, weight: Tensor, norms: T
         return activation.gelu_grn_gradient(of_y, x, norms, gamma, beta, eps, plan.tile)
 
     step = 'gelu_backward' if gamma is None else 'gelu_grn_backward'
-    dx, *of_grn, y = run(_choose(step, x.permute(0, 3, 1, 2), plans.elementwise(x.shape[3]), run))
-    of_grn = [value.to(gamma.dtype) for value in of_grn] or [x.new_empty(0), x.new_empty(0)]
+    dx, *of_grn, y = run(_choose_last(step, x, run))
+    of_grn = [x.new_empty(0), x.new_empty(0)] if gamma is None else [
+        value.to(gamma.dtype) for value in of_grn]
     rows = grad.flatten(0, 2)
     return (dx, (rows.t() @ y.flatten(0, 2)).to(weight.dtype),
             rows.sum(0, dtype=sum_dtype(x)).to(weight.dtype), *of_grn)
@@ -324,7 +324,7 @@ def _scaled_residual(x: Tensor, branch: Tensor, gamma: Tensor | None, factor: Te
     def run(plan):
         return residual.add(x, branch, gamma, factor, plan.tile)
 
-    return run(_choose('residual', x.permute(0, 3, 1, 2), plans.elementwise(x.shape[3]), run))
+    return run(_choose_last('residual', x, run))
 
 
 @_scaled_residual.register_fake
@@ -362,9 +362,7 @@ def _scaled_residual_backward(grad: Tensor, branch: Tensor, gamma: Tensor | None
     def run(plan):
         return residual.gradient(grad, branch, gamma, factor, plan.tile)
 
-    plan = _choose('residual_backward', grad.permute(0, 3, 1, 2),
-                   plans.elementwise(grad.shape[3]), run)
-    dbranch, dgamma = run(plan)
+    dbranch, dgamma = run(_choose_last('residual_backward', grad, run))
     return dbranch, dgamma if gamma is None else dgamma.to(gamma.dtype)
 
 
@@ -380,9 +378,14 @@ def _(grad, branch, gamma, factor):
 
 def _choose(step, x, ways, run):
     """The plan for a map; torch's own where offsets inside a row of ours would not fit 32 bits."""
-    if ways[-1] == plans.NATIVE and x.shape[3] * max(x.stride(3), x.shape[1]) >= 2**31:
+    if step.startswith('dwconv') and x.shape[3] * max(x.stride(3), x.shape[1]) >= 2**31:
         return plans.NATIVE
     return choose(step, x, ways, run)
+
+
+def _choose_last(step, x, run):
+    """The plan of an elementwise step for a map (N, H, W, C)."""
+    return choose(step, x.permute(0, 3, 1, 2), lambda: plans.elementwise(x.shape[3]), run)
 
 
 def _follow_autocast(*maps):

@@ -31,6 +31,7 @@ class Choices:
     def __init__(self, path):
         self.path = path
         self.plans = self._read()
+        self.sure = {}  # those that this process measured, or found to be possible
 
     def _read(self):
         try:
@@ -91,32 +92,35 @@ def choose(step, x, plans, run, seconds=None):
     Args:
         step (str): what is to be done.
         x (Tensor): the map.
-        plans (list[Plan]): the ways to do it; the first one unmeasured.
+        plans (Callable[[], list[Plan]]): gives the ways to do it; the first one unmeasured.
         run (Callable[[Plan], object]): does it.
         seconds (Callable[[Callable], float], optional): times a call; by default on the GPU.
 
     Returns:
         Plan: one of ``plans``.
     """
-    if len(plans) == 1 or not (x.is_cuda or seconds):
-        return plans[0]
+    if not (x.is_cuda or seconds):
+        return plans()[0]
     known = choices(torch.cuda.get_device_name(x.device) if x.is_cuda else 'CPU')
     key = key_of(step, x)
-    plan = known.plans.get(key)
-    if plan in plans:
+    if key in known.sure:
+        return known.sure[key]
+    possible, plan = plans(), known.plans.get(key)
+    if plan in possible:
+        known.sure[key] = plan
         return plan
     if not seconds and not may_measure(x):
-        return plans[0]
+        return possible[0]
     times = {}
-    for plan in plans:
+    for plan in possible:
         try:
             times[plan] = (seconds or seconds_on_gpu)(lambda plan=plan: run(plan))
         except (RuntimeError, triton.TritonError):  # does not fit into this GPU's registers
             continue
-    if not times:
-        return plans[0]
-    best = min(times, key=times.get)
-    known.keep(key, best)
+    best = min(times, key=times.get, default=possible[0])
+    known.sure[key] = best
+    if times:
+        known.keep(key, best)
     return best
 
 

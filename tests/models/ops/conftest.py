@@ -6,4 +6,4 @@ from convnext_dense.models.ops import plans
 
 @pytest.fixture(autouse=True)
 def low_tiles(monkeypatch):
-    monkeypatch.setattr(plans, 'ROWS', 3)
+    monkeypatch.setattr(plans, 'ROWS', 2)
