@@ -5,7 +5,7 @@ _base_ = [
     '../_base_/schedules/one-cycle.py',
     '../_base_/runtime/detection.py',
 ]
-max_iters = 900
+max_iters = 750
 
 model = dict(
     backbone=dict(

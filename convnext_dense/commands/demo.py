@@ -4,11 +4,14 @@ Draws the pictures, trains Cascade Mask R-CNN and UperNet on them, evaluates bot
 they have not seen, prints one table and writes annotated pictures, ground truth beside prediction.
 """
 import contextlib
+import multiprocessing
+import os
 import sys
 import time
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
-from convnext_dense.commands.options import choose_device
+from convnext_dense.commands.options import choose_device, parse_overrides
 from convnext_dense.errors import InputError
 
 CONFIGS = Path(__file__).parents[2] / 'configs' / 'demo'
@@ -31,24 +34,25 @@ def add_arguments(parser):
     parser.add_argument('--work-dir', default='work_dirs/demo', metavar='DIR',
                         help='folder for results (default: %(default)s)')
     parser.add_argument('--device', help='cpu, cuda or cuda:N (default: cuda where there is one)')
+    parser.add_argument('--cfg-options', nargs='+', metavar='KEY=VALUE', default=[],
+                        help='override settings of both configs')
 
 
 def run(args):
     device = choose_device(args.device)
+    overrides = parse_overrides(args.cfg_options)
     from convnext_dense.data.shapes import write_shapes
     start = time.time()
     written = write_shapes(args.data_root, **DATA)
-    say(f'[1/4] data set: {DATA["train"]} training and {DATA["val"]} validation pictures in '
+    say(f'[1/3] data set: {DATA["train"]} training and {DATA["val"]} validation pictures in '
         f'{args.data_root} ({"drawn" if written else "already there"})')
     work_dir = Path(args.work_dir)
-    results, drawings = [], []
-    for step, (title, config, metrics) in enumerate(TASKS, start=2):
-        result = train_and_evaluate(f'[{step}/4] {title}', CONFIGS / config, args.data_root,
-                                    work_dir / Path(config).stem, device)
-        results.append((title, metrics, result))
-        drawings.append(result['drawings'])
-    paths = write_pictures(work_dir, drawings)
-    say(f'[4/4] {len(paths)} annotated pictures, ground truth beside prediction: '
+    trained = train_all([
+        (f'[2/3] {title}', CONFIGS / config, args.data_root, work_dir / Path(config).stem, device,
+         overrides) for title, config, _ in TASKS], device)
+    results = [(title, metrics, result) for (title, _, metrics), result in zip(TASKS, trained)]
+    paths = write_pictures(work_dir, [result['drawings'] for result in trained])
+    say(f'[3/3] {len(paths)} annotated pictures, ground truth beside prediction: '
         f'{paths[0]} and the others beside it')
     say('')
     say(format_table(results))
@@ -60,7 +64,28 @@ def run(args):
     return 1 if missed else 0
 
 
-def train_and_evaluate(label, config, data_root, work_dir, device):
+def train_all(jobs, device):
+    """Train and evaluate several models: on a CPU side by side, since small models leave most of
+    a second core idle.
+
+    Args:
+        jobs (list[tuple]): arguments of :func:`train_and_evaluate`.
+        device (str): ``cpu`` or ``cuda``.
+
+    Returns:
+        list[dict]: what it returned, in this order.
+    """
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()
+    processes = min(len(jobs), cores)
+    if device != 'cpu' or processes == 1:
+        return [train_and_evaluate(*job) for job in jobs]
+    import torch
+    with ProcessPoolExecutor(processes, multiprocessing.get_context('spawn'),
+                             torch.set_num_threads, (cores // processes, )) as pool:
+        return list(pool.map(train_and_evaluate, *zip(*jobs)))
+
+
+def train_and_evaluate(label, config, data_root, work_dir, device, overrides=None):
     """Train the model of a demo config, evaluate it and draw its predictions.
 
     What OpenMMLab prints goes to ``console.log`` in ``work_dir``.
@@ -79,7 +104,7 @@ def train_and_evaluate(label, config, data_root, work_dir, device):
     say(f'{label}: preparing; details in {log}')
     with open(log, 'w') as file, contextlib.redirect_stdout(file), \
             contextlib.redirect_stderr(file):
-        cfg = load_config(config)
+        cfg = load_config(config, overrides)
         cfg.work_dir = str(work_dir)
         set_data_root(cfg, data_root)
         set_device(cfg, device)

@@ -1,4 +1,6 @@
 """The demo: its configs, a tiny run from end to end, the table and the exit status."""
+import os
+
 import cv2
 import pytest
 
@@ -16,28 +18,18 @@ def test_classes_are_those_of_the_data_set(config):
     assert classes in (shapes.CLASSES, shapes.SCENE_CLASSES)
 
 
-@pytest.fixture
-def tiny(monkeypatch):
-    """The demo with a handful of pictures and two training steps."""
-    from convnext_dense import config
-    load_config = config.load_config
-
-    def shortened(path):
-        cfg = load_config(path, {'train_cfg.max_iters': 2, 'train_cfg.val_interval': 2,
-                                 'train_dataloader.batch_size': 2})
-        cfg.param_scheduler = []
-        return cfg
-    monkeypatch.setattr(config, 'load_config', shortened)
+def test_demo_trains_evaluates_draws_and_says_what_it_missed(monkeypatch, tmp_path, capfd):
     monkeypatch.setattr(demo, 'DATA', dict(train=4, val=2, size=160))
-
-
-def test_demo_trains_evaluates_draws_and_says_what_it_missed(tiny, tmp_path, capsys):
-    status = run_command('demo', ['--data-root', str(tmp_path / 'shapes'), '--device', 'cpu',
-                                  '--work-dir', str(tmp_path / 'work')])
-    said = capsys.readouterr().out
+    status = run_command('demo', [
+        '--data-root', str(tmp_path / 'shapes'), '--work-dir', str(tmp_path / 'work'),
+        '--device', 'cpu', '--cfg-options', 'train_cfg.max_iters=2', 'train_cfg.val_interval=2',
+        'train_dataloader.batch_size=2'])
+    said = capfd.readouterr().out  # of the processes that train, too
     assert status == 1  # nobody learns this in two steps
     assert 'Not as expected: box AP 0.' in said
-    assert 'Cascade Mask R-CNN: step 2/2, loss' in said and '0:00 left' in said
+    for title, _, _ in demo.TASKS:
+        assert f'[2/3] {title}: step 2/2, loss' in said
+    assert '0:00 left' in said
     table = said[said.index('box AP'):].splitlines()
     assert table[0].split() == ['box', 'AP', 'mask', 'AP', 'mIoU', 'parameters', 'training']
     assert table[1].startswith('Cascade Mask R-CNN, ConvNeXt')
@@ -47,6 +39,15 @@ def test_demo_trains_evaluates_draws_and_says_what_it_missed(tiny, tmp_path, cap
     assert min(cv2.imread(str(pictures[0])).shape[:2]) > 2 * 160
     for config in CONFIGS:
         assert (tmp_path / 'work' / config.stem / 'console.log').stat().st_size
+
+
+def test_models_train_one_after_the_other_on_a_gpu_and_on_a_single_core(monkeypatch):
+    monkeypatch.setattr(demo, 'train_and_evaluate', lambda *job: (os.getpid(), *job))
+    jobs = [('detector', 1), ('segmenter', 2)]
+    expected = [(os.getpid(), *job) for job in jobs]
+    assert demo.train_all(jobs, 'cuda') == expected
+    monkeypatch.setattr(os, 'sched_getaffinity', lambda process: {0})
+    assert demo.train_all(jobs, 'cpu') == expected
 
 
 def test_table_has_one_row_a_task_and_a_dash_for_a_figure_that_it_has_not():
