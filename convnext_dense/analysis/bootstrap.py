@@ -97,6 +97,11 @@ def mean_figure(results):
     return float(np.mean([result.figure()[0] for result in results]))
 
 
+def seed_spread(results):
+    """Standard deviation of a model's figure over its seeds, two or more, in percent."""
+    return float(np.std([result.figure()[0] for result in results], ddof=1))
+
+
 def check_same_ground(name, result, other_name, other):
     """Raise an InputError unless two results can be compared."""
     if result.kind != other.kind:

@@ -1,24 +1,13 @@
 """The charts of the comparison, as plotly figures."""
-import math
-
 import plotly.graph_objects as go
 
-from convnext_dense.analysis.bootstrap import mean_figure
-from convnext_dense.analysis.comparison import KINDS, families
-from convnext_dense.analysis.palette import COLOURS, GRID, INK, PAPER, style, translucent
-from convnext_dense.analysis.stages import INFERENCE_STAGES
+from convnext_dense.analysis.bubbles import COSTS, bubble_chart
+from convnext_dense.analysis.chart_layout import set_layout, set_rows
+from convnext_dense.analysis.comparison import KINDS
+from convnext_dense.analysis.palette import INK, PAPER, style
+from convnext_dense.analysis.stages import INFERENCE_STAGES, TRAINING_STAGES
 
-FONT = dict(family='system-ui, "Segoe UI", "DejaVu Sans", Arial, sans-serif', size=13, color=INK)
-LARGEST_BUBBLE = 56  # diameter in pixels
-#: x axis of a bubble chart: its title, hover text, and what it shows of a model
-COSTS = {
-    'multiply-adds': ('multiply-adds (G)', '%{x:.3g} G', lambda m: m.complexity.total.macs / 1e9),
-    'parameters': ('parameters (M)', '%{x:.3g} M', lambda m: m.complexity.total.params / 1e6),
-    'throughput': ('pictures a second', '%{x:.3g} pictures/s',
-                   lambda m: m.speed['inference']['images_per_s']['median']),
-    'memory': ('memory of inference (MiB)', '%{x:.4g} MiB',
-               lambda m: m.speed['inference']['peak_memory_MiB']),
-}
+STAGES = dict(inference=INFERENCE_STAGES, training=TRAINING_STAGES)
 
 
 def all_charts(models, labels, kinds, differences):
@@ -37,7 +26,7 @@ def all_charts(models, labels, kinds, differences):
     for kind in kinds:
         title = KINDS[kind][0]
         for cost in COSTS:
-            charts[f'{kind}-by-{cost}'] = (f'{title} and {cost}',
+            charts[f'{kind}-by-{cost}'] = (f'{title} and {cost.replace("-", " ")}',
                                            bubble_chart(models, labels, kind, cost))
         charts[f'{kind}-differences'] = (f'Differences in {title}, with 95 % intervals',
                                          difference_chart(differences.get(kind, []), labels, kind))
@@ -48,58 +37,10 @@ def all_charts(models, labels, kinds, differences):
         charts[f'{kind}-by-class'] = (f'{"IoU" if kind == "mIoU" else title} by class',
                                       class_chart(models, labels, kind))
     charts['loss-curve'] = ('Training loss', curve_chart(models, labels, 'loss', 'loss'))
-    charts['stages'] = ('Time of a batch by stage', stage_chart(models, labels))
+    for mode in STAGES:
+        charts[f'{mode}-stages'] = (f'Time of a batch by stage, {mode}',
+                                    stage_chart(models, labels, mode))
     return {name: (title, figure) for name, (title, figure) in charts.items() if figure.data}
-
-
-def accuracy(model, kind):
-    """AP or mIoU in percent: measured, else published, else None; and which of the two."""
-    if model.results(kind):
-        return mean_figure(model.results(kind)), 'measured'
-    return (model.published or {}).get(KINDS[kind][1]), 'published'
-
-
-def bubble_chart(models, labels, kind, cost):
-    """Accuracy against a cost; the area of a bubble is the multiply-adds.
-
-    With more models than colours a family of models shares one.
-    """
-    title, hover, value = COSTS[cost]
-    figure = go.Figure()
-    largest = max(model.complexity.total.macs for model in models)
-    points = []
-    many = len(models) > len(COLOURS)
-    family, family_names = families(labels)
-    for index, model in enumerate(models):
-        figure_of_merit, source = accuracy(model, kind)
-        try:
-            x = value(model)
-        except KeyError:
-            continue
-        if figure_of_merit is None:
-            continue
-        points.append((x, figure_of_merit))
-        look = style(family[model.name] if many else index)
-        macs = model.complexity.total.macs
-        label = group = labels[model.name]
-        if many:
-            group = family_names[family[model.name]]
-            label = label.removeprefix(group).strip('-_ ').upper() or label
-        first = many and all(trace.name != group for trace in figure.data)
-        figure.add_trace(go.Scatter(
-            x=[x], y=[figure_of_merit], name=group, mode='markers+text',
-            text=[label], textposition='bottom center' if family[model.name] % 2 else 'top center',
-            textfont=dict(size=11 if many else 13), legendgroup=group, showlegend=first,
-            marker=dict(size=[LARGEST_BUBBLE * math.sqrt(macs / largest)], opacity=1,
-                        color=translucent(look['colour'], .75 if source == 'measured' else .25),
-                        line=dict(color=look['colour'], width=2)),
-            hovertemplate=f'<b>{model.name}</b><br>{KINDS[kind][0]} %{{y:.1f}} ({source})<br>'
-                          f'{hover}<br>{macs / 1e9:.4g} G multiply-adds<extra></extra>'))
-    _layout(figure, title, f'{KINDS[kind][0]} (%)')
-    if points:
-        for axis, values in (('xaxis', [x for x, _ in points]), ('yaxis', [y for _, y in points])):
-            figure.update_layout({axis: dict(range=_padded(values))})
-    return figure
 
 
 def difference_chart(differences, labels, kind):
@@ -120,9 +61,9 @@ def difference_chart(differences, labels, kind):
                           f'{labels[difference.first]}: %{{x:+.2f}} points, '
                           f'{difference.low:+.2f} to {difference.high:+.2f}, '
                           f'{difference.verdict}<extra></extra>'))
-    _layout(figure, f'difference in {KINDS[kind][0]} (points)', None,
+    set_layout(figure, f'difference in {KINDS[kind][0]} (points)', None,
             height=140 + 46 * len(differences))
-    _rows(figure, len(differences))
+    set_rows(figure, len(differences))
     figure.add_vline(x=0, line=dict(color=INK, width=1.5, dash='dot'))
     return figure
 
@@ -141,7 +82,7 @@ def curve_chart(models, labels, curve, title):
                 marker=dict(symbol=look['symbol'], size=9),
                 hovertemplate=f'<b>{labels[model.name]}</b> ({run.folder})<br>step %{{x}}: '
                               '%{y:.4g}<extra></extra>'))
-    return _layout(figure, 'training step', title if curve == 'loss' else f'{title} (%)')
+    return set_layout(figure, 'training step', title if curve == 'loss' else f'{title} (%)')
 
 
 def size_chart(models, labels, kind):
@@ -156,7 +97,7 @@ def size_chart(models, labels, kind):
             x=[f'{size}<br>{_AREAS[size]}' for size in sizes], y=list(sizes.values()),
             name=labels[model.name], marker=_bar(look),
             hovertemplate=f'<b>{labels[model.name]}</b><br>%{{x}}: %{{y:.1f}}<extra></extra>'))
-    return _layout(figure, None, f'{KINDS[kind][0]} (%)')
+    return set_layout(figure, None, f'{KINDS[kind][0]} (%)')
 
 
 def class_chart(models, labels, kind):
@@ -174,25 +115,24 @@ def class_chart(models, labels, kind):
             marker=dict(symbol=look['symbol'], color=look['colour'], size=12,
                         line=dict(color=PAPER, width=1)),
             hovertemplate=f'<b>{labels[model.name]}</b><br>%{{y}}: %{{x:.1f}}<extra></extra>'))
-    _layout(figure, f'{"IoU" if kind == "mIoU" else "AP"} (%)', None, height=180 + 30 * rows)
-    _rows(figure, rows)
+    set_layout(figure, f'{"IoU" if kind == "mIoU" else "AP"} (%)', None, height=180 + 30 * rows)
+    set_rows(figure, rows)
     return figure
 
 
-def stage_chart(models, labels):
-    """Median time of each stage of inference, stacked."""
+def stage_chart(models, labels, mode):
+    """Median time of each stage of inference or of a training step, stacked."""
     figure = go.Figure()
-    timed = [model for model in models if 'inference' in model.speed]
-    for index, stage in enumerate(INFERENCE_STAGES):
-        if timed:
-            figure.add_trace(go.Bar(
-                y=[labels[model.name] for model in timed], orientation='h', name=stage,
-                x=[model.speed['inference']['stages_ms'][stage] for model in timed],
-                marker=_bar(style(index)),
-                hovertemplate=f'<b>%{{y}}</b><br>{stage}: %{{x:.1f}} ms<extra></extra>'))
-    _layout(figure, 'milliseconds', None, height=170 + 44 * len(timed))
+    timed = [model for model in models if mode in model.speed]
+    for index, stage in enumerate(STAGES[mode] if timed else ()):
+        figure.add_trace(go.Bar(
+            y=[labels[model.name] for model in timed], orientation='h', name=stage,
+            x=[model.speed[mode]['stages_ms'][stage] for model in timed],
+            marker=_bar(style(index)),
+            hovertemplate=f'<b>%{{y}}</b><br>{stage}: %{{x:.1f}} ms<extra></extra>'))
+    set_layout(figure, 'milliseconds', None, height=170 + 44 * len(timed))
     figure.update_layout(barmode='stack')
-    _rows(figure, len(timed))
+    set_rows(figure, len(timed))
     return figure
 
 
@@ -210,28 +150,3 @@ def _mean_of(tables):
     return {name: None if any(table[name] is None for table in tables) else
             sum(table[name] for table in tables) / len(tables)
             for name in (tables[0] if tables else ())}
-
-
-def _rows(figure, count):
-    """A category axis that runs downwards, with half a row of space at both ends."""
-    figure.update_yaxes(type='category', range=[count - .4, -.6], dtick=1)
-
-
-def _padded(values, share=.25):
-    low, high = min(values), max(values)
-    pad = (high - low or abs(high) or 1) * share
-    return [low - pad, high + 1.3 * pad]
-
-
-def _layout(figure, x_title, y_title, height=400):
-    figure.update_layout(
-        template='none', autosize=True, height=height, font=FONT, paper_bgcolor=PAPER,
-        plot_bgcolor=PAPER, hovermode='closest', barmode='group', dragmode=False,
-        margin=dict(l=62, r=18, t=16, b=56),
-        legend=dict(orientation='h', traceorder='normal', yanchor='bottom', y=1.02, x=0,
-                    font=dict(size=13)))
-    axis = dict(gridcolor=GRID, zeroline=False, automargin=True, linecolor=INK, ticks='outside',
-                tickcolor=GRID)
-    figure.update_xaxes(title=x_title, **axis)
-    figure.update_yaxes(title=y_title, **axis)
-    return figure

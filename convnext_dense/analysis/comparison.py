@@ -1,10 +1,9 @@
 """The models of a comparison, read from configs, work directories and benchmark files.
 
-A model is known by the name of its config file. Work directories of one config are that model's
-training seeds.
+A model is known by the stem of its config's name, or by the name that it is given. Work
+directories of one model are its training seeds.
 """
 import json
-import re
 from collections import defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,12 +17,18 @@ SUMMARIES = {'detection.json': 'convnext_dense.detection/1',
 KINDS = {'bbox': ('box AP', 'box_ap'), 'segm': ('mask AP', 'mask_ap'), 'mIoU': ('mIoU', 'miou')}
 #: keys of the log that are figures of validation, and what they are called in the report
 CURVES = {'coco/bbox_mAP': 'bbox', 'coco/segm_mAP': 'segm', 'mIoU': 'mIoU'}
+#: what the report reads of each model in a benchmark file
+MEASURED = ('name', 'mode', 'batch', 'rounds', 'images_per_s', 'latency_ms', 'stages_ms',
+            'peak_memory_MiB')
+#: settings that the seeds of one model share
+RECIPE = ('model', 'optim_wrapper', 'param_scheduler', 'train_cfg')
 
 
 @dataclass
 class Run:
-    """One training: its folder, learning curves and results."""
+    """One training: its folder, config, learning curves and results."""
     folder: str
+    cfg: object
     curves: dict = field(default_factory=dict)  # name -> (steps, values); AP and mIoU in percent
     results: dict = field(default_factory=dict)  # kind -> DetectionMatches or SegmentationCounts
 
@@ -32,7 +37,9 @@ class Run:
 class Model:
     """One model of the comparison; what is not known is None or empty."""
     name: str
+    config: str  # stem of the config file
     cfg: object = None
+    named: bool = False  # by the user, who wants to read this name and no other
     runs: list = field(default_factory=list)
     complexity: object = None
     published: dict = None
@@ -48,7 +55,8 @@ def gather(paths, size=None):
     """Models from any mix of configs (.py), work directories and benchmark files (.json).
 
     Args:
-        paths (Sequence[str]): in the order of the report.
+        paths (Sequence[str]): in the order of the report; ``NAME=PATH`` names a config or a work
+            directory. Where all are work directories of one model, each is a model of its own.
         size (tuple[int, int], optional): height and width in pixels at which multiply-adds are
             counted; by default the papers', or for trainings on smaller pictures the benchmark's.
 
@@ -57,44 +65,64 @@ def gather(paths, size=None):
 
     Raises:
         InputError: a path of another kind, a work directory without config or results, a
-            benchmark of a model that no config or work directory describes.
+            benchmark of a model that no config or work directory describes, seeds of one model
+            with different recipes.
     """
     models, benchmarks = {}, []
-    for path in map(Path, paths):
-        if path.is_dir():
-            add_work_dir(models, path)
-        elif path.suffix == '.py':
-            _add_config(models, path)
-        elif path.suffix == '.json':
+    for text in map(str, paths):
+        name, path = split_name(text)
+        if path.suffix == '.json' and not path.is_dir():
+            if name:
+                raise InputError(f'{text}: a benchmark file names its models itself; leave '
+                                 f'{name}= out')
             benchmarks.append((path, read_benchmark(path)))
+        elif path.is_dir():
+            _add_work_dir(models, path, name)
+        elif path.suffix == '.py':
+            _add_config(models, path, name)
         else:
             raise InputError(f'{path}: ' + (
                 'neither a config (.py), a work directory nor a benchmark (.json)'
                 if path.exists() else 'no such file or folder'))
-    for path, report in benchmarks:
-        _add_benchmark(models, path, report)
+    models = list(models.values())
     if not models:
         raise InputError('compare: no model; name configs or work directories')
-    for model in models.values():
+    if len(models) == 1 and len(models[0].runs) == len(paths) - len(benchmarks) > 1:
+        models = _split_runs(models[0])
+    for model in models:
+        _check_recipes(model)
+    for path, report in benchmarks:
+        _add_benchmark(models, path, report)
+    for model in models:
         _count(model, size)
-    return list(models.values())
+    return models
 
 
-def _add_config(models, path):
+def split_name(text):
+    """``NAME=PATH`` as (name, path); the name is None where there is none."""
+    name, equals, path = text.partition('=')
+    if not equals or '/' in name or Path(text).exists():
+        return None, Path(text)
+    if not name or not path:
+        raise InputError(f'{text}: write NAME=PATH')
+    return name, Path(path)
+
+
+def _add_config(models, path, name=None):
     from convnext_dense.config import load_config
-    model = models.setdefault(path.stem, Model(path.stem))
-    model.cfg = load_config(path)
+    model = models.setdefault(name or path.stem, Model(name or path.stem, path.stem,
+                                                       named=bool(name)))
+    cfg = load_config(path)
+    model.cfg = model.cfg or cfg
+    return model, cfg
 
 
-def add_work_dir(models, folder):
+def _add_work_dir(models, folder, name=None):
     """Read a work directory of train or test: its config, learning curves and newest results."""
     configs = sorted(folder.glob('*.py'), key=lambda path: path.stat().st_mtime)
     if not configs:
         raise InputError(f'{folder}: no config (.py) in it; expected a work directory of '
                          'tools/train.py or tools/test.py')
-    name = configs[-1].stem
-    if name not in models or models[name].cfg is None:
-        _add_config(models, configs[-1])
     summaries = sorted((path for file in SUMMARIES for path in folder.rglob(file)),
                        key=lambda path: path.stat().st_mtime)
     if not summaries:
@@ -102,7 +130,29 @@ def add_work_dir(models, folder):
                          'evaluate with report=True in the config\'s test_evaluator, e.g. '
                          'tools/test.py CONFIG CHECKPOINT --cfg-options '
                          'test_evaluator.report=True')
-    models[name].runs.append(Run(str(folder), read_curves(folder), read_results(summaries[-1])))
+    model, cfg = _add_config(models, configs[-1], name)
+    model.runs.append(Run(str(folder), cfg, read_curves(folder), read_results(summaries[-1])))
+
+
+def _split_runs(model):
+    """Each run as a model, named by its folder's name, or by its path where names repeat."""
+    names = [Path(run.folder).name for run in model.runs]
+    if len(set(names)) < len(names):
+        names = [run.folder for run in model.runs]
+    if len(set(names)) < len(names):
+        raise InputError(f'compare: {names[0]} is named twice; give different work directories')
+    return [Model(name, model.config, run.cfg, named=True, runs=[run])
+            for name, run in zip(names, model.runs)]
+
+
+def _check_recipes(model):
+    """Refuse runs that are no seeds of one model."""
+    for run in model.runs[1:]:
+        first = model.runs[0]
+        for key in RECIPE:
+            if run.cfg.get(key) != first.cfg.get(key):
+                raise InputError(f'{first.folder} and {run.folder} are seeds of {model.name}, but '
+                                 f'differ in {key}; name them apart: NAME={run.folder}')
 
 
 def read_curves(folder):
@@ -173,24 +223,25 @@ def read_benchmark(path):
         raise InputError(f'{path}: no such file')
     try:
         report = json.loads(path.read_text())
-        names = [result['name'] for result in report['models']]
+        measured = [{key: result[key] for key in MEASURED} for result in report['models']]
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(f'{path}: not a file of tools/analysis/benchmark.py '
                          f'({type(error).__name__}: {error})') from error
-    if not names:
+    if not measured:
         raise InputError(f'{path}: no models in it')
     return report
 
 
 def _add_benchmark(models, path, report):
     for result in report['models']:
-        if result['name'] not in models:
+        measured = [model for model in models if model.config == result['name']]
+        if not measured:
+            known = ', '.join(dict.fromkeys(model.config for model in models))
             raise InputError(f'{path}: unknown model {result["name"]!r}; the configs and work '
-                             f'directories here describe {", ".join(models) or "none"}; add its '
-                             'config')
-        model = models[result['name']]
-        model.speed[result['mode']] = dict(result, size=report.get('options', {}).get('size'))
-        model.machine = report.get('machine')
+                             f'directories here describe {known}; add its config')
+        for model in measured:
+            model.speed[result['mode']] = dict(result, size=report.get('options', {}).get('size'))
+            model.machine = report.get('machine')
 
 
 def _count(model, size):
@@ -212,27 +263,3 @@ def kinds_of(models):
     """Kinds of result (keys of ``KINDS``) that any model has, measured or published."""
     return [kind for kind, (_, key) in KINDS.items() if any(
         model.results(kind) or (model.published or {}).get(key) for model in models)]
-
-
-def short_names(models):
-    """Labels by model name: the part of the config's name that tells the models apart.
-
-    Config names are ``<method>_<backbone>_<recipe>_<data>``: the first of these that differs from
-    model to model will do, else the whole name.
-    """
-    names = [model.name for model in models]
-    for words in zip(*(name.split('_') for name in names)):
-        if len(set(words)) == len(names) > 1:
-            return dict(zip(names, words))
-    return dict(zip(names, names))
-
-
-def families(labels):
-    """Index of each model's family by name, and the families: labels that begin alike.
-
-    A family is the letters before the size, with a ``v2``: ``convnextv2`` of ``convnextv2-b``.
-    """
-    keys = {name: re.match(r'[A-Za-z]*(v2|\d+)?', label).group()
-            for name, label in labels.items()}
-    order = list(dict.fromkeys(keys.values()))
-    return {name: order.index(key) for name, key in keys.items()}, order

@@ -1,7 +1,7 @@
 """The table of a comparison: published figures, measured figures and their differences."""
 import numpy as np
 
-from convnext_dense.analysis.bootstrap import mean_figure
+from convnext_dense.analysis.bootstrap import mean_figure, seed_spread
 from convnext_dense.analysis.comparison import KINDS
 
 
@@ -103,5 +103,4 @@ def _with_spread(mean, results):
         return ''
     if len(results) == 1:
         return f'{mean:.1f}'
-    spread = np.std([result.figure()[0] for result in results], ddof=1)
-    return f'{mean:.1f} ± {spread:.1f} ({len(results)} seeds)'
+    return f'{mean:.1f} ± {seed_spread(results):.1f} ({len(results)} seeds)'

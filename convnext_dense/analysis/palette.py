@@ -7,6 +7,8 @@ contrast of at least 3 with white. Beyond six models the symbol tells them apart
 COLOURS = ('#0069B4', '#E1780F', '#877878', '#00005A', '#782D00', '#0F0000')
 SYMBOLS = ('circle', 'diamond', 'square', 'triangle-up', 'x', 'star')
 PATTERNS = ('', '/', '.', 'x', '-', '+')
+#: marks that leave a bubble its area
+BUBBLES = ('circle', 'circle-cross', 'circle-x', 'circle-dot')
 DASHES = ('solid', 'dash', 'dot', 'dashdot', 'longdash', 'longdashdot')
 INK, GRID, PAPER = '#1A1A1A', '#D9D9D9', '#FFFFFF'
 
@@ -18,6 +20,11 @@ def style(index):
                 symbol=SYMBOLS[(index + index // count) % count],
                 pattern=PATTERNS[(index + index // count) % count],
                 dash=DASHES[(index + index // count) % count])
+
+
+def bubble_style(index):
+    """Colour and symbol of the bubbles at ``index``."""
+    return COLOURS[index % len(COLOURS)], BUBBLES[index // len(COLOURS) % len(BUBBLES)]
 
 
 def translucent(colour, alpha):

@@ -12,13 +12,14 @@ from convnext_dense.analysis.bootstrap import (
     resample_counts,
 )
 from convnext_dense.analysis.charts import all_charts
-from convnext_dense.analysis.comparison import KINDS, kinds_of, short_names
+from convnext_dense.analysis.comparison import KINDS, kinds_of
 from convnext_dense.analysis.comparison_table import (
     breakdown_rows,
     difference_rows,
     figure_columns,
     markdown,
 )
+from convnext_dense.analysis.labels import short_names
 from convnext_dense.errors import InputError
 
 STATIC_SIZE = dict(width=900, height=560)
@@ -219,6 +220,7 @@ th:first-child, td:first-child { text-align: left; position: sticky; left: 0; ba
 .charts { display: grid; gap: 20px; margin-top: 2em;
           grid-template-columns: repeat(auto-fit, minmax(min(100%, 460px), 1fr)); }
 figure { margin: 0; min-width: 0; }
+figure:first-child { grid-column: 1 / -1; }
 figcaption { font-weight: 600; margin-bottom: .3em; }
 li { overflow-wrap: anywhere; }
 '''

@@ -1,11 +1,14 @@
 """Compare models: published and measured figures, learning curves, accuracy against cost.
 
 Give configs (.py), work directories of tools/train.py and tools/test.py, and files of
-tools/analysis/benchmark.py (.json), in any mix. A model is known by its config's name; several
-work directories of one config are its seeds. Writes report.html (opens without network),
-report.md, comparison.json and the charts as PNG and SVG.
+tools/analysis/benchmark.py (.json), in any mix. A model is known by its config's name, or by
+yours: NAME=PATH. Several work directories of one name are its seeds; where there are only work
+directories of one config, they are compared with each other. Writes report.html (opens without
+network), report.md, comparison.json and the charts as PNG and SVG.
 """
+import os
 import sys
+import webbrowser
 from pathlib import Path
 
 from convnext_dense.commands.complexity import parse_size
@@ -13,8 +16,10 @@ from convnext_dense.errors import InputError
 
 
 def add_arguments(parser):
-    parser.add_argument('paths', nargs='+', metavar='PATH',
+    parser.add_argument('paths', nargs='*', metavar='[NAME=]PATH',
                         help='configs, work directories and benchmark files')
+    parser.add_argument('--demo', action='store_true', help='train ConvNeXt, Swin and ResNet on '
+                        'the embedded data set, and compare them')
     parser.add_argument('--out', default='work_dirs/comparison', metavar='DIR',
                         help='folder for the report (default: %(default)s)')
     parser.add_argument('--title', default='Comparison', help='of the page')
@@ -26,6 +31,8 @@ def add_arguments(parser):
 
 
 def run(args):
+    if args.demo == bool(args.paths):
+        raise InputError('compare: name configs or work directories, or give --demo alone')
     if args.resamples < 100:
         raise InputError(f'--resamples {args.resamples}: give 100 or more; a 95 % interval needs '
                          'them')
@@ -36,8 +43,20 @@ def run(args):
                          'convnext_dense[report]') from error
     from convnext_dense.analysis.comparison import gather
     from convnext_dense.analysis.report import write_report
-    models = gather(args.paths, parse_size(args.size) if args.size else None)
-    write_report(models, args.out, args.title, args.resamples, not args.no_static,
-                 lambda line: print(line, file=sys.stderr))
+    if args.demo:
+        from convnext_dense.commands.compare_demo import SIZE, train_models
+        args.paths, args.size = train_models(Path(args.out)), args.size or SIZE
+    size = parse_size(args.size) if args.size else None
+    write_report(gather(args.paths, size), args.out, args.title, args.resamples,
+                 not args.no_static, lambda line: print(line, file=sys.stderr))
     print(Path(args.out, 'report.md').read_text())
-    print(f'report: {Path(args.out, "report.html")}', file=sys.stderr)
+    page = Path(args.out, 'report.html').resolve().as_uri()
+    print(f'report: {page}', file=sys.stderr)
+    if args.demo and can_open_windows():
+        webbrowser.open(page)
+
+
+def can_open_windows():
+    """Whether somebody sits in front of this process, with a screen."""
+    return sys.stdout.isatty() and (sys.platform == 'darwin' or any(
+        name in os.environ for name in ('DISPLAY', 'WAYLAND_DISPLAY')))

@@ -88,16 +88,17 @@ def write_work_dir(folder, name, found, truth, channels=8, steps=(10, 20, 30), s
     return folder
 
 
-def benchmark_report(names):
+def benchmark_report(names, mode='inference'):
     """The content of a benchmark file."""
+    last = ['post-processing'] if mode == 'inference' else ['backward', 'optimizer']
     return dict(
         machine=dict(cpu='a processor', cores=2, threads=2, memory_GiB=8.,
                      packages=dict(torch='2.13.0'), time='2026-01-01T00:00:00+00:00'),
         options=dict(size='160x160'),
-        models=[dict(name=name, mode='inference', batch=1, rounds=5,
+        models=[dict(name=name, mode=mode, batch=1, rounds=5,
                      images_per_s=dict(median=10. + i, p10=9. + i, p90=11. + i),
                      latency_ms=dict(p50=100., p95=120., mean=101.),
-                     stages_ms={'data': 1., 'backbone': 40., 'neck': 10., 'heads': 30.,
-                                'post-processing': 8. + i},
+                     stages_ms={'data': 5., 'backbone': 40., 'neck': 10., 'heads': 30.,
+                                **dict.fromkeys(last, 8. + i)},
                      stages_over_whole=1., peak_memory_MiB=300. + 20 * i)
                 for i, name in enumerate(names)])

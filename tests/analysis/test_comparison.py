@@ -1,7 +1,9 @@
 """Reading configs, work directories and benchmark files; each bad input has its error."""
 import json
+import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 from example_results import (
     annotations,
@@ -12,7 +14,7 @@ from example_results import (
     write_work_dir,
 )
 
-from convnext_dense.analysis.comparison import families, gather, read_results, short_names
+from convnext_dense.analysis.comparison import gather, read_results, split_name
 from convnext_dense.cli import main
 from convnext_dense.errors import InputError
 
@@ -43,8 +45,63 @@ def test_a_work_directory_has_config_curves_and_results(work_dir):
 
 def test_work_directories_of_one_config_are_its_seeds(tmp_path, work_dir):
     write_work_dir(tmp_path / 'again', 'tiny_convnext_shapes', detections(TRUTH, seed=2), TRUTH)
-    (model, ) = gather([work_dir, tmp_path / 'again'])
-    assert len(model.results('bbox')) == 2
+    write_work_dir(tmp_path / 'other', 'tiny_swin_shapes', detections(TRUTH, seed=3), TRUTH)
+    models = gather([work_dir, tmp_path / 'again', tmp_path / 'other'])
+    assert [len(model.results('bbox')) for model in models] == [2, 1]
+
+
+def test_seeds_that_differ_in_their_recipe_are_refused(tmp_path, work_dir):
+    write_work_dir(tmp_path / 'wider', 'tiny_convnext_shapes', detections(TRUTH), TRUTH,
+                   channels=16)
+    with pytest.raises(InputError, match='differ in model; name them apart'):
+        gather([work_dir, tmp_path / 'wider', tmp_path / 'wider' / 'tiny_convnext_shapes.py'])
+
+
+def test_names_make_models_and_seeds_of_any_work_directories(tmp_path, work_dir):
+    for run in 'bc':
+        write_work_dir(tmp_path / run, 'tiny_convnext_shapes', detections(TRUTH, seed=2), TRUTH)
+    first, second = gather([f'Mine={work_dir}', f'Mine={tmp_path / "b"}', f'Yours={tmp_path / "c"}',
+                            write_json(tmp_path / 'b.json',
+                                       benchmark_report(['tiny_convnext_shapes']))])
+    assert (first.name, len(first.runs), second.name, len(second.runs)) == ('Mine', 2, 'Yours', 1)
+    assert first.speed and second.speed
+
+
+def test_runs_of_one_config_alone_are_compared_with_each_other(tmp_path, work_dir):
+    write_work_dir(tmp_path / 'again', 'tiny_convnext_shapes', detections(TRUTH, seed=2), TRUTH)
+    assert [model.name for model in gather([work_dir, tmp_path / 'again'])] == ['run', 'again']
+
+
+def test_a_path_with_an_equals_sign_is_a_path(tmp_path):
+    (tmp_path / 'lr=1').mkdir()
+    for text in (tmp_path / 'lr=1', 'runs/lr=1'):
+        assert split_name(str(text)) == (None, Path(text))
+    assert split_name('lr=runs/1') == ('lr', Path('runs/1'))
+
+
+def verdicts(paths, tmp_path):
+    out = tmp_path / 'out'
+    assert main(['compare', *map(str, paths), '--out', str(out), '--no-static']) == 0
+    return json.loads((out / 'comparison.json').read_text())['bbox']
+
+
+def test_identical_results_show_no_difference(tmp_path, work_dir):
+    shutil.copytree(work_dir, tmp_path / 'copy')
+    (found, ) = verdicts([work_dir, tmp_path / 'copy'], tmp_path)
+    assert found['verdict'] == 'no difference'
+    assert found['low'] <= 0 <= found['high']
+
+
+def test_a_result_without_five_percent_of_its_boxes_is_found_worse(tmp_path):
+    truth = annotations(pictures=150)
+    boxes = detections(truth)
+    kept = np.random.default_rng(0).random(len(boxes)) >= .05
+    paths = [write_work_dir(tmp_path / name, 'tiny_convnext_shapes', found, truth)
+             for name, found in (('whole', boxes),
+                                 ('dropped', [box for box, keep in zip(boxes, kept) if keep]))]
+    (found, ) = verdicts(paths, tmp_path)
+    assert (found['first'], found['second'], found['verdict']) == ('whole', 'dropped', 'worse')
+    assert found['high'] < 0
 
 
 def test_the_newest_results_count(work_dir):
@@ -129,6 +186,16 @@ def bad_annotations(tmp_path):
     return [folder]
 
 
+def bad_measurement(tmp_path):
+    report = benchmark_report(['tiny'])
+    del report['models'][0]['stages_ms']
+    return [write_config(tmp_path / 'tiny.py'), write_json(tmp_path / 'b.json', report)]
+
+
+def bad_name(tmp_path):
+    return [f'x={write_json(tmp_path / "b.json", benchmark_report(["tiny"]))}']
+
+
 def bad_path(tmp_path):
     return [tmp_path / 'nowhere']
 
@@ -146,6 +213,8 @@ def bad_kind(tmp_path):
     (bad_pictures, 'was evaluated on 12 pictures, x_b on 11'),
     (bad_classes, 'differ in moon, star'),
     (bad_benchmark, 'not a file of tools/analysis/benchmark.py'),
+    (bad_measurement, "KeyError: 'stages_ms'"),
+    (bad_name, 'a benchmark file names its models itself'),
     (bad_format, "format 'other/2'"),
     (bad_annotations, 'annotations.json are not there'),
     (bad_path, 'no such file or folder'),
@@ -163,27 +232,12 @@ def test_too_few_resamples_are_refused(capsys):
     assert 'give 100 or more' in capsys.readouterr().err
 
 
+@pytest.mark.parametrize('arguments', [[], ['--demo', 'x.py']])
+def test_paths_or_demo_is_needed(arguments, capsys):
+    assert main(['compare', *arguments]) == 2
+    assert 'or give --demo alone' in capsys.readouterr().err
+
+
 def test_no_model_is_an_error():
     with pytest.raises(InputError, match='no model'):
         gather([])
-
-
-class Named:
-    def __init__(self, name):
-        self.name = name
-
-
-@pytest.mark.parametrize('names, labels', [
-    (['mask_convnext-t_coco', 'mask_swin-t_coco'], ['convnext-t', 'swin-t']),
-    (['a_x_1', 'a_x_2'], ['1', '2']),
-    (['a_x', 'a_x_2'], ['a_x', 'a_x_2']),
-    (['only'], ['only'])])
-def test_labels_are_what_tells_the_names_apart(names, labels):
-    assert list(short_names([Named(name) for name in names]).values()) == labels
-
-
-def test_families_share_the_letters_before_the_size():
-    index, names = families(dict(a='convnext-t', b='convnext-b', c='convnextv2-b', d='swin-t',
-                                 e='r50'))
-    assert names == ['convnext', 'convnextv2', 'swin', 'r50']
-    assert index == dict(a=0, b=0, c=1, d=2, e=3)

@@ -11,13 +11,16 @@ import pytest
 from example_results import annotations, benchmark_report, detections, write_json, write_work_dir
 
 from convnext_dense.analysis import palette
-from convnext_dense.analysis.comparison import gather
+from convnext_dense.analysis.bubbles import bubble_chart
+from convnext_dense.analysis.comparison import Model, gather
+from convnext_dense.analysis.complexity import Complexity, Part
+from convnext_dense.analysis.labels import short_names
 from convnext_dense.analysis.report import write_report
 
 NAMES = ('tiny_convnext_shapes', 'tiny_swin_shapes', 'tiny_resnet_shapes')
 CHARTS = {'bbox-by-multiply-adds', 'bbox-by-parameters', 'bbox-by-throughput', 'bbox-by-memory',
           'bbox-differences', 'bbox-curve', 'bbox-by-size', 'bbox-by-class', 'loss-curve',
-          'stages'}
+          'inference-stages', 'training-stages'}
 BROWSERS = ('chromium', 'chromium-browser', 'google-chrome')
 PHONE, DESKTOP = 390, 1440
 
@@ -32,7 +35,8 @@ def report(tmp_path_factory):
     paths = [write_work_dir(folder / run, name, detections(truth, **options), truth, channels,
                             seed=options.get('seed', 1))
              for run, name, channels, options in runs]
-    paths.append(write_json(folder / 'benchmark.json', benchmark_report(NAMES)))
+    paths += [write_json(folder / f'{mode}.json', benchmark_report(NAMES, mode))
+              for mode in ('inference', 'training')]
     write_report(gather(paths), folder / 'report', 'Shapes <3', resamples=300, static=False)
     return folder / 'report'
 
@@ -63,6 +67,24 @@ def test_bubbles_have_the_area_of_the_multiply_adds(figures, report):
         assert areas[name] / areas['swin'] == pytest.approx(macs[name] / macs['swin'], rel=.05)
 
 
+def test_seeds_give_a_bubble_its_error_bar(figures):
+    bars = {trace.name: trace.error_y.array[0] for trace in figures['bbox-by-memory'].data}
+    assert bars['convnext'] > 0 == bars['swin'] == bars['resnet']
+    (convnext, ) = (trace for trace in figures['bbox-by-memory'].data if trace.name == 'convnext')
+    assert convnext.customdata[0][1].endswith('measured with 2 seeds')
+
+
+def test_published_models_share_the_colour_of_their_family():
+    names = [f'convnext-{size}' for size in 'tsbl'] + ['convnext-l-in22k', 'swin-t', 'swin-s']
+    models = [Model(name, name, published=dict(box_ap=50.), complexity=Complexity(
+        (800, 1280), 1000, 100, dict(backbone=Part(10**6, 10**9)))) for name in names]
+    figure = bubble_chart(models, short_names(models), 'bbox', 'multiply-adds')
+    assert {trace.name: list(trace.text) for trace in figure.data} == {
+        'convnext': ['T', 'S', 'B', 'L'], 'convnext-in22k': ['L'], 'swin': ['T', 'S']}
+    assert all(colour.endswith(',0.2)') for trace in figure.data for colour in trace.marker.color)
+    assert not bubble_chart(models, short_names(models), 'bbox', 'throughput').data
+
+
 def test_hover_names_the_point(figures):
     for name, figure in figures.items():
         for trace in figure.data:
@@ -73,8 +95,8 @@ def test_charts_use_the_checked_colours_alone(figures):
     allowed = {colour.lower() for colour in palette.COLOURS}
     for name, figure in figures.items():
         for trace in figure.data:
-            for colour in {trace.marker.color, getattr(trace, 'line', None) and trace.line.color}:
-                if colour and not colour.startswith('rgba'):
+            for colour in (trace.marker.color, getattr(trace, 'line', None) and trace.line.color):
+                if isinstance(colour, str) and not colour.startswith('rgba'):
                     assert colour.lower() in allowed, name
 
 
@@ -85,7 +107,7 @@ def test_models_of_a_chart_differ_in_colour_and_in_shape(figures):
                  for trace in figures[name].data}
         colours, shapes = zip(*looks.values())
         assert len(set(colours)) == len(set(shapes)) == len(looks) == 3
-    for name in ('bbox-by-size', 'stages'):
+    for name in ('bbox-by-size', 'inference-stages', 'training-stages'):
         patterns = [trace.marker.pattern.shape for trace in figures[name].data]
         assert len(set(patterns)) == len(patterns)
 
@@ -164,9 +186,8 @@ def test_every_chart_is_drawn_with_all_its_points(browser, figures):
 
 def test_every_model_and_stage_shows_its_colour(browser, figures):
     for name, figure in figures.items():
-        colours = {trace.marker.line.color if getattr(trace, 'mode', '') ==
-                   'markers+text' else trace.marker.color or trace.line.color
-                   for trace in figure.data}
+        colours = {trace.marker.line.color if name.startswith('bbox-by') and trace.error_y.array
+                   else trace.marker.color or trace.line.color for trace in figure.data}
         pixels = picture_of(browser, name)
         for colour in colours:
             rgb = [int(colour[i:i + 2], 16) for i in (1, 3, 5)]
@@ -263,5 +284,5 @@ def test_without_a_browser_the_page_is_still_written(tmp_path, figures, monkeypa
         raise RuntimeError('Kaleido requires Google Chrome to be installed.')
     monkeypatch.setattr(plotly.io, 'write_images', no_chrome)
     said = []
-    write_static({'a': ('A', figures['stages'])}, tmp_path / 'charts', said.append)
+    write_static({'a': ('A', figures['inference-stages'])}, tmp_path / 'charts', said.append)
     assert said and 'plotly_get_chrome' in said[0]
