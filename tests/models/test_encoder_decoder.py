@@ -17,8 +17,9 @@ def config(scope, test_cfg, **head):
     options = dict(dict(channels=8, num_classes=CLASSES, align_corners=False), **head)
     return dict(
         type=f'{scope}.EncoderDecoder',
-        backbone=dict(type='convnext_dense.ConvNeXt', arch='atto', out_indices=(0, 1)),
-        decode_head=dict(type='mmseg.FCNHead', in_channels=80, in_index=1, num_convs=1,
+        backbone=dict(type='convnext_dense.ConvNeXt',
+                      arch=dict(depths=(1, 1), channels=(16, 24))),
+        decode_head=dict(type='mmseg.FCNHead', in_channels=24, in_index=1, num_convs=1,
                          concat_input=False, **options),
         train_cfg=dict(), test_cfg=ConfigDict(test_cfg))
 
@@ -130,7 +131,7 @@ def test_augmentation_merges_logits_that_testing_alone_does_not_keep():
             module=config(scope, dict(SLIDE, **changes)))).eval()
         torch.manual_seed(2)
         torch.nn.init.normal_(model.module.decode_head.conv_seg.weight)
-        views = dict(inputs=[picture(1, 64, 96).byte(), picture(1, 64, 96).flip(3).byte()],
+        views = dict(inputs=[picture(1, 64, 96), picture(1, 64, 96).flip(3)],
                      data_samples=[samples(1, (64, 96), (70, 99), img_path='a'),
                                    samples(1, (64, 96), (70, 99), img_path='a', flip=True,
                                            flip_direction='horizontal')])
