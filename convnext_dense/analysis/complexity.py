@@ -159,7 +159,8 @@ def measure_complexity(model, size, proposals=PROPOSALS, masks=MASKS):
         parts[name] = parts.get(name, Part()) + counted
         return outputs
 
-    with torch.no_grad():
+    # the papers count a model as it is written; without gradients UPerHead takes a shorter way
+    with torch.enable_grad():
         try:
             maps = count('backbone', model.backbone, torch.empty(1, 3, *size, device='meta'))
             if getattr(model, 'neck', None) is not None:
