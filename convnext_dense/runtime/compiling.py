@@ -77,8 +77,12 @@ class CompiledForward:
     def __call__(self, *args, **kwargs):
         if self.compiled is None:
             return self.eager(*args, **kwargs)
+        # equal sizes of the first picture, such as a square's, are not taken for equal for ever
+        import torch.fx.experimental._config as shapes
+        mark_sizes(args)
         try:
-            return self.compiled(*args, **kwargs)
+            with shapes.patch(use_duck_shape=False):
+                return self.compiled(*args, **kwargs)
         except Exception as error:
             if not _is_the_compilers(error):
                 raise
@@ -89,6 +93,16 @@ class CompiledForward:
 
     def __deepcopy__(self, memo):
         return MethodType(self.eager.__func__, copy.deepcopy(self.module, memo))
+
+
+def mark_sizes(value):
+    """Tell the compiler that heights and widths of maps change, also of maps in a tuple."""
+    if isinstance(value, (list, tuple)):
+        for item in value:
+            mark_sizes(item)
+    elif torch.is_tensor(value) and value.ndim == 4:
+        for dim in (2, 3):
+            torch._dynamo.maybe_mark_dynamic(value, dim)
 
 
 def _is_the_compilers(error):
