@@ -1,6 +1,7 @@
 """Comparing implementations: their outputs first, then time in turns, then memory."""
 import gc
 import json
+import math
 import subprocess
 import sys
 import time
@@ -131,9 +132,19 @@ def measure_time(sides, seconds, least_rounds=3):
 def count_operations(work):
     """Floating-point operations of convolutions and matrix products during a call; its result."""
     from torch.utils.flop_counter import FlopCounterMode
-    with FlopCounterMode(display=False) as counter:
+    # torch's own formula takes the filter gradient of a grouped convolution for a dense one's
+    backward = {torch.ops.aten.convolution_backward: _convolution_backward_operations}
+    with FlopCounterMode(display=False, custom_mapping=backward) as counter:
         result = work()
     return counter.get_total_flops(), result
+
+
+def _convolution_backward_operations(grad, x, weight, _bias, _stride, _padding, _dilation,
+                                     transposed, _output_padding, _groups, output_mask,
+                                     out_shape=None):
+    """Each of the gradients of map and filter takes what the forward pass does; from shapes."""
+    forward = 2 * math.prod(x if transposed else grad) * math.prod(weight[1:])
+    return forward * (output_mask[0] + output_mask[1])
 
 
 def summary(row, runs, products, operations):

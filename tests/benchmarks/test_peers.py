@@ -55,6 +55,14 @@ def test_operations_are_those_of_the_products():
     assert operations == 2 * 4 * 5 * 6 and torch.equal(product, a @ b)
 
 
+@pytest.mark.parametrize('layer', [torch.nn.Conv2d(4, 4, 3, padding=1, groups=4),
+                                   torch.nn.Conv2d(4, 6, 3), torch.nn.ConvTranspose2d(4, 6, 2, 2)])
+def test_the_gradients_of_a_convolution_take_twice_its_operations(layer):
+    x = torch.rand(2, 4, 8, 8, requires_grad=True)
+    forward, y = measuring.count_operations(lambda: layer(x))
+    assert measuring.count_operations(lambda: y.sum().backward())[0] == 2 * forward > 0
+
+
 @pytest.mark.skipif(not sys.platform.startswith('linux'), reason='reads /proc')
 def test_peak_memory_is_that_of_the_steps():
     def step():
