@@ -13,7 +13,7 @@ from convnext_dense.analysis.chart_layout import set_layout
 from convnext_dense.analysis.comparison import KINDS
 from convnext_dense.analysis.label_placement import place_labels
 from convnext_dense.analysis.labels import family_and_size
-from convnext_dense.analysis.palette import COLOURS, bubble_style, translucent
+from convnext_dense.analysis.palette import COLOURS, INK, bubble_style, translucent
 
 LARGEST = 56  # diameter in pixels
 #: x axis of a bubble chart: its title, format of its values, and what it shows of a model
@@ -74,7 +74,7 @@ def bubble_chart(models, labels, kind, cost):
             text=[point.text for point in chosen], mode='lines+markers+text',
             line=dict(color=translucent(colour, .5), width=1.5),
             textposition=[positions[i] for i in members], cliponaxis=False,
-            error_y=dict(array=[point.spread for point in chosen], color=colour, thickness=1.5,
+            error_y=dict(array=[point.spread for point in chosen], color=INK, thickness=1.5,
                          visible=any(point.spread for point in chosen)),
             marker=dict(symbol=symbol, size=[diameters[i] for i in members], opacity=1,
                         line=dict(color=colour, width=2),

@@ -26,7 +26,7 @@ def all_charts(models, labels, kinds, differences):
     for kind in kinds:
         title = KINDS[kind][0]
         for cost in COSTS:
-            charts[f'{kind}-by-{cost}'] = (f'{title} and {cost.replace("-", " ")}',
+            charts[f'{kind}-by-{cost}'] = (f'{title} and {cost.replace("published-", "published ")}',
                                            bubble_chart(models, labels, kind, cost))
         charts[f'{kind}-differences'] = (f'Differences in {title}, with 95 % intervals',
                                          difference_chart(differences.get(kind, []), labels, kind))
