@@ -26,7 +26,8 @@ def all_charts(models, labels, kinds, differences):
     for kind in kinds:
         title = KINDS[kind][0]
         for cost in COSTS:
-            charts[f'{kind}-by-{cost}'] = (f'{title} and {cost.replace("published-", "published ")}',
+            words = cost.replace('published-', 'published ')
+            charts[f'{kind}-by-{cost}'] = (f'{title} and {words}',
                                            bubble_chart(models, labels, kind, cost))
         charts[f'{kind}-differences'] = (f'Differences in {title}, with 95 % intervals',
                                          difference_chart(differences.get(kind, []), labels, kind))
