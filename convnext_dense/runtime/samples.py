@@ -7,6 +7,7 @@ number of workers, on prefetching, or on what was read before, and a resumed run
 a data worker: it only starts the sampler at the right place.
 """
 import logging
+import os
 
 import cv2
 from mmengine.dist import get_dist_info
@@ -16,6 +17,7 @@ from torch.utils.data import Sampler, get_worker_info
 from convnext_dense.errors import InputError, blame
 from convnext_dense.runtime.random_state import seed_all, seeded
 
+IMPORTED_IN = os.getpid()
 ATTEMPTS = 10  # other pictures that are tried in the place of a bad one
 
 
@@ -133,8 +135,10 @@ class SampleReader:
         self.replace = replace
 
     def __call__(self, indices):
-        if get_worker_info() is not None:
-            cv2.setNumThreads(1)  # what mmengine set is not inherited by a spawned worker
+        if get_worker_info() is not None and os.getpid() == IMPORTED_IN:
+            # A spawned worker does not inherit what mmengine set. A forked one does, and would
+            # wait for ever for OpenCV's threads to end, which were not forked with it.
+            cv2.setNumThreads(1)
         return [sample for index in indices
                 for sample in self.read(index, getattr(index, 'place', None))]
 

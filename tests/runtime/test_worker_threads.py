@@ -1,7 +1,9 @@
 """Data workers read pictures with one thread of OpenCV and of torch each."""
 import cv2
+import numpy as np
 import pytest
 import torch
+from mmengine.utils.dl_utils import set_multi_processing
 from torch.utils.data import DataLoader
 
 from convnext_dense.runtime.samples import SampleReader
@@ -24,16 +26,28 @@ class Anything:
         return None
 
 
-@pytest.mark.parametrize('start', ['fork', 'spawn'])
-def test_a_worker_has_one_thread(start):
+def numbers_of_threads(start):
+    dataset = Threads()
+    dataset.__getitems__ = SampleReader(dataset, Anything(), replace=False)
+    return list(DataLoader(dataset, batch_size=1, num_workers=1, collate_fn=list, timeout=60,
+                           multiprocessing_context=start))
+
+
+@pytest.fixture
+def four_threads():
+    """A process that uses four threads of OpenCV."""
     threads = cv2.getNumThreads()
     cv2.setNumThreads(4)
-    try:
-        dataset = Threads()
-        dataset.__getitems__ = SampleReader(dataset, Anything(), replace=False)
-        loader = DataLoader(dataset, batch_size=1, num_workers=1, collate_fn=list,
-                            multiprocessing_context=start)
-        assert list(loader) == [[(1, 1)], [(1, 1)]]
-        assert cv2.getNumThreads() == 4  # this process keeps its own
-    finally:
-        cv2.setNumThreads(threads)
+    cv2.GaussianBlur(np.zeros((2000, 2000, 3), np.uint8), (9, 9), 0)
+    yield
+    cv2.setNumThreads(threads)
+
+
+def test_a_spawned_worker_has_one_thread(four_threads):
+    assert numbers_of_threads('spawn') == [[(1, 1)], [(1, 1)]]
+    assert cv2.getNumThreads() == 4  # this process keeps its own
+
+
+def test_a_forked_worker_has_what_mmengine_set(four_threads):
+    set_multi_processing(mp_start_method='fork', opencv_num_threads=0)
+    assert numbers_of_threads('fork') == [[(1, 1)], [(1, 1)]]
