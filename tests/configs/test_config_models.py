@@ -186,7 +186,8 @@ def test_segmenters_are_tested_on_sliding_windows(name):
 
 
 # classes of the same names and settings
-FASTER = ('convnext_dense.models.mask_head', 'convnext_dense.models.uper_head')
+FASTER = tuple(f'convnext_dense.models.{name}'
+               for name in ('encoder_decoder', 'mask_head', 'uper_head'))
 
 
 def outline(thing, inside=()):
