@@ -129,8 +129,9 @@ def test_the_settings_that_a_config_may_give():
 
 def test_the_runner_compiles_parts_for_training_and_testing_alike(tmp_path):
     backend = Counting()
+    torch._dynamo.register_backend(backend, name='counting')  # a config holds names
     with mock.patch.object(compiling, 'PARTS', ('conv', 'missing')):
-        runner = Runner.from_cfg(toy_config(tmp_path, epochs=1, compile=dict(backend=backend)))
+        runner = Runner.from_cfg(toy_config(tmp_path, epochs=1, compile=dict(backend='counting')))
     assert isinstance(runner.model.conv.forward, compiling.CompiledForward)
     runner.train()
     assert backend.graphs == 1
