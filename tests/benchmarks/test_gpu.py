@@ -40,8 +40,8 @@ def test_every_operator_is_checked_and_a_wrong_one_found(monkeypatch):
                                 messages.append)
     assert [result['step'] for result in results] == list(gpu_kernels.steps())
     assert all(result['passed'] for result in results)
-    wrong = dict(residual=gpu_kernels.steps()['residual']._replace(
-        plain=lambda x, branch, gamma, factor: x + branch.permute(0, 3, 1, 2)))
+    right = gpu_kernels.steps()['residual']
+    wrong = dict(residual=right._replace(plain=lambda *inputs: 2 * right.plain(*inputs)))
     monkeypatch.setattr(gpu_kernels, 'steps', lambda: wrong)
     assert not gpu_kernels.check('cpu', [(2, 5, 2, 3)], [torch.float32], Budget(1e9),
                                  messages.append)[0]['passed']
