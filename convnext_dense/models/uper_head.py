@@ -11,7 +11,7 @@ from mmseg.models.decode_heads import UPerHead as MMSegUPerHead
 from torch import nn
 
 from convnext_dense.models.label_map import interpolation
-from convnext_dense.models.winograd import WinogradConv2d
+from convnext_dense.models.winograd import WinogradConv2d, convolve
 
 
 class UPerHead(MMSegUPerHead):
@@ -19,10 +19,6 @@ class UPerHead(MMSegUPerHead):
 
     For inference, maps that are enlarged four times or more are not convolved in full size.
     """
-
-    def __init__(self, *args, **kwargs):
-        super().__init__(*args, **kwargs)
-        self._fine = None, None  # version of the weights, and the convolution of the fine maps
 
     def _forward_feature(self, inputs):
         if self.training or torch.is_grad_enabled() or \
@@ -46,25 +42,17 @@ class UPerHead(MMSegUPerHead):
         """The bottleneck's convolution of all maps, the finest first."""
         size = maps[0].shape[2:]
         fine = 1 + sum(size[0] < 4 * x.shape[2] or size[1] < 4 * x.shape[3] for x in maps[1:])
-        y = self._fine_convolution(fine)(torch.cat([maps[0], *(
+        x = torch.cat([maps[0], *(
             F.interpolate(x, size, mode='bilinear', align_corners=self.align_corners)
-            for x in maps[1:fine])], dim=1))
-        weights = self.fpn_bottleneck.conv.weight.split(self.channels, dim=1)
+            for x in maps[1:fine])], dim=1)
+        conv = self.fpn_bottleneck.conv
+        weight = conv.weight[:, :fine * self.channels]
+        y = convolve(x, weight, conv.bias) if isinstance(conv, WinogradConv2d) else \
+            F.conv2d(x, weight, conv.bias, padding=1)
+        weights = conv.weight.split(self.channels, dim=1)
         for x, weight in zip(maps[fine:], weights[fine:]):
             y += convolve_enlarged(x, weight, size, self.align_corners)
         return y
-
-    def _fine_convolution(self, maps):
-        conv = self.fpn_bottleneck.conv
-        version = maps, conv.weight.device, conv.weight._version
-        if self._fine[0] != version:
-            weight = conv.weight[:, :maps * self.channels].detach()
-            part = nn.Conv2d(*weight.shape[1::-1], 3, padding=1, bias=False, device='meta')
-            part.weight = nn.Parameter(weight, requires_grad=False)
-            part.bias = conv.bias
-            # in a tuple: no module of its own, whose weights would be saved twice
-            self._fine = version, WinogradConv2d(part) if type(conv) is WinogradConv2d else part
-        return self._fine[1]
 
 
 def convolve_enlarged(x, weight, size, align_corners=False):

@@ -89,21 +89,74 @@ def transform_filters(weight):
     return filters.view(WINDOW**2, *weight.shape[:2]).transpose(1, 2)
 
 
-class WinogradConv2d(nn.Module):
-    """A 3x3 convolution with stride 1 and padding 1, for inference.
+def convolve(x, weight, bias=None):
+    """A 3x3 convolution with stride 1 and padding 1.
 
-    Maps with few tiles, where reading the larger filters costs more than it saves, go through the
-    direct convolution.
+    Maps with few tiles, where reading the larger filters costs more than it saves, 16 bits and
+    training go through the direct convolution. The transformed filters take four times the memory
+    of the weights, so they are not kept.
 
     Args:
-        conv (nn.Conv2d): the convolution, for which :func:`fits` is true; its parameters are kept
+        x (Tensor): maps of shape (N, C, H, W).
+        weight (Tensor): filters of shape (O, C, 3, 3).
+        bias (Tensor | None): shape (O, ).
+
+    Returns:
+        Tensor: shape (N, O, H, W), channels-last in memory where it is computed here.
+    """
+    height, width = x.shape[2:]
+    rows, columns = -(-height // TILE), -(-width // TILE)
+    if min(height, width) < 10 or len(x) * rows * columns < 64 or torch.is_grad_enabled() or \
+            x.dtype != torch.float32 or torch.is_autocast_enabled('cpu'):
+        return F.conv2d(x, weight, bias, padding=1)
+    filters = transform_filters(weight)
+    outputs, _, inputs = transforms()
+    to_products = torch.kron(inputs, inputs).float()
+    from_products = torch.kron(outputs, outputs).float()
+    x = x.permute(0, 2, 3, 1)
+    pictures, _, _, channels = x.shape
+    y = x.new_empty(pictures, rows, TILE, columns, TILE, len(weight))
+    many = rows * columns <= CHUNK  # several pictures a chunk, or several rows of tiles
+    step = CHUNK // (rows * columns) if many else max(CHUNK // columns, 1)
+    for picture in range(0, pictures, step if many else 1):
+        part = x[picture:picture + step] if many else x[picture:picture + 1]
+        windows = _windows(part, rows, columns)
+        for row in range(0, rows, rows if many else step):
+            chunk = windows[:, :, :, row:row + (rows if many else step)]
+            shape = chunk.shape[2:5]
+            products = torch.mm(to_products, chunk.reshape(WINDOW**2, -1))
+            products = torch.bmm(products.view(WINDOW**2, -1, channels), filters)
+            tiles = torch.mm(from_products, products.view(WINDOW**2, -1))
+            tiles = tiles.view(TILE, TILE, *shape, -1).permute(2, 3, 0, 4, 1, 5)
+            place = y[picture:picture + len(part), row:row + shape[1]]
+            if bias is None:
+                place.copy_(tiles)
+            else:
+                torch.add(tiles, bias, out=place)
+    y = y.view(pictures, rows * TILE, columns * TILE, -1)
+    return y[:, :height, :width].contiguous().permute(0, 3, 1, 2)
+
+
+def _windows(x, rows, columns):
+    """The overlapping input windows as a view: (6, 6, N, rows, columns, C)."""
+    pictures, height, width, channels = x.shape
+    x = F.pad(x, (0, 0, 1, columns * TILE + 1 - width, 1, rows * TILE + 1 - height))
+    _, down, right, _ = x.stride()
+    return x.as_strided((WINDOW, WINDOW, pictures, rows, columns, channels),
+                        (down, right, x.stride(0), TILE * down, TILE * right, 1))
+
+
+class WinogradConv2d(nn.Module):
+    """A 3x3 convolution with stride 1 and padding 1 by :func:`convolve`, for inference.
+
+    Args:
+        conv (nn.Conv2d): the convolution, for which :meth:`fits` is true; its parameters are kept
             under their names.
     """
 
     def __init__(self, conv):
         super().__init__()
         self.weight, self.bias = conv.weight, conv.bias
-        self._filters = None
 
     @staticmethod
     def fits(module):
@@ -115,59 +168,15 @@ class WinogradConv2d(nn.Module):
             module.weight.device.type == 'cpu' and module.weight.dtype == torch.float32
 
     def forward(self, x):
-        """Convolve maps of shape (N, C, H, W); the result lies channels-last."""
-        height, width = x.shape[2:]
-        tiles = -(-height // TILE) * -(-width // TILE)
-        if min(height, width) < 10 or len(x) * tiles < 64 or torch.is_grad_enabled() or \
-                x.dtype != torch.float32 or torch.is_autocast_enabled('cpu'):
-            return F.conv2d(x, self.weight, self.bias, padding=1)
-        if self._filters is None:
-            self._filters = transform_filters(self.weight)
-        return self._convolve(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
-
-    def _convolve(self, x):
-        outputs, _, inputs = transforms()
-        to_products = torch.kron(inputs, inputs).float()
-        from_products = torch.kron(outputs, outputs).float()
-        pictures, height, width, channels = x.shape
-        rows, columns = -(-height // TILE), -(-width // TILE)
-        y = x.new_empty(pictures, rows, TILE, columns, TILE, len(self.weight))
-        many = rows * columns <= CHUNK  # several pictures a chunk, or several rows of tiles
-        step = CHUNK // (rows * columns) if many else max(CHUNK // columns, 1)
-        for picture in range(0, pictures, step if many else 1):
-            part = x[picture:picture + step] if many else x[picture:picture + 1]
-            windows = self._windows(part, rows, columns)
-            for row in range(0, rows, rows if many else step):
-                chunk = windows[:, :, :, row:row + (rows if many else step)]
-                shape = chunk.shape[2:5]
-                products = torch.mm(to_products, chunk.reshape(WINDOW**2, -1))
-                products = torch.bmm(products.view(WINDOW**2, -1, channels), self._filters)
-                tiles = torch.mm(from_products, products.view(WINDOW**2, -1))
-                tiles = tiles.view(TILE, TILE, *shape, -1).permute(2, 3, 0, 4, 1, 5)
-                place = y[picture:picture + len(part), row:row + shape[1]]
-                if self.bias is None:
-                    place.copy_(tiles)
-                else:
-                    torch.add(tiles, self.bias, out=place)
-        y = y.view(pictures, rows * TILE, columns * TILE, -1)
-        return y[:, :height, :width].contiguous()
-
-    @staticmethod
-    def _windows(x, rows, columns):
-        """The overlapping input windows as a view: (6, 6, N, rows, columns, C)."""
-        pictures, height, width, channels = x.shape
-        x = F.pad(x, (0, 0, 1, columns * TILE + 1 - width, 1, rows * TILE + 1 - height))
-        _, down, right, _ = x.stride()
-        return x.as_strided((WINDOW, WINDOW, pictures, rows, columns, channels),
-                            (down, right, x.stride(0), TILE * down, TILE * right, 1))
+        """Convolve maps of shape (N, C, H, W)."""
+        return convolve(x, self.weight, self.bias)
 
 
 class WinogradStack(nn.Module):
     """3x3 convolutions with ReLUs, one after the other, on the small maps of many RoIs.
 
     A chunk of RoIs goes through all of them before the next, as position x RoI x channel, so that
-    its maps stay in the cache and every step is a matrix product. The transformed filters, which
-    take four times the memory of the weights, live for one call: a detector has many such stacks.
+    its maps stay in the cache and every step is a matrix product.
 
     Args:
         modules (Iterable[mmcv.cnn.ConvModule]): for which :meth:`fits` is true; they are kept and

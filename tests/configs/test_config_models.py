@@ -208,7 +208,7 @@ def outline(thing, inside=()):
         # how a part was configured may differ in words; what it became may not
         return {'class': type(thing).__name__, **{
             key: outline(value, (*inside, id(thing))) for key, value in vars(thing).items()
-            if key not in ('cfg', '_params_init_info', '_fine') and not key.endswith('_cfg')}}
+            if key not in ('cfg', '_params_init_info') and not key.endswith('_cfg')}}
     return thing if isinstance(thing, (int, float, str, type(None))) else type(thing).__name__
 
 
