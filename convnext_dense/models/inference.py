@@ -1,7 +1,7 @@
 """Preparing a trained model for inference: the same values with fewer passes over memory.
 
 Batch normalisation goes into the convolution before it, layer scale and GRN's bias into the second
-pointwise layer. On a CPU in float32 the blocks, linear layers and large 3x3 convolutions become
+pointwise layer. On a CPU in float32 the blocks and the 3x3 convolutions of the heads become
 the versions here and in ``winograd``. Nothing of it can be trained afterwards.
 """
 import torch
@@ -46,7 +46,7 @@ def prepare_for_inference(model, memory_format=torch.channels_last):
                     setattr(module, name, nn.ModuleList([stack]))
     for parent in list(model.modules()):
         for name, child in parent.named_children():
-            for replacement in (InferenceBlock, InferenceLinear, WinogradConv2d):
+            for replacement in (InferenceBlock, WinogradConv2d):
                 if replacement.fits(child):
                     setattr(parent, name, replacement(child))
     return model
