@@ -6,6 +6,8 @@ set -eu
 CONFIG=$1
 CHECKPOINT=$2
 PROCESSES=$3
+# or after a restart processes find addresses of the killed ones in the store of the launcher
+export TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1
 exec "$PYTHON" -m torch.distributed.run \
     --nnodes="${NNODES:-1}" --node_rank="${NODE_RANK:-0}" --nproc_per_node="$PROCESSES" \
     --master_addr="${MASTER_ADDR:-127.0.0.1}" --master_port="${PORT:-29500}" \

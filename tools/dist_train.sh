@@ -5,6 +5,8 @@ set -eu
 . "$(dirname "$0")/setup/python.sh"
 CONFIG=$1
 PROCESSES=$2
+# or after a restart processes find addresses of the killed ones in the store of the launcher
+export TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1
 exec "$PYTHON" -m torch.distributed.run \
     --nnodes="${NNODES:-1}" --node_rank="${NODE_RANK:-0}" --nproc_per_node="$PROCESSES" \
     --master_addr="${MASTER_ADDR:-127.0.0.1}" --master_port="${PORT:-29500}" \

@@ -22,7 +22,8 @@ from convnext_dense.runtime import Runner, files
 
 HERE = Path(__file__).parent
 REPOSITORY = HERE.parents[1]
-ENVIRONMENT = dict(os.environ, OMP_NUM_THREADS='1', PYTHONPATH=str(HERE), CUDA_VISIBLE_DEVICES='')
+ENVIRONMENT = dict(os.environ, OMP_NUM_THREADS='1', PYTHONPATH=str(HERE), CUDA_VISIBLE_DEVICES='',
+                   TORCH_DISABLE_SHARE_RDZV_TCP_STORE='1')  # as tools/dist_train.sh sets it
 
 
 class Interrupt(Exception):
