@@ -1,5 +1,15 @@
-"""Settings that must stand before any test module is imported."""
+"""Settings that must stand before any test module is imported, and a clean start for each module."""
 import os
+
+import pytest
 
 # Triton reads it when it is imported, which mmdet does: the kernels' tests run on the CPU
 os.environ.setdefault('TRITON_INTERPRET', '1')
+
+
+@pytest.fixture(scope='module', autouse=True)
+def no_default_scope():
+    """A runner's default scope stays until the process ends: names without a scope would be looked
+    up in the library that some earlier module used."""
+    from mmengine.registry import DefaultScope
+    DefaultScope._instance_dict.clear()

@@ -94,8 +94,6 @@ def test_other_convolutions_are_no_stack(options):
 def test_prepared_heads_of_a_detector_give_the_same_values():
     import mmdet.models  # noqa: F401
     from mmdet.registry import MODELS
-    from mmengine.registry import init_default_scope
-    init_default_scope('mmdet')  # another test's scope may stand
     torch.manual_seed(0)
     box_head = MODELS.build(dict(
         type='ConvFCBBoxHead', num_shared_convs=2, num_shared_fcs=1, in_channels=64,
