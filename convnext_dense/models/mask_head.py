@@ -1,15 +1,25 @@
-"""mmdet's mask head with a faster way from its masks to those of the picture."""
+"""mmdet's mask head with faster ways from the picture's masks to its own, and back."""
 import numpy as np
+import torch
 from mmdet.models.roi_heads.mask_heads import FCNMaskHead as MMDetFCNMaskHead
+from mmdet.structures.mask import BitmapMasks, mask_target
+from torch.nn.modules.utils import _pair
 
 from convnext_dense.models.mask_pasting import paste_masks
+from convnext_dense.models.mask_targets import crop_and_resize
 
 
 class FCNMaskHead(MMDetFCNMaskHead):
     """``mmdet.FCNMaskHead`` with the same arguments and results.
 
-    On a CPU the masks of a picture are pasted together, instead of one by one.
+    On a CPU the masks of a picture are pasted together, instead of one by one, and bitmaps are cut
+    to RoIs without a copy of the bitmap for each RoI.
     """
+
+    def get_targets(self, sampling_results, batch_gt_instances, rcnn_train_cfg):
+        targets = [_targets_of_picture(sampled, instances.masks, rcnn_train_cfg)
+                   for sampled, instances in zip(sampling_results, batch_gt_instances)]
+        return torch.cat(targets) if targets else targets
 
     def _predict_by_feat_single(self, mask_preds, bboxes, labels, img_meta, rcnn_test_cfg,
                                 rescale=False, activate_map=False):
@@ -29,3 +39,15 @@ class FCNMaskHead(MMDetFCNMaskHead):
             height, width = (int(np.round(side * float(scale)))
                              for side, scale in zip((height, width), factor.flip(0)))
         return paste_masks(masks, bboxes.float(), height, width, threshold)
+
+
+def _targets_of_picture(sampled, masks, cfg):
+    """Targets of the RoIs with an object, float32 of shape (K, height, width)."""
+    boxes, indices = sampled.pos_priors, sampled.pos_assigned_gt_inds
+    if type(masks) is not BitmapMasks or cfg.get('soft_mask_target') or not len(boxes) or \
+            boxes.device.type != 'cpu' or boxes.dtype != torch.float32:
+        return mask_target([boxes], [indices], [masks], cfg)
+    limit = boxes.new_tensor([masks.width, masks.height]).repeat(2)
+    boxes.clamp_(min=0).clamp_(max=limit)  # in place, as mmdet's does
+    cropped = crop_and_resize(masks, boxes.numpy(), _pair(cfg.mask_size), indices.numpy())
+    return torch.from_numpy(cropped).float()

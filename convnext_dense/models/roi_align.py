@@ -97,9 +97,9 @@ def _weighted_sums(shape, rois, layer):
     if not bool(((extents >= 0) & (extents <= 8 * max(height, width))).all()):
         return None
     bins_y, bins_x = layer.output_size
-    top, rows, row_weights = _axis_weights(
+    top, rows, row_weights = axis_weights(
         starts[:, 1:], extents[:, 1:], height, bins_y, layer.sampling_ratio)
-    left, columns, column_weights = _axis_weights(
+    left, columns, column_weights = axis_weights(
         starts[:, :1], extents[:, :1], width, bins_x, layer.sampling_ratio)
 
     counts = (rows[:, :, None] * columns[:, None]).flatten()
@@ -125,7 +125,7 @@ def _weighted_sums(shape, rois, layer):
     return pixels, weights, begins.int()
 
 
-def _axis_weights(start, extent, size, bins, sampling_ratio):
+def axis_weights(start, extent, size, bins, sampling_ratio):
     """Weights of the pixels along one axis for each bin.
 
     The operations and their order are mmcv's, so that a sample on the border of the map, beyond
