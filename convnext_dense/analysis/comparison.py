@@ -42,9 +42,9 @@ class Model:
     named: bool = False  # by the user, who wants to read this name and no other
     runs: list = field(default_factory=list)
     complexity: object = None
-    published: dict = None
+    published: dict | None = None
     speed: dict = field(default_factory=dict)  # mode -> results of the benchmark
-    machine: dict = None
+    machine: dict | None = None
 
     def results(self, kind):
         """The results of all runs that have this kind."""
