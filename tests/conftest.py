@@ -1,4 +1,4 @@
-"""Settings that must stand before any test module is imported, and a clean start for each module."""
+"""Settings before any test module is imported, and a clean start for each module."""
 import os
 
 import pytest

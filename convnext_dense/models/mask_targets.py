@@ -6,7 +6,6 @@ weights of the columns.
 """
 import numpy as np
 import torch
-from mmdet.structures.mask import BitmapMasks
 
 from convnext_dense.models.roi_align import axis_weights
 
