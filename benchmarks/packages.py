@@ -2,7 +2,8 @@
 
 torchvision, which timm and mmpretrain need, has no CPU build on PyPI. Its CUDA build imports
 beside a CPU torch once two of its operators are declared, but breaks mmdet where they are not;
-so the set-up keeps it in ``<environment>/peers``, which only this module puts on the path.
+so the set-up keeps it in ``<environment>/peers``, which this module puts on the path while it imports
+it, and no longer: a process that inherits the path must not find it.
 """
 import sys
 from importlib import import_module
@@ -21,16 +22,18 @@ def import_torchvision():
     global _declared
     if 'torchvision' in sys.modules:
         return sys.modules['torchvision']
-    if PEERS.is_dir() and str(PEERS) not in sys.path:
-        sys.path.append(str(PEERS))
-    if find_spec('torchvision') is None:
-        raise MissingPackage('torchvision is not installed (extra: peers)')
-    import torch
-    if torch.version.cuda is None:
-        _declared = torch.library.Library('torchvision', 'DEF')
-        _declared.define('nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor')
-        _declared.define('qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor')
-    return import_module('torchvision')
+    sys.path.append(str(PEERS))
+    try:
+        if find_spec('torchvision') is None:
+            raise MissingPackage('torchvision is not installed (extra: peers)')
+        import torch
+        if torch.version.cuda is None:
+            _declared = torch.library.Library('torchvision', 'DEF')
+            _declared.define('nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor')
+            _declared.define('qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor')
+        return import_module('torchvision')
+    finally:
+        sys.path.remove(str(PEERS))
 
 
 def _import(name):
