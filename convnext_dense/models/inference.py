@@ -13,6 +13,8 @@ from convnext_dense.models.convnext import Block
 from convnext_dense.models.layers import LayerNorm2d, layer_norm_last
 from convnext_dense.models.winograd import WinogradConv2d, WinogradStack
 
+#: values of the wide maps of a block that are computed at a time: 3 MB, within a level 3 cache
+PART = 3 * 2**18
 #: heads of mmdet, their lists of convolutions that run one after the other on the features of
 #: RoIs, and whether their results are flattened
 STACKS = dict(ConvFCBBoxHead=dict(shared_convs=True, cls_convs=True, reg_convs=True),
@@ -90,44 +92,8 @@ def _on_cpu_in_float32(module):
     return module.weight.device.type == 'cpu' and module.weight.dtype == torch.float32
 
 
-def _has_onednn():
-    return torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, '_linear_pointwise')
-
-
-class InferenceLinear(nn.Module):
-    """A linear layer by oneDNN, which fuses an activation or a sum into it.
-
-    The operators are those that ``torch.compile`` uses for the same purpose.
-
-    Args:
-        layer (nn.Linear): its parameters are kept under their names.
-    """
-
-    def __init__(self, layer):
-        super().__init__()
-        self.weight, self.bias = layer.weight, layer.bias
-
-    @staticmethod
-    def fits(module):
-        return type(module) is nn.Linear and _on_cpu_in_float32(module) and _has_onednn()
-
-    def forward(self, x, gelu=False):
-        """Apply the layer to (..., in_features), and exact GELU to the result if asked."""
-        if torch.is_autocast_enabled('cpu') or x.dtype != torch.float32 or not x.numel():
-            x = F.linear(x, self.weight, self.bias)
-            return F.gelu(x) if gelu else x
-        return torch.ops.mkldnn._linear_pointwise(
-            x, self.weight, self.bias, 'gelu' if gelu else 'none', [], 'none')
-
-    def add_to(self, x, other):
-        """The layer applied to ``x``, plus ``other``."""
-        if torch.is_autocast_enabled('cpu') or x.dtype != torch.float32 or not x.numel():
-            return F.linear(x, self.weight, self.bias) + other
-        return torch.ops.mkldnn._linear_pointwise.binary(x, other, self.weight, self.bias, 'add')
-
-
 class InferenceBlock(nn.Module):
-    """A ConvNeXt block with GELU and the residual sum inside its pointwise layers.
+    """A ConvNeXt block that computes its wide maps in parts that stay in the processor's cache.
 
     Args:
         block (Block): its layers are kept under their names; layer scale and the bias of GRN must
@@ -137,8 +103,7 @@ class InferenceBlock(nn.Module):
     def __init__(self, block):
         super().__init__()
         self.dwconv, self.norm = block.dwconv, block.norm
-        self.pwconv1 = InferenceLinear(block.pwconv1)
-        self.pwconv2 = InferenceLinear(block.pwconv2)
+        self.pwconv1, self.pwconv2 = block.pwconv1, block.pwconv2
         if block.use_grn:
             self.grn = block.grn
         self.use_grn = block.use_grn
@@ -146,13 +111,60 @@ class InferenceBlock(nn.Module):
     @staticmethod
     def fits(module):
         return type(module) is Block and isinstance(module.norm, LayerNorm2d) and \
-            InferenceLinear.fits(module.pwconv1) and type(module.act) is nn.GELU and \
-            module.act.approximate == 'none' and not module.layer_scale
+            type(module.pwconv1) is nn.Linear and _on_cpu_in_float32(module.pwconv1) and \
+            type(module.act) is nn.GELU and module.act.approximate == 'none' and \
+            not module.layer_scale
 
     def forward(self, x):
         """Maps of shape (N, C, H, W) to the same shape."""
-        y = layer_norm_last(self.dwconv(x).permute(0, 2, 3, 1), self.norm)
-        y = self.pwconv1(y, gelu=True)
+        shortcut, y = x.permute(0, 2, 3, 1), self.dwconv(x).permute(0, 2, 3, 1)
+        if torch.compiler.is_compiling() or torch.is_autocast_enabled('cpu') or \
+                x.dtype != torch.float32 or y.requires_grad:
+            y = F.gelu(self.pwconv1(layer_norm_last(y, self.norm)))
+            if self.use_grn:
+                y = y * (self.grn.gamma * self.grn.response(y) + 1)
+            return (self.pwconv2(y) + shortcut).permute(0, 3, 1, 2)
+        y, result = y.contiguous(), torch.empty_like(y, memory_format=torch.contiguous_format)
         if self.use_grn:
-            y = y.mul_(self.grn.gamma * self.grn.response(y) + 1)
-        return self.pwconv2.add_to(y, x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+            for picture, add, out in zip(y.flatten(1, 2), shortcut.flatten(1, 2),
+                                         result.flatten(1, 2)):
+                self._normalised_branch(picture, add, out)
+        else:
+            self._branch(*(rows.flatten(0, 2) for rows in (y, shortcut, result)))
+        return result.permute(0, 3, 1, 2)
+
+    def _branch(self, rows, shortcut, result):
+        """Write ``shortcut`` plus the branch behind the depthwise convolution; (pixels, C) each."""
+        width = len(self.pwconv1.weight)
+        wide = rows.new_empty(min(_rows_of_a_part(width), len(rows)), width)
+        for part, add, out in zip(*(x.split(len(wide) or 1) for x in (rows, shortcut, result))):
+            self._narrow(self._widen(part, wide[:len(part)]), add, out)
+
+    def _normalised_branch(self, rows, shortcut, result):
+        """The same with GRN, which needs the norms of all pixels of the picture first."""
+        width = len(self.pwconv1.weight)
+        wide, squares = rows.new_empty(len(rows), width), rows.new_zeros(width)
+        size = _rows_of_a_part(width)
+        for part, out in zip(rows.split(size), wide.split(size)):
+            squares += torch.linalg.vector_norm(self._widen(part, out), dim=0).square_()
+        norm = squares.sqrt_()
+        scale = self.grn.gamma.flatten() * (norm / (norm.mean() + self.grn.eps)) + 1
+        for part, add, out in zip(wide.split(size), shortcut.split(size), result.split(size)):
+            self._narrow(part.mul_(scale), add, out)
+
+    def _widen(self, rows, out):
+        torch.addmm(self.pwconv1.bias, layer_norm_last(rows, self.norm), self.pwconv1.weight.T,
+                    out=out)
+        return torch.ops.aten.gelu_(out)
+
+    def _narrow(self, wide, shortcut, out):
+        torch.add(shortcut, self.pwconv2.bias, out=out).addmm_(wide, self.pwconv2.weight.T)
+
+
+def _rows_of_a_part(width):
+    """Pixels whose wide maps, of so many channels, take about 3 MB."""
+    return max(PART // width, 1)
+
+
+def _on_cpu_in_float32(module):
+    return module.weight.device.type == 'cpu' and module.weight.dtype == torch.float32
