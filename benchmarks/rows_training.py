@@ -77,11 +77,12 @@ def side(name, stock=False, compiled=False):
     """Ours channels-last, or the config with the parts of mmdet, mmseg and mmpretrain."""
     from benchmarks.rows_inference import stock as stock_config
     from convnext_dense.checkpoints import load_weights
+    from convnext_dense.runtime.channels_last import arrange_for_training
     cfg = stock_config(config(name)) if stock else config(name)
     model = build(cfg)
     load_weights(model, dict(state_dict=state(name)))
     if not stock:
-        model.to(memory_format=torch.channels_last)
+        arrange_for_training(model, compiled)
     if compiled:
         from convnext_dense.runtime.compiling import compile_parts
         compile_parts(model)

@@ -159,17 +159,15 @@ def measure_complexity(model, size, proposals=PROPOSALS, masks=MASKS):
         parts[name] = parts.get(name, Part()) + counted
         return outputs
 
-    # the papers count a model as it is written; without gradients UPerHead takes a shorter way
-    with torch.enable_grad():
-        try:
-            maps = count('backbone', model.backbone, torch.empty(1, 3, *size, device='meta'))
-            if getattr(model, 'neck', None) is not None:
-                maps = count('neck', model.neck, maps)
-            _count_heads(model, maps, count, proposals, masks)
-        except NotImplementedError as error:
-            raise InputError('complexity: an operator of the model has no meta kernel, so it '
-                             f'cannot be counted without values: {str(error).splitlines()[0]}'
-                             ) from error
+    try:
+        maps = count('backbone', model.backbone, torch.empty(1, 3, *size, device='meta'))
+        if getattr(model, 'neck', None) is not None:
+            maps = count('neck', model.neck, maps)
+        _count_heads(model, maps, count, proposals, masks)
+    except NotImplementedError as error:
+        raise InputError('complexity: an operator of the model has no meta kernel, so it '
+                         f'cannot be counted without values: {str(error).splitlines()[0]}'
+                         ) from error
     if getattr(model, 'auxiliary_head', None) is not None:
         parts['auxiliary_head'] = Part(params=_parameters(model.auxiliary_head))
     missing = _parameters(model) - result.total.params

@@ -11,7 +11,7 @@ from torch import nn
 
 from convnext_dense.models.convnext import Block
 from convnext_dense.models.layers import LayerNorm2d, layer_norm_last
-from convnext_dense.models.winograd import WinogradConv2d, WinogradStack
+from convnext_dense.models.winograd import WinogradStack, replace_convolutions
 
 #: values of the wide maps of a block that are computed at a time: 3 MB, within a level 3 cache
 PART = 3 * 2**18
@@ -48,9 +48,9 @@ def prepare_for_inference(model, memory_format=torch.channels_last):
                     setattr(module, name, nn.ModuleList([stack]))
     for parent in list(model.modules()):
         for name, child in parent.named_children():
-            for replacement in (InferenceBlock, WinogradConv2d):
-                if replacement.fits(child):
-                    setattr(parent, name, replacement(child))
+            if InferenceBlock.fits(child):
+                setattr(parent, name, InferenceBlock(child))
+    replace_convolutions(model)
     return model
 
 

@@ -15,13 +15,15 @@ from convnext_dense.models.winograd import WinogradConv2d, convolve
 
 
 class UPerHead(MMSegUPerHead):
-    """``mmseg.UPerHead``: same arguments and training, the same values with fewer operations.
+    """``mmseg.UPerHead``: same arguments, the same values with fewer operations.
 
-    For inference, maps that are enlarged four times or more are not convolved in full size.
+    Maps that are enlarged four times or more are not convolved in full size, but for training on
+    a GPU, and where operations are counted on shapes alone.
     """
 
     def _forward_feature(self, inputs):
-        if self.training or torch.is_grad_enabled() or \
+        device = inputs[0].device.type
+        if device == 'meta' or device != 'cpu' and torch.is_grad_enabled() or \
                 type(self.fpn_bottleneck.conv) not in (nn.Conv2d, WinogradConv2d):
             return super()._forward_feature(inputs)
         inputs = self._transform_inputs(inputs)

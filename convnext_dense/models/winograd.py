@@ -1,4 +1,4 @@
-"""3x3 convolutions of large maps with a quarter of the multiplications, for inference on CPUs.
+"""3x3 convolutions of large maps with a quarter of the multiplications, on CPUs.
 
 Winograd's minimal filtering F(4x4, 3x3) (Lavin and Gray, arXiv 1509.09308) computes a tile of 4x4
 outputs from 6x6 inputs with 36 instead of 144 multiplications a channel pair. The interpolation
@@ -12,6 +12,8 @@ import torch
 import torch.nn.functional as F
 from mmcv.cnn import ConvModule
 from torch import nn
+from torch.autograd import Function
+from torch.autograd.function import once_differentiable
 
 POINTS = (0, 1, -1, Fraction(1, 2), -2)
 TILE, WINDOW, TAPS = 4, 6, 3
@@ -92,9 +94,9 @@ def transform_filters(weight):
 def convolve(x, weight, bias=None):
     """A 3x3 convolution with stride 1 and padding 1.
 
-    Maps with few tiles, where reading the larger filters costs more than it saves, 16 bits and
-    training go through the direct convolution. The transformed filters take four times the memory
-    of the weights, so they are not kept.
+    Maps with few tiles, where reading the larger filters costs more than it saves, and 16 bits go
+    through the direct convolution. The transformed filters take four times the memory of the
+    weights, so they are not kept.
 
     Args:
         x (Tensor): maps of shape (N, C, H, W).
@@ -105,16 +107,70 @@ def convolve(x, weight, bias=None):
         Tensor: shape (N, O, H, W), channels-last in memory where it is computed here.
     """
     height, width = x.shape[2:]
-    rows, columns = -(-height // TILE), -(-width // TILE)
-    if min(height, width) < 10 or len(x) * rows * columns < 64 or torch.is_grad_enabled() or \
-            x.dtype != torch.float32 or torch.is_autocast_enabled('cpu'):
+    if min(height, width) < 10 or len(x) * -(-height // TILE) * -(-width // TILE) < 64 or \
+            x.dtype != torch.float32 or torch.is_autocast_enabled('cpu') or \
+            torch.compiler.is_compiling():
         return F.conv2d(x, weight, bias, padding=1)
+    if torch.is_grad_enabled() and any(
+            tensor is not None and tensor.requires_grad for tensor in (x, weight, bias)):
+        return _Convolution.apply(x, weight, bias)
+    return _convolve(x, weight, bias)
+
+
+class _Convolution(Function):
+    """:func:`convolve` with gradients: for the input a convolution, too, for the filters products.
+
+    oneDNN takes three times as long for the filters' gradient of large channels-last maps.
+    """
+
+    @staticmethod
+    def forward(ctx, x, weight, bias):
+        ctx.save_for_backward(x, weight)
+        return _convolve(x, weight, bias)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, grad):
+        x, weight = ctx.saved_tensors
+        grads = [None, None, None]
+        if ctx.needs_input_grad[0]:
+            grads[0] = _convolve(grad, weight.transpose(0, 1).flip(2, 3))
+        if ctx.needs_input_grad[1]:
+            grads[1] = _filter_gradient(x.permute(0, 2, 3, 1), grad.permute(0, 2, 3, 1))
+        if ctx.needs_input_grad[2]:
+            grads[2] = grad.sum((0, 2, 3))
+        return tuple(grads)
+
+
+def _filter_gradient(x, grad):
+    """The gradient of the filters (O, C, 3, 3) from maps (N, H, W, C) and (N, H, W, O).
+
+    Between the pixels of both maps that belong to a tap lies a constant number of places, but for
+    those beyond the left and right border, whose gradients are taken out.
+    """
+    width, places = x.shape[2], x.shape[1] * x.shape[2]
+    sums = x.new_zeros(TAPS, TAPS, grad.shape[3], x.shape[3])
+    for maps, picture in zip(x.reshape(len(x), places, -1), grad):
+        for column in range(TAPS):
+            inside = picture if column == 1 else picture.clone()
+            if column != 1:
+                inside[:, 0 if column == 0 else -1] = 0
+            inside = inside.reshape(places, -1)
+            for row in range(TAPS):
+                shift = (row - 1) * width + column - 1
+                sums[row, column].addmm_(inside[max(-shift, 0):places - max(shift, 0)].T,
+                                         maps[max(shift, 0):places - max(-shift, 0)])
+    return sums.permute(2, 3, 0, 1)
+
+
+def _convolve(x, weight, bias=None):
+    rows, columns = (-(-side // TILE) for side in x.shape[2:])
     filters = transform_filters(weight)
     outputs, _, inputs = transforms()
     to_products = torch.kron(inputs, inputs).float()
     from_products = torch.kron(outputs, outputs).float()
     x = x.permute(0, 2, 3, 1)
-    pictures, _, _, channels = x.shape
+    pictures, height, width, channels = x.shape
     y = x.new_empty(pictures, rows, TILE, columns, TILE, len(weight))
     many = rows * columns <= CHUNK  # several pictures a chunk, or several rows of tiles
     step = CHUNK // (rows * columns) if many else max(CHUNK // columns, 1)
@@ -147,7 +203,7 @@ def _windows(x, rows, columns):
 
 
 class WinogradConv2d(nn.Module):
-    """A 3x3 convolution with stride 1 and padding 1 by :func:`convolve`, for inference.
+    """A 3x3 convolution with stride 1 and padding 1 by :func:`convolve`.
 
     Args:
         conv (nn.Conv2d): the convolution, for which :meth:`fits` is true; its parameters are kept
@@ -170,6 +226,19 @@ class WinogradConv2d(nn.Module):
     def forward(self, x):
         """Convolve maps of shape (N, C, H, W)."""
         return convolve(x, self.weight, self.bias)
+
+
+def replace_convolutions(model, channels=64):
+    """Put a :class:`WinogradConv2d` in place of every convolution that it fits, in place.
+
+    Args:
+        model (nn.Module): whose convolutions are replaced; itself it is not.
+        channels (int): those with fewer, in or out, stay.
+    """
+    for parent in list(model.modules()):
+        for name, child in parent.named_children():
+            if WinogradConv2d.fits(child) and min(child.weight.shape[:2]) >= channels:
+                setattr(parent, name, WinogradConv2d(child))
 
 
 class WinogradStack(nn.Module):

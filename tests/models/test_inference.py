@@ -16,10 +16,12 @@ def assert_same(ours, expected):
     assert float((ours - expected).abs().max()) <= 2e-5 * float(expected.abs().max())
 
 
+@pytest.mark.parametrize('part', [2**20, 5000], ids=['whole', 'parts'])
 @pytest.mark.parametrize('v2', [False, True])
 @torch.inference_mode()
-def test_prepared_backbone_gives_the_same_maps(v2):
+def test_prepared_backbone_gives_the_same_maps(v2, part, monkeypatch):
     torch.manual_seed(0)
+    monkeypatch.setattr('convnext_dense.models.inference.PART', part)
     model = ConvNeXt(arch='atto', use_grn=v2, layer_scale_init_value=0. if v2 else 1.).eval()
     for parameter in model.parameters():
         parameter.add_(torch.randn_like(parameter) * .05)
@@ -53,6 +55,36 @@ def test_winograd_equals_the_direct_convolution(shape, monkeypatch):
     expected = conv(maps)
     monkeypatch.setattr(torch.nn.functional, 'conv2d', None)  # it is not used
     assert_same(layer(maps), expected)
+
+
+@pytest.mark.parametrize('shape', [(1, 40, 40), (2, 33, 47), (9, 14, 10)])
+@pytest.mark.parametrize('frozen', [None, 'maps', 'weight', 'bias', 'no bias'])
+def test_gradients_of_winograd_are_the_direct_convolutions(shape, frozen, monkeypatch):
+    torch.manual_seed(0)
+    conv = nn.Conv2d(64, 72, 3, padding=1, bias=frozen != 'no bias')
+    layer = WinogradConv2d(conv)
+    maps = torch.randn(shape[0], 64, *shape[1:])
+    grad = torch.randn(shape[0], 72, *shape[1:])
+    named = dict(maps=maps, **dict(conv.named_parameters()))
+    for name, tensor in named.items():
+        tensor.requires_grad_(name != frozen)
+    wanted = [tensor for tensor in named.values() if tensor.requires_grad]
+    expected = torch.autograd.grad(conv(maps), wanted, grad)
+    monkeypatch.setattr(torch.nn.functional, 'conv2d', None)  # it is not used
+    ours = torch.autograd.grad(layer(maps), wanted, grad)
+    assert len(ours) == len(expected)
+    for mine, other in zip(ours, expected):
+        assert_same(mine, other)
+
+
+def test_layers_that_have_been_replaced_train_in_16_bits_and_compiled():
+    torch.manual_seed(0)
+    conv, maps = nn.Conv2d(64, 64, 3, padding=1), torch.randn(2, 64, 32, 32)
+    layer = WinogradConv2d(conv)
+    with torch.autocast('cpu', torch.bfloat16):
+        assert torch.equal(layer(maps), conv(maps))
+    compiled = torch.compile(layer, backend='eager', fullgraph=True)
+    assert torch.equal(compiled(maps), conv(maps))
 
 
 @pytest.mark.parametrize('flat', [False, True])

@@ -70,11 +70,25 @@ def test_training_and_state_are_mmsegs():
     with torch.no_grad():
         ours(maps(32, 48))
     assert ours.state_dict().keys() == theirs.state_dict().keys()
-    for head in (ours, theirs):
+    for head in (ours.train(), theirs.train()):
+        head.dropout = None
         head(maps(32, 48)).square().mean().backward()
     for mine, other in zip(ours.parameters(), theirs.parameters()):
-        assert torch.equal(mine.grad, other.grad)
+        assert_same(mine.grad, other.grad)
+    for head in (ours, theirs):
+        head.eval()
     assert_same(copy.deepcopy(ours)(maps(32, 48)), theirs(maps(32, 48)))
+
+
+def test_operations_are_those_of_mmsegs():
+    """Multiply-adds are counted on shapes alone, as the papers do."""
+    from torch.utils.flop_counter import FlopCounterMode
+    counts = []
+    for head in heads():
+        with FlopCounterMode(display=False) as counter:
+            head.to('meta')([x.to('meta') for x in maps(32, 48)])
+        counts.append(counter.get_total_flops())
+    assert counts[0] == counts[1]
 
 
 @pytest.mark.parametrize('align_corners', [False, True])

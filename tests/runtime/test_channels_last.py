@@ -4,7 +4,9 @@ import torch
 from tiny import toy_config, with_validation
 
 from convnext_dense.errors import InputError
+from convnext_dense.models.winograd import WinogradConv2d
 from convnext_dense.runtime import Runner
+from convnext_dense.runtime.channels_last import arrange_for_training
 
 
 def runner(work_dir, **settings):
@@ -26,6 +28,17 @@ def test_training_keeps_a_model_that_can_be_trained(tmp_path):
     run.train()  # and validates
     assert is_channels_last(run.model) and is_trainable(run.model)
     assert run.model.norm.num_batches_tracked == 6
+
+
+@pytest.mark.parametrize('channels, compiles, replaced', [
+    (128, False, True), (127, False, False), (128, True, False)])
+def test_large_convolutions_are_trained_by_winograd(channels, compiles, replaced):
+    conv = torch.nn.Conv2d(128, channels, 3, padding=1)
+    model = torch.nn.Sequential(conv)
+    arrange_for_training(model, compiles)
+    assert isinstance(model[0], WinogradConv2d) == replaced
+    assert model[0].weight is conv.weight
+    assert conv.weight.is_contiguous(memory_format=torch.channels_last)
 
 
 def test_evaluation_alone_prepares_the_model(tmp_path):
