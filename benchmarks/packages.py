@@ -2,8 +2,8 @@
 
 torchvision, which timm and mmpretrain need, has no CPU build on PyPI. Its CUDA build imports
 beside a CPU torch once two of its operators are declared, but breaks mmdet where they are not;
-so the set-up keeps it in ``<environment>/peers``, which this module puts on the path while it imports
-it, and no longer: a process that inherits the path must not find it.
+so the set-up keeps it in ``<environment>/peers``, which this module puts on the path while it
+imports it, and no longer: a process that inherits the path must not find it.
 """
 import sys
 from importlib import import_module

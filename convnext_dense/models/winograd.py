@@ -171,7 +171,9 @@ def _convolve(x, weight, bias=None):
     from_products = torch.kron(outputs, outputs).float()
     x = x.permute(0, 2, 3, 1)
     pictures, height, width, channels = x.shape
-    y = x.new_empty(pictures, rows, TILE, columns, TILE, len(weight))
+    out = torch.empty(pictures, len(weight), rows * TILE, columns * TILE,
+                      memory_format=torch.channels_last)
+    y = out.permute(0, 2, 3, 1).view(pictures, rows, TILE, columns, TILE, -1)
     many = rows * columns <= CHUNK  # several pictures a chunk, or several rows of tiles
     step = CHUNK // (rows * columns) if many else max(CHUNK // columns, 1)
     for picture in range(0, pictures, step if many else 1):
@@ -189,8 +191,9 @@ def _convolve(x, weight, bias=None):
                 place.copy_(tiles)
             else:
                 torch.add(tiles, bias, out=place)
-    y = y.view(pictures, rows * TILE, columns * TILE, -1)
-    return y[:, :height, :width].contiguous().permute(0, 3, 1, 2)
+    if out.shape[2:] != (height, width):
+        out = out[:, :, :height, :width].contiguous(memory_format=torch.channels_last)
+    return out  # no view, which nothing might change in place
 
 
 def _windows(x, rows, columns):

@@ -77,6 +77,17 @@ def test_gradients_of_winograd_are_the_direct_convolutions(shape, frozen, monkey
         assert_same(mine, other)
 
 
+@pytest.mark.parametrize('size', [(32, 32), (30, 33)])
+def test_its_output_may_be_changed_in_place(size):
+    torch.manual_seed(0)
+    module = ConvModule(64, 64, 3, padding=1)  # its ReLU works in place
+    maps = torch.randn(2, 64, *size)
+    expected = torch.autograd.grad(module(maps).square().sum(), module.conv.weight)[0]
+    module.conv = WinogradConv2d(module.conv)
+    ours = torch.autograd.grad(module(maps).square().sum(), module.conv.weight)[0]
+    assert_same(ours, expected)
+
+
 def test_layers_that_have_been_replaced_train_in_16_bits_and_compiled():
     torch.manual_seed(0)
     conv, maps = nn.Conv2d(64, 64, 3, padding=1), torch.randn(2, 64, 32, 32)
