@@ -170,11 +170,3 @@ class InferenceBlock(nn.Module):
 def _rows_of_a_part(width):
     """Pixels whose wide maps, of so many channels, take about 3 MB."""
     return max(PART // width, 1)
-
-
-def _on_cpu_in_float32(module):
-    return module.weight.device.type == 'cpu' and module.weight.dtype == torch.float32
-
-
-def _has_onednn():
-    return torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, '_linear_pointwise')
