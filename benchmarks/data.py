@@ -11,6 +11,7 @@ import argparse
 import copy
 import time
 from collections import defaultdict
+from functools import cache
 from statistics import median
 
 import cv2
@@ -48,21 +49,34 @@ def measure(data, pictures, targets=False):
             sample = transform(sample)
             times[type(transform).__name__].append(1e3 * (time.perf_counter() - begin))
         if targets:
-            begin = time.perf_counter()
-            draw_targets(sample['data_samples'].gt_instances)
-            times['mask targets'].append(1e3 * (time.perf_counter() - begin))
+            results = []
+            for scope in ('mmdet', 'convnext_dense'):
+                head = mask_head(scope)
+                begin = time.perf_counter()
+                results.append(draw_targets(head, sample['data_samples'].gt_instances, index))
+                times[f'mask targets by {scope}'].append(1e3 * (time.perf_counter() - begin))
+            if not torch.equal(*results):
+                raise SystemExit(f'picture {index}: the mask targets differ')
     return times
 
 
-def draw_targets(instances):
-    """Mask targets as the heads of a cascade draw them, of 28x28 for each positive RoI."""
-    from mmdet.models.roi_heads.mask_heads.fcn_mask_head import mask_target
+@cache
+def mask_head(scope):
+    from convnext_dense.registry import MODELS
+    return MODELS.build(dict(type=f'{scope}.FCNMaskHead'))
+
+
+def draw_targets(head, instances, seed):
+    """Mask targets as the heads of a cascade draw them, of 28x28 for each RoI near an object."""
     from mmengine.config import ConfigDict
-    count = len(instances.bboxes)
-    chosen = torch.arange(ROIS) % count
+    from mmengine.structures import InstanceData
     boxes = instances.bboxes.tensor if hasattr(instances.bboxes, 'tensor') else instances.bboxes
-    for _ in range(HEADS):
-        mask_target([boxes[chosen]], [chosen], [instances.masks], ConfigDict(mask_size=28))
+    chosen = torch.arange(ROIS) % len(boxes)
+    sides = (boxes[:, 2:] - boxes[:, :2]).repeat(1, 2)[chosen]
+    noise = torch.rand(HEADS, ROIS, 4, generator=torch.Generator().manual_seed(seed)) - .5
+    return torch.cat([head.get_targets(
+        [InstanceData(pos_priors=boxes[chosen] + .2 * sides * shift, pos_assigned_gt_inds=chosen)],
+        [instances], ConfigDict(mask_size=28)) for shift in noise])
 
 
 def report(title, rounds):
