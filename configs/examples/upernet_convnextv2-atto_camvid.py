@@ -5,7 +5,7 @@ _base_ = [
     '../_base_/schedules/one-cycle.py',
     '../_base_/runtime/segmentation.py',
 ]
-max_iters = 1200
+max_iters = 600
 
 model = dict(
     data_preprocessor=dict(size=(192, 256)),
@@ -16,8 +16,8 @@ model = dict(
         layer_scale_init_value=0.),
     decode_head=dict(in_channels=[40, 80, 160, 320], num_classes=11),
     auxiliary_head=dict(in_channels=160, num_classes=11))
-train_cfg = dict(max_iters=max_iters, val_interval=400)
+train_cfg = dict(max_iters=max_iters, val_interval=200)
 param_scheduler = [
     dict(type='OneCycleLR', eta_max=2e-3, total_steps=max_iters, pct_start=0.1, by_epoch=False)]
-default_hooks = dict(logger=dict(interval=20), checkpoint=dict(interval=400))
+default_hooks = dict(logger=dict(interval=20), checkpoint=dict(interval=200))
 log_processor = dict(window_size=20)
