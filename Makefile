@@ -5,8 +5,9 @@ BIN := .venv/bin
 INSTALL := $(PYTHON) tools/setup/install.py
 # core and, for the tests, everything that they compare with
 TEST_EXTRAS := test peers report
-# a file's tests share what they built; each process needs about 3 GB
-PARALLEL := --numprocesses logical --maxprocesses 4 --dist loadfile
+# a file's tests share what they built; each process needs about 3 GB, and three keep two cores busy,
+# since many tests wait for processes of their own
+PARALLEL := --numprocesses 3 --dist loadfile
 
 .PHONY: demo compare test test-slow peers lint setup
 
