@@ -11,7 +11,21 @@ from benchmarks.packages import MissingPackage
 from benchmarks.rows import Row, Side, load_rows
 
 
-def toy_row(**settings):
+class Clock:
+    """Stands still but for the steps of a row, which take exactly so long, and for being read."""
+
+    def __init__(self):
+        self.now = 0.
+
+    def sleep(self, seconds):
+        self.now += seconds
+
+    def perf_counter(self):
+        self.now += 1e-6
+        return self.now
+
+
+def toy_row(time=time, **settings):
     def missing():
         raise MissingPackage('nobody is not installed (extra: peers)')
     sides = {'ours': lambda: Side(lambda: time.sleep(.001), lambda: dict(y=torch.ones(3))),
@@ -20,14 +34,15 @@ def toy_row(**settings):
     return Row('toy', 'Sleeping', lambda: sides, 'slow', **settings)
 
 
-def test_a_row_is_compared_timed_in_turns_and_rendered():
-    lines = []
-    result = peers.run_row(toy_row(bar=2., fastest_bar=1.), .05, lines.append)
+def test_a_row_is_compared_timed_in_turns_and_rendered(monkeypatch):
+    lines, clock = [], Clock()
+    monkeypatch.setattr(measuring, 'time', clock)
+    result = peers.run_row(toy_row(clock, bar=2., fastest_bar=1.), .05, lines.append)
     assert 'toy: without nobody: nobody is not installed (extra: peers)' in lines
     assert result['same'] == {'slow': '1 tensors within 1.0e-05 of their largest value'}
-    assert result['rounds'] >= 3 and result['matrix_rate'] > 1e8
+    assert result['rounds'] == 10 and result['matrix_rate'] > 1e8
     slow = result['sides']['slow']
-    assert 1.5 < slow['least'] <= slow['ratio'] <= slow['greatest']
+    assert [slow[key] for key in ('least', 'ratio', 'greatest')] == pytest.approx([4] * 3, rel=.01)
     assert (result['fastest']['peer'], result['fastest']['ours']) == ('slow', 'ours')
     result['sides']['ours']['memory'], slow['memory'] = 10., 20.
     table = peers.render({'toy': result}).splitlines()
