@@ -29,7 +29,7 @@ from convnext_dense.runtime.random_state import random_state, set_random_state
 from convnext_dense.runtime.samples import Batches, Collate, Draws, SampleReader
 from convnext_dense.runtime.start_line import start_line
 from convnext_dense.runtime.stopping import SIGNALS, Stopping, exit_status
-from convnext_dense.runtime.workers import explain_killed_worker
+from convnext_dense.runtime.workers import explain_killed_worker, wait_for_cause
 
 LOOPS = {None: None, 'EpochBasedTrainLoop': EpochBasedTrainLoop,
          'IterBasedTrainLoop': IterBasedTrainLoop, 'ValLoop': ValLoop, 'TestLoop': TestLoop}
@@ -285,7 +285,7 @@ class Runner(MMEngineRunner):
             return work()
         except Exception as error:
             # torch raises it from a signal handler, in the middle of whatever is being done
-            explained = explain_killed_worker(error)
+            explained = explain_killed_worker(wait_for_cause(error))
             if explained is not None:
                 raise InputError(explained) from error
             if not isinstance(error, InputError):

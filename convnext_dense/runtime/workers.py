@@ -1,5 +1,6 @@
 """What became of a data worker that torch found dead."""
 import re
+import time
 
 _CAUSES = {
     'Killed': 'killed by the system, nearly always because the memory was full (see dmesg); '
@@ -25,6 +26,26 @@ def explain_killed_worker(error):
             return line
         error = error.__cause__ or error.__context__
     return None
+
+
+def wait_for_cause(error, seconds=1.):
+    """The error that torch raises once the system has told it of a dead data worker.
+
+    A batch that is being fetched from the worker breaks off a moment before that.
+
+    Args:
+        error (Exception): that stopped the work; nothing is waited for if no connection broke.
+        seconds (float): the longest to wait.
+
+    Returns:
+        Exception: torch's RuntimeError, or ``error``.
+    """
+    try:
+        if isinstance(error, (ConnectionError, EOFError)):
+            time.sleep(seconds)
+    except RuntimeError as cause:  # from torch's signal handler
+        return cause
+    return error
 
 
 def explain(text):

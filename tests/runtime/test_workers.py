@@ -9,7 +9,7 @@ from tiny import ToyData, toy_config
 
 from convnext_dense.errors import InputError
 from convnext_dense.runtime import Runner
-from convnext_dense.runtime.workers import explain, explain_killed_worker
+from convnext_dense.runtime.workers import explain, explain_killed_worker, wait_for_cause
 
 
 @DATASETS.register_module()
@@ -28,6 +28,20 @@ def test_a_killed_worker_is_said_to_have_been_killed_with_the_usual_cause(tmp_pa
     with pytest.raises(InputError, match=r'data worker \d+ was killed by the system, nearly always '
                        'because the memory was full'):
         Runner.from_cfg(config).train()
+
+
+@pytest.mark.parametrize('error', [ConnectionResetError(), EOFError()])
+def test_a_batch_breaks_off_before_the_death_is_known(error):
+    def tell(number, frame):
+        raise RuntimeError('DataLoader worker (pid 5) is killed by signal: Killed. ')
+    before = signal.signal(signal.SIGALRM, tell)
+    try:
+        signal.setitimer(signal.ITIMER_REAL, .05)
+        cause = wait_for_cause(error, 30.)
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    assert 'data worker 5 was killed by the system' in explain_killed_worker(cause)
+    assert wait_for_cause(error, .01) is error
 
 
 @pytest.mark.parametrize('text, words', [
