@@ -2,6 +2,7 @@
 import os
 
 import pytest
+import unformatted  # noqa: F401
 
 # Triton reads it when it is imported, which mmdet does: the kernels' tests run on the CPU
 os.environ.setdefault('TRITON_INTERPRET', '1')

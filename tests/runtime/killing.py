@@ -25,6 +25,8 @@ def config(args, work_dir, **settings):
     if args.kind.startswith('toy'):
         made = toy_config(work_dir, by_epoch=args.kind == 'toy', workers=1, length=16, **settings)
     else:
+        if args.kind == 'detector':  # as many steps with two processes
+            settings['epochs'] = 2 * args.processes
         made = CONFIGS[args.kind](args.data, work_dir, **settings)
     made.default_hooks.checkpoint.asynchronous = args.asynchronous
     return made
