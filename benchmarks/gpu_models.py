@@ -35,7 +35,10 @@ class TimmFeatures(nn.Module):
         from convnext_dense.models.layers import LayerNorm2d
         super().__init__()
         family = 'convnextv2' if version == 'V2' else 'convnext'
-        self.features = import_timm().create_model(f'{family}_{arch}', features_only=True)
+        sizes = {}
+        if isinstance(arch, dict):
+            arch, sizes = 'tiny', dict(depths=arch['depths'], dims=arch['channels'])
+        self.features = import_timm().create_model(f'{family}_{arch}', features_only=True, **sizes)
         self.norms = nn.ModuleList(LayerNorm2d(channels, eps=1e-6)
                                    for channels in self.features.feature_info.channels())
         for norm in self.norms:

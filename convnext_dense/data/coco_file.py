@@ -3,6 +3,7 @@ import json
 import mmap
 import os
 
+from convnext_dense.data.instance_checks import undrawable_mask
 from convnext_dense.errors import InputError
 
 LARGE = 24_000_000  # bytes, a little more than COCO val: parsing it takes a second
@@ -115,6 +116,18 @@ def check_pictures_left(where, path, classes, content, filter_cfg, test_mode):
             f'{where}: no picture of {path} is left after filtering: the config has the classes '
             f'{_names(classes)}, the file has annotations of {have if counts else "no class"} in '
             f'{len(content["images"])} pictures')
+
+
+def check_masks(where, path, content):
+    """Raise InputError where an evaluation could not draw a mask, see ``undrawable_mask``."""
+    sizes = {image['id']: (image.get('width', 0), image.get('height', 0), image.get('file_name'))
+             for image in content['images']}
+    for annotation in content['annotations']:
+        width, height, name = sizes.get(annotation.get('image_id'), (0, 0, None))
+        problem = name and undrawable_mask(annotation.get('segmentation'), width, height)
+        if problem:
+            raise InputError(f'{where}: annotation {annotation.get("id")} of {name} in {path} has '
+                             f'{problem}; correct or remove it')
 
 
 def usable(annotation):

@@ -7,6 +7,7 @@ from convnext_dense.data.findings import Finding
 
 TOLERANCE = 1.  # pixels: annotation tools round
 SAME = 0.5  # IoU of a box with the extent of its mask
+FAR = 10  # sides of a picture: drawing a polygon takes memory for each pixel that its lines cross
 
 
 def check_instance(annotation, width, height, with_mask):
@@ -97,6 +98,30 @@ def _check_polygons(polygons, width, height):
         return problems, None
     extents = np.array(extents)
     return problems, (*extents[:, :2].min(0).tolist(), *extents[:, 2:].max(0).tolist())
+
+
+def undrawable_mask(mask, width, height):
+    """Why a segmentation must not be drawn: its size could exhaust the memory.
+
+    Args:
+        mask (list | dict | None): polygons, or an RLE.
+        width, height (int): of its picture.
+
+    Returns:
+        str | None
+    """
+    if isinstance(mask, dict):
+        size = mask.get('size')
+        numbers = isinstance(size, (list, tuple)) and all(map(is_number, size))
+        if numbers and math.prod(size) > FAR**2 * width * height:
+            return f'a mask of size {list(size)}, expected [{height}, {width}] (height, width)'
+        return None
+    reach = FAR * max(width, height)
+    for polygon in mask if isinstance(mask, (list, tuple)) else ():
+        for value in polygon if isinstance(polygon, (list, tuple)) else ():
+            if isinstance(value, (int, float)) and not abs(value) <= reach:
+                return f'a polygon that reaches to {value:g}, in a picture of {width}x{height}'
+    return None
 
 
 def polygon_area(points):

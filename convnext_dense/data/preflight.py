@@ -11,6 +11,7 @@ from mmengine.logging import print_log
 
 from convnext_dense.data.coco_file import (
     check_classes,
+    check_masks,
     check_pictures_left,
     read_outline,
     same_order,
@@ -89,6 +90,8 @@ def _check_coco(split):
     if whole:
         check_pictures_left(where, path, split.classes, content, dataset.filter_cfg,
                             dataset.test_mode)
+        if dataset.test_mode:
+            check_masks(where, path, content)
     if not same_order(split.classes, content['categories']):
         print_log(f'{where}: {path} has its categories in another order than the config; mmdet '
                   'numbers them in the order of the file, so tables and pictures will show wrong '

@@ -9,7 +9,7 @@ from mmengine.logging import print_log
 from mmengine.registry import DATASETS
 
 from convnext_dense.errors import blame
-from convnext_dense.runtime.bad_pictures import look_at_boxes
+from convnext_dense.runtime.bad_pictures import drop_undrawable_masks, look_at_boxes
 
 _LAZY = (BaseDataset, ClassBalancedDataset, ConcatDataset, RepeatDataset)
 
@@ -67,7 +67,7 @@ def _leaves(dataset):
 
 
 def _parse(dataset, parse, record, raw):
-    """``parse_data_info`` with a look at the boxes of COCO annotations first."""
+    """``parse_data_info`` with a look at the boxes and masks of COCO annotations first."""
     if not isinstance(raw, dict) or 'raw_img_info' not in raw:
         return parse(raw)
     dataset._without_target[0] += 1
@@ -75,7 +75,7 @@ def _parse(dataset, parse, record, raw):
     with blame(f'{dataset.ann_file}: the annotations of {raw["raw_img_info"].get("file_name")} '
                'cannot be used', 'expected bbox=[x, y, width, height], area and category_id, as '
                'COCO has them'):
-        problems = list(look_at_boxes(raw))
+        problems = drop_undrawable_masks(raw) + list(look_at_boxes(raw))
         for problem in problems:
             if is_main_process() or record.strict:
                 record.add(_picture(dataset, raw), problem, used=True)

@@ -4,6 +4,7 @@ import os
 import traceback
 from pathlib import Path
 
+from convnext_dense.data.instance_checks import undrawable_mask
 from convnext_dense.data.labels import values_of
 from convnext_dense.errors import InputError
 
@@ -314,3 +315,24 @@ def look_at_boxes(raw):
             yield f'{name} has a box of no area: {[x, y, w, h]}'
         elif max(-x, -y, x + w - width, y + h - height) > OUTSIDE:
             yield f'{name} leaves the {width}x{height} picture: {[x, y, w, h]}'
+
+
+def drop_undrawable_masks(raw):
+    """Take annotations whose mask would exhaust the memory out of ``raw``.
+
+    Args:
+        raw (dict): as in :func:`look_at_boxes`.
+
+    Returns:
+        list[str]: what is wrong with each.
+    """
+    width, height = raw['raw_img_info']['width'], raw['raw_img_info']['height']
+    problems, kept = [], []
+    for annotation in raw['raw_ann_info']:
+        problem = undrawable_mask(annotation.get('segmentation'), width, height)
+        if problem:
+            problems.append(f'annotation {annotation.get("id")} has {problem}')
+        else:
+            kept.append(annotation)
+    raw['raw_ann_info'] = kept
+    return problems

@@ -2,7 +2,9 @@
 
 mmengine compiles ``train_step``, so that testing stays eager, and with it the heads of detectors,
 whose shapes depend on the data. Here backbone, neck and the heads of segmenters are compiled,
-with sizes as unknowns, so that a picture of another size needs no compilation of its own.
+with sizes as unknowns, so that a picture of another size needs no compilation of its own. That
+holds for testing; inductor (torch 2.13) ties the backward graph of a convolution to the strides
+that it saw, so training compiles once for each size of its batches.
 """
 import copy
 import logging
@@ -77,11 +79,13 @@ class CompiledForward:
     def __call__(self, *args, **kwargs):
         if self.compiled is None:
             return self.eager(*args, **kwargs)
-        # equal sizes of the first picture, such as a square's, are not taken for equal for ever
+        # equal sizes of the first picture, such as a square's, are not taken for equal for ever;
+        # a layout of inductor's choice fails to compile (torch 2.13) with sizes as unknowns
+        import torch._inductor.config as inductor
         import torch.fx.experimental._config as shapes
         mark_sizes(args)
         try:
-            with shapes.patch(use_duck_shape=False):
+            with shapes.patch(use_duck_shape=False), inductor.patch(layout_optimization=False):
                 return self.compiled(*args, **kwargs)
         except Exception as error:
             if not _is_the_compilers(error):

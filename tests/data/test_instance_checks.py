@@ -1,5 +1,6 @@
 """Each defect of a box, polygon or RLE, and what pycocotools says about RLE."""
 import math
+import re
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from convnext_dense.data.instance_checks import (
     decode_counts,
     polygon_area,
     rle_extent,
+    undrawable_mask,
 )
 
 SQUARE = [2, 3, 10, 3, 10, 11, 2, 11]
@@ -109,3 +111,17 @@ def test_runs_and_extent_equal_pycocotools(data):
     else:
         x, y, w, h = coco_mask.toBbox(encoded)
         assert extent == (x, y, x + w, y + h)
+
+
+@pytest.mark.parametrize('mask, problem', [
+    (None, None), ([SQUARE], None), ([[-300, 3, 320, 3, 10, 11]], None), ({'counts': 'x'}, None),
+    (rle(np.s_[3:11, 2:10]), None),
+    ([SQUARE, [2, 3, 10**9, 3, 10, 11]], 'a polygon that reaches to 1e.09, in a picture of 32x24'),
+    ([[2, 3, 10, 3, 10, -math.inf]], 'a polygon that reaches to -inf'),
+    ([[2, 3, 10, 3, 10, math.nan]], 'a polygon that reaches to nan'),
+    (dict(size=[10**6, 10**6], counts='x'), r'a mask of size \[1000000, 1000000\], expected '
+     r'\[24, 32\]'),
+    (dict(size=24, counts='x'), None), (dict(size=[48, 64], counts='x'), None)])
+def test_masks_that_would_exhaust_the_memory(mask, problem):
+    found = undrawable_mask(mask, 32, 24)
+    assert found is None if problem is None else re.match(problem, found)

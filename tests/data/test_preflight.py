@@ -145,6 +145,14 @@ def test_no_picture_at_all(coco):
         check_config(coco.cfg, training=True)
 
 
+def test_a_polygon_whose_evaluation_would_exhaust_the_memory(coco):
+    coco.contents['val']['annotations'][2]['segmentation'][0][0] = 1e12
+    coco.write('val', coco.contents['val'])
+    with pytest.raises(InputError, match=r'annotation 3 of \d+.jpg in .*val.json has a polygon '
+                       r'that reaches to 1e\+12, in a picture of 32x24; correct or remove it'):
+        check_config(coco.cfg, training=True)
+
+
 def test_another_order_of_the_classes_is_said(coco, monkeypatch):
     said = []
     monkeypatch.setattr('convnext_dense.data.preflight.print_log',

@@ -101,6 +101,19 @@ def test_a_picture_whose_only_annotations_are_bad_is_replaced(shapes, tmp_path):
     assert problem.endswith('has no annotation that can be used')
 
 
+def test_a_polygon_that_would_exhaust_the_memory_is_left_out(shapes, tmp_path):
+    path = shapes / 'annotations/instances_training.json'
+    content = json.loads(path.read_text())
+    annotation = content['annotations'][5]
+    annotation['segmentation'] = [[1, 1, 10**10, 1, 10**10, 10**10]]
+    path.write_text(json.dumps(content))
+    Runner.from_cfg(config_of(detector_config, shapes, tmp_path / 'work')).train()
+    problems, used = listed(tmp_path / 'work/bad_pictures.jsonl')
+    assert set(problems.values()) == {
+        f'annotation {annotation["id"]} has a polygon that reaches to 1e+10, in a picture of 64x64'}
+    assert used == set(problems)
+
+
 @pytest.mark.parametrize('problem', PROBLEMS)
 def test_strict_stops_at_the_first(shapes, tmp_path, problem):
     break_pictures(shapes / 'annotations/instances_training.json', shapes / 'images/training',

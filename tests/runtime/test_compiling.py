@@ -140,21 +140,40 @@ def test_the_runner_compiles_parts_for_training_and_testing_alike(tmp_path):
     assert backend.graphs == 2
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize('build', [segmenter, detector_parts])
-def test_inductor_itself_compiles_once_for_all_sizes(build):
-    """The same with torch's own compiler, forward and backward: about 3 minutes on 2 cores."""
+def compiled_by_inductor(build, sizes, training):
+    """Compare a compiled model with the eager one; graphs compiled after each size."""
     from torch._inductor.utils import fresh_inductor_cache
-    model, x = build().train(), torch.randn(2, 3, 64, 64)
+    eager, model = (build().train(training).to(memory_format=torch.channels_last)
+                    for _ in range(2))
     compile_parts(model)
     counts = []
-    with fresh_inductor_cache():
-        for height, width in SIZES:
-            x = torch.randn(2, 3, height, width)
-            outputs = model(x)
-            outputs = [outputs] if torch.is_tensor(outputs) else outputs
-            sum(y.mean() for y in outputs).backward()
+    with fresh_inductor_cache(), torch.set_grad_enabled(training):
+        for height, width in sizes:
+            x = torch.randn(2, 3, height, width).to(memory_format=torch.channels_last)
+            for outputs in zip(*([y] if torch.is_tensor(y) else y for y in (model(x), eager(x)))):
+                assert torch.allclose(*outputs, atol=1e-4)
+                if training:
+                    [y.square().mean().backward(retain_graph=True) for y in outputs]
             counts.append(torch._dynamo.utils.counters['stats']['unique_graphs'])
     parts = [getattr(model, name) for name in compiling.PARTS if hasattr(model, name)]
     assert all(part.forward.compiled is not None for part in parts)
+    for one, other in zip(model.parameters(), eager.parameters()):
+        if one.grad is not None:
+            assert torch.allclose(one.grad, other.grad, rtol=1e-3, atol=1e-5)
+    return counts
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('build', [segmenter, detector_parts])
+def test_inductor_itself_compiles_once_for_all_sizes(build):
+    """The same with torch's own compiler, for testing: 2 minutes each on 2 cores."""
+    counts = compiled_by_inductor(build, SIZES, training=False)
+    assert counts[-1] == counts[0]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('build', [segmenter, detector_parts])
+def test_inductor_gives_the_gradients_of_the_eager_model(build):
+    """For pictures of one size; 3 minutes each on 2 cores."""
+    counts = compiled_by_inductor(build, [(64, 96), (64, 96)], training=True)
     assert counts[-1] == counts[0]
