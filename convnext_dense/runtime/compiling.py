@@ -3,8 +3,9 @@
 mmengine compiles ``train_step``, so that testing stays eager, and with it the heads of detectors,
 whose shapes depend on the data. Here backbone, neck and the heads of segmenters are compiled,
 with sizes as unknowns, so that a picture of another size needs no compilation of its own. That
-holds for testing; inductor (torch 2.13) ties the backward graph of a convolution to the strides
-that it saw, so training compiles once for each size of its batches.
+holds for testing backbones and necks; inductor (torch 2.13) ties the backward graph of a
+convolution, and adaptive pooling (UPerHead), to the sizes that it saw, so these compile once for
+each size of a batch: train on crops of one size.
 """
 import copy
 import logging

@@ -150,10 +150,11 @@ def compiled_by_inductor(build, sizes, training):
     with fresh_inductor_cache(), torch.set_grad_enabled(training):
         for height, width in sizes:
             x = torch.randn(2, 3, height, width).to(memory_format=torch.channels_last)
-            for outputs in zip(*([y] if torch.is_tensor(y) else y for y in (model(x), eager(x)))):
-                assert torch.allclose(*outputs, atol=1e-4)
-                if training:
-                    [y.square().mean().backward(retain_graph=True) for y in outputs]
+            found, expected = ([y] if torch.is_tensor(y) else y for y in (model(x), eager(x)))
+            assert all(torch.allclose(*pair, atol=1e-4) for pair in zip(found, expected))
+            if training:
+                for outputs in (found, expected):
+                    sum(y.square().mean() for y in outputs).backward()
             counts.append(torch._dynamo.utils.counters['stats']['unique_graphs'])
     parts = [getattr(model, name) for name in compiling.PARTS if hasattr(model, name)]
     assert all(part.forward.compiled is not None for part in parts)
@@ -164,10 +165,10 @@ def compiled_by_inductor(build, sizes, training):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize('build', [segmenter, detector_parts])
-def test_inductor_itself_compiles_once_for_all_sizes(build):
-    """The same with torch's own compiler, for testing: 2 minutes each on 2 cores."""
-    counts = compiled_by_inductor(build, SIZES, training=False)
+def test_inductor_itself_compiles_backbone_and_neck_once_for_all_sizes():
+    """The same with torch's own compiler, for testing: 2 minutes on 2 cores."""
+    counts = compiled_by_inductor(
+        detector_parts, [(128, 160), (128, 192), (192, 160), (160, 224)], training=False)
     assert counts[-1] == counts[0]
 
 
