@@ -154,7 +154,7 @@ def one_thread():
 @pytest.mark.parametrize('size', [SHORT, pytest.param(LONG, marks=pytest.mark.slow)],
                          ids=['short', 'long'])
 def test_nothing_but_input_errors_comes_out(size, make, fuzz, shapes, tmp_path):
-    """Long: 200 examples of each of the four kinds, 10 minutes."""
+    """Long: 200 examples of each of the four kinds, 5 minutes."""
     answers = []
 
     @size
