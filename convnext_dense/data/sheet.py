@@ -4,6 +4,7 @@ import random
 
 import numpy as np
 
+from convnext_dense.data.instance_checks import undrawable_mask
 from convnext_dense.data.labels import read_label_map
 
 TILE = (360, 270)  # pixels
@@ -173,7 +174,9 @@ def _with_instances(picture, task, classes, palette, scale):
         colour = colours(24)[number % 24] if len(classes) == 1 else \
             palette[classes.index(name)] if known else np.full(3, 128.)
         fill = tuple(colour.astype(int))
-        mask = _mask(annotation.get('segmentation'), picture.size, scale)
+        segmentation = annotation.get('segmentation')
+        mask = None if undrawable_mask(segmentation, *(side / scale for side in picture.size)) \
+            else _mask(segmentation, picture.size, scale)
         if mask is not None:
             flat = Image.new('RGB', picture.size, fill)
             picture = Image.composite(Image.blend(picture, flat, OPACITY), picture, mask)

@@ -51,6 +51,17 @@ def test_the_command_writes_a_report_and_a_sheet_and_exits_with_0(coco, tmp_path
         assert sheet.width > 1000
 
 
+def test_masks_that_would_exhaust_the_memory_are_named_and_not_drawn(coco, tmp_path, capsys):
+    first, second = coco.contents['train']['annotations'][:2]
+    first['segmentation'] = [[1, 1, 10**15, 1, 10**15, 10**15]]
+    second['segmentation'] = dict(size=[10**7, 10**7], counts=[10**14])
+    coco.write('train', coco.contents['train'])
+    run(tmp_path, coco.cfg)
+    output = capsys.readouterr().out
+    assert 'polygon-outside' in output and 'rle-invalid' in output
+    assert (tmp_path / 'out/samples.jpg').exists()
+
+
 def test_processes_find_the_same_as_one(coco, monkeypatch):
     monkeypatch.setattr('convnext_dense.data.audit.IN_PROCESS', 1)
     (coco.root / 'train/2.jpg').write_bytes(b'no jpeg')
