@@ -129,7 +129,7 @@ def test_named_configs_exist():
 
 @pytest.mark.slow
 def test_the_whole_run_in_tiny(tmp_path):
-    """Checks, kernels, backbones and a segmenter, written as JSON; about 2 minutes."""
+    """Checks, kernels, backbones and a segmenter, written as JSON; about 3 minutes."""
     import subprocess
     import sys
     out = tmp_path / 'gpu.json'

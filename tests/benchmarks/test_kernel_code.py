@@ -33,7 +33,7 @@ def test_the_loop_with_the_largest_part_of_multiply_adds_is_found():
 @pytest.mark.slow
 @pytest.mark.parametrize('capability', [80, 90, 100])
 def test_all_kernels_compile_without_spilled_registers(capability):
-    """For three generations of GPUs, in a process without Triton's interpreter; 2 minutes each."""
+    """For three generations of GPUs, in a process without Triton's interpreter; 20 seconds each."""
     environment = {key: value for key, value in os.environ.items() if key != 'TRITON_INTERPRET'}
     lines = subprocess.run(
         [sys.executable, '-W', 'ignore', '-m', 'benchmarks.kernel_code', '--capability',
