@@ -76,16 +76,16 @@ def fold_batch_norm(module):
 def fold_block(block):
     """Put the layer scale of a ConvNeXt block, and the bias of its GRN, into ``pwconv2``."""
     layer = block.pwconv2
-    weight, bias = layer.weight.double().flatten(1), layer.bias.double()
     if block.use_grn:
-        bias = bias + weight @ block.grn.beta.flatten().double()
+        beta = block.grn.beta.flatten().double()
+        # in double precision, and not all weights of a block at once
+        layer.bias += torch.cat([rows.double() @ beta for rows in layer.weight.flatten(1).split(64)])
         block.grn.beta.zero_()
     if block.layer_scale:
-        weight, bias = weight * block.gamma[:, None], bias * block.gamma
+        layer.weight.flatten(1).mul_(block.gamma[:, None])
+        layer.bias.mul_(block.gamma)
         block.layer_scale = False
         del block.gamma
-    layer.weight.copy_(weight.view_as(layer.weight))
-    layer.bias.copy_(bias)
 
 
 def _on_cpu_in_float32(module):
