@@ -79,7 +79,8 @@ def fold_block(block):
     if block.use_grn:
         beta = block.grn.beta.flatten().double()
         # in double precision, and not all weights of a block at once
-        layer.bias += torch.cat([rows.double() @ beta for rows in layer.weight.flatten(1).split(64)])
+        parts = layer.weight.flatten(1).split(64)
+        layer.bias += torch.cat([rows.double() @ beta for rows in parts])
         block.grn.beta.zero_()
     if block.layer_scale:
         layer.weight.flatten(1).mul_(block.gamma[:, None])
