@@ -83,7 +83,7 @@ def fold_block(block):
         layer.bias += torch.cat([rows.double() @ beta for rows in parts])
         block.grn.beta.zero_()
     if block.layer_scale:
-        layer.weight.flatten(1).mul_(block.gamma[:, None])
+        layer.weight.mul_(block.gamma.view(-1, *(1, ) * (layer.weight.ndim - 1)))
         layer.bias.mul_(block.gamma)
         block.layer_scale = False
         del block.gamma

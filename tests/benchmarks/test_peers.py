@@ -116,31 +116,3 @@ def test_an_unknown_row_is_one_line(monkeypatch):
     monkeypatch.setattr(sys, 'argv', ['peers', 'nothing'])
     with pytest.raises(SystemExit, match='no row nothing; there are'):
         peers.main()
-
-
-def detections(labels=(1, 2, 1, 3), order=(0, 1, 2, 3)):
-    from mmengine.structures import InstanceData
-    order = list(order)
-    lefts = 10. * torch.arange(4)
-    instances = InstanceData(
-        bboxes=torch.stack([lefts, lefts, lefts + 8, lefts + 9], 1)[order],
-        scores=torch.tensor([.9, .5, .3, .2])[order], labels=torch.tensor(labels)[order],
-        masks=torch.ones(4, 60, 60, dtype=torch.bool))
-    return instances, torch.full((4, 28, 28), .9)
-
-
-def test_detections_may_come_in_another_order_and_differ_at_the_cut():
-    from benchmarks.rows_inference import compare_detections
-    assert compare_detections(detections(), detections()).startswith('4 detections, 0 others')
-    assert compare_detections(detections(order=(0, 2, 1, 3)), detections()).startswith(
-        '4 detections, 0 others')
-    assert compare_detections(detections(labels=(1, 2, 1, 0)), detections()).startswith(
-        '3 detections, 1 others')
-
-
-def test_another_detection_before_the_cut_is_a_difference():
-    from benchmarks.rows_inference import compare_detections
-    with pytest.raises(measuring.Differs, match='1 of 4 detections have no counterpart'):
-        compare_detections(detections(labels=(1, 0, 1, 3)), detections())
-    with pytest.raises(measuring.Differs, match='no detection has a counterpart'):
-        compare_detections(detections(labels=(5, 5, 5, 5)), detections())
