@@ -63,64 +63,74 @@ def share_weights(ours, peer, rename):
     return set(shapes) - set(names.values())
 
 
-def assert_same(ours, expected, parameters, outputs, tolerance=1e-5):
-    """Outputs and gradients agree, relative to the largest value of each."""
-    generator = torch.Generator().manual_seed(1)
-    weights = [torch.randn(output.shape, generator=generator) for output in outputs]
-    for a, b in zip(outputs, expected, strict=True):
-        assert (a - b).abs().max() <= tolerance * max(b.abs().max(), 1)
+class Reference:
+    """Our backbone of one architecture, with its maps and gradients for a picture.
 
-    def gradients(maps):
-        loss = sum((output * weight).sum() for output, weight in zip(maps, weights))
-        return torch.autograd.grad(loss, parameters, retain_graph=True)
-    for a, b in zip(gradients(outputs), gradients(expected), strict=True):
-        assert (a - b).abs().max() <= tolerance * max(b.abs().max(), 1)
+    Args:
+        arch (str): name of the architecture.
+        version (str): ``'v1'`` or ``'v2'``.
+    """
+
+    def __init__(self, arch, version):
+        self.arch, self.use_grn = arch, version == 'v2'
+        self.options = V2 if self.use_grn else {}
+        self.model = random_backbone(arch=arch, **self.options)
+        self.parameters = [parameter for name, parameter in self.model.named_parameters()
+                           if arch not in BIG or name.startswith('downsample_layers.0')]
+        self.picture = torch.randn(1, 3, 64, 64)
+        outputs = self.model(self.picture)
+        self.weights = [torch.randn_like(output) for output in outputs]
+        self.gradients = self.gradients_of(outputs)
+        self.outputs = [output.detach() for output in outputs]
+
+    def gradients_of(self, maps):
+        loss = sum((output * weight).sum() for output, weight in zip(maps, self.weights))
+        return torch.autograd.grad(loss, self.parameters)
+
+    def assert_same(self, expected, tolerance=1e-5):
+        """Outputs and gradients agree, relative to the largest value of each."""
+        for found, values in ((self.outputs, expected),
+                              (self.gradients, self.gradients_of(expected))):
+            for a, b in zip(found, values, strict=True):
+                assert (a - b).abs().max() <= tolerance * max(b.abs().max(), 1)
 
 
-def trained_parameters(arch, model):
-    chosen = [parameter for name, parameter in model.named_parameters()
-              if arch not in BIG or name.startswith('downsample_layers.0')]
-    return [p for p in chosen if p.requires_grad]
+@pytest.fixture(scope='module', params=[(arch, version) for arch in ARCHITECTURES
+                                        for version in ('v1', 'v2')], ids='-'.join)
+def reference(request):
+    """Both peers are compared with it before the next one is built."""
+    return Reference(*request.param)
 
 
-@pytest.mark.parametrize('version', ['v1', 'v2'])
-@pytest.mark.parametrize('arch', ARCHITECTURES)
-def test_features_and_gradients_equal_timm(arch, version):
-    timm = import_timm()
-    ours = random_backbone(arch=arch, **(V2 if version == 'v2' else {}))
+def test_features_and_gradients_equal_timm(reference):
+    timm, ours = import_timm(), reference.model
     with torch.device('meta'):
         peer = timm.models.convnext.ConvNeXt(
-            depths=ours.depths, dims=ours.channels, num_classes=0, use_grn=version == 'v2',
-            ls_init_value=None if version == 'v2' else 1e-6, head_init_scale=1.).eval()
+            depths=ours.depths, dims=ours.channels, num_classes=0, use_grn=reference.use_grn,
+            ls_init_value=None if reference.use_grn else 1e-6, head_init_scale=1.).eval()
     missing = share_weights(ours, peer, timm_name)
     assert missing <= {'head.norm.weight', 'head.norm.bias'}
-    picture = torch.randn(1, 3, 64, 64)
-    features = peer.forward_intermediates(picture, intermediates_only=True)
+    features = peer.forward_intermediates(reference.picture, intermediates_only=True)
     norms = [getattr(ours, f'norm{stage}') for stage in range(4)]
-    expected = [F.layer_norm(x.permute(0, 2, 3, 1), x.shape[1:2], norm.weight, norm.bias, 1e-6)
-                .permute(0, 3, 1, 2) for x, norm in zip(features, norms)]
-    assert_same(ours, expected, trained_parameters(arch, ours), ours(picture))
+    reference.assert_same([
+        F.layer_norm(x.permute(0, 2, 3, 1), x.shape[1:2], norm.weight, norm.bias, 1e-6)
+        .permute(0, 3, 1, 2) for x, norm in zip(features, norms)])
 
 
-@pytest.mark.parametrize('version', ['v1', 'v2'])
-@pytest.mark.parametrize('arch', ARCHITECTURES)
-def test_features_and_gradients_equal_mmpretrain(arch, version, monkeypatch):
+def test_features_and_gradients_equal_mmpretrain(reference, monkeypatch):
     import_mmpretrain()
     from mmpretrain.models.backbones import ConvNeXt as Peer
-    options = V2 if version == 'v2' else {}
-    ours = random_backbone(arch=arch, **options)
-    if arch not in Peer.arch_settings:
-        pytest.skip(f'this mmpretrain has no arch {arch}')
+    if reference.arch not in Peer.arch_settings:
+        pytest.skip(f'this mmpretrain has no arch {reference.arch}')
     # it reads its drop path rates off a tensor, which must hold values also on the meta device
     monkeypatch.setattr(torch, 'linspace', partial(torch.linspace, device='cpu'))
     with torch.device('meta'):
-        peer = Peer(arch=arch, out_indices=(0, 1, 2, 3), gap_before_final_norm=False,
-                    **options)
+        peer = Peer(arch=reference.arch, out_indices=(0, 1, 2, 3), gap_before_final_norm=False,
+                    **reference.options)
     peer.eval()
-    missing = share_weights(ours, peer, mmpretrain_name)
+    missing = share_weights(reference.model, peer, mmpretrain_name)
     assert not missing
-    picture = torch.randn(1, 3, 64, 64)
-    assert_same(ours, peer(picture), trained_parameters(arch, ours), ours(picture))
+    reference.assert_same(peer(reference.picture))
 
 
 def test_a_config_for_mmpretrain_builds_by_changing_the_scope():
@@ -225,6 +235,7 @@ def test_activation_checkpointing_gives_the_same_gradients(options):
         torch.testing.assert_close(a.grad, b.grad, atol=1e-6, rtol=1e-6)
 
 
+@pytest.mark.no_cover  # the compiler itself is traced for most of the time
 @pytest.mark.parametrize('options', [{}, V2])
 def test_compiled_equals_eager(options):
     model = random_backbone(**{**SMALL, **options})

@@ -60,6 +60,7 @@ def detector_parts():
     return model
 
 
+@pytest.mark.no_cover  # the compiler itself is traced for most of the time
 @pytest.mark.parametrize('training', [False, True])
 @pytest.mark.parametrize('build', [segmenter, detector_parts])
 def test_another_picture_size_needs_no_other_compilation(build, training):
