@@ -23,7 +23,7 @@ compare:
 
 test:
 	@$(INSTALL) --extras $(TEST_EXTRAS)
-	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(PARALLEL) --cov --cov-report=term:skip-covered
+	@PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(PARALLEL) --cov --cov-report=term:skip-covered
 
 test-slow:
 	@$(INSTALL) --extras $(TEST_EXTRAS)

@@ -3,9 +3,11 @@ import os
 
 import pytest
 import unformatted  # noqa: F401
+from uncovered import import_libraries
 
 # Triton reads it when it is imported, which mmdet does: the kernels' tests run on the CPU
 os.environ.setdefault('TRITON_INTERPRET', '1')
+import_libraries()
 
 
 @pytest.fixture(scope='module', autouse=True)

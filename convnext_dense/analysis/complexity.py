@@ -210,7 +210,8 @@ def _count_roi_heads(roi_head, count, proposals, masks):
 
 def _count_call(module, inputs):
     """Call ``module`` on meta tensors; its :class:`Part` and its outputs."""
-    with _ElementwiseCounter(module) as elementwise, FlopCounterMode(display=False) as counter:
+    with torch.no_grad(), _ElementwiseCounter(module) as elementwise, \
+            FlopCounterMode(display=False) as counter:
         outputs = module(*inputs)
     by_operator = counter.get_flop_counts().get('Global', {})
     products = sum(by_operator.values()) // 2
