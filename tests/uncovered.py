@@ -3,6 +3,7 @@
 Tests carry pytest-cov's mark ``no_cover``, which reaches neither fixtures nor imports.
 """
 from contextlib import contextmanager, suppress
+from importlib import import_module
 
 
 def measurement():
@@ -29,7 +30,5 @@ def import_libraries():
     """Import what most tests need, unmeasured; without a measurement each test imports its own."""
     if measurement():
         with uncovered():
-            import mmdet.datasets
-            import mmdet.models
-            import mmseg.models
-            import torch._dynamo  # noqa: F401
+            for name in ('mmdet.datasets', 'mmdet.models', 'mmseg.models', 'torch._dynamo'):
+                import_module(name)
