@@ -6,7 +6,7 @@ INSTALL := $(PYTHON) tools/setup/install.py
 # core and, for the tests, everything that they compare with
 TEST_EXTRAS := test peers report
 # a file's tests share what they built; each process needs about 3 GB, and three keep two cores busy,
-# since many tests wait for processes of their own
+# since many tests wait for processes of their own; bytecode is kept, also where the environment says not to
 PARALLEL := --numprocesses 3 --dist loadfile
 
 .PHONY: demo compare test test-slow peers lint setup
