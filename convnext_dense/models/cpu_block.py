@@ -9,7 +9,7 @@ from torch import nn
 from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 
-from convnext_dense.models.layers import LayerNorm2d, layer_norm_last
+from convnext_dense.models.layers import LayerNorm2d, layer_norm_last, sum_of_squares
 
 
 def fits(block, x):
@@ -69,7 +69,9 @@ class DepthwiseConv(Function):
 class PointwisePair(Function):
     """All of a block behind its norm: two linear layers with GELU, GRN, layer scale, residual.
 
-    Computes ``shortcut + factor * gamma * linear2(grn(gelu(linear1(x))))``.
+    Computes ``shortcut + factor * gamma * linear2(grn(gelu(linear1(x))))``. GRN multiplies each
+    wide map with a factor a picture and channel; where a map has more pixels than the block has
+    channels, the factors go into a copy of the second layer's weights for each picture instead.
 
     Args:
         x, shortcut (Tensor): (N, H, W, C).
@@ -85,22 +87,31 @@ class PointwisePair(Function):
     @staticmethod
     def forward(ctx, x, shortcut, weight1, bias1, weight2, bias2, gamma, grn_gamma, grn_beta,
                 grn_eps, factor, keep):
-        hidden = F.linear(x, weight1, bias1)
+        hidden = F.linear(x.flatten(1, 2), weight1, bias1)
         active = F.gelu(hidden) if keep else torch.ops.aten.gelu_(hidden)
-        scaled, norm = active, None
+        weight, bias, scaled, factors, norm = weight2, bias2, active, _product(gamma, factor), None
         if grn_gamma is not None:
-            norm = active.square().sum((1, 2), keepdim=True).sqrt_()
+            norm = _sums_of_squares(active).sqrt_()
             scale = torch.addcmul(norm.new_ones(()), grn_gamma.flatten(), _relative(norm, grn_eps))
-            scaled = active * scale if keep else active.mul_(scale)
-        # the bias of GRN goes through the linear layer into its bias
-        bias = bias2 if norm is None else torch.addmv(bias2, weight2, grn_beta.flatten())
-        branch = F.linear(scaled, weight2, bias)
+            # the bias of GRN goes through the linear layer into its bias
+            bias = torch.addmv(bias2, weight2, grn_beta.flatten())
+            if _many_pixels(x):
+                weight = weight2 * scale
+            else:
+                scaled = active * scale if keep else active.mul_(scale)
+        if gamma is not None and _many_pixels(x):
+            weight, bias, factors = weight * gamma[:, None], bias * gamma, factor
         ctx.grn_eps = grn_eps
         ctx.save_for_backward(x, hidden, active, norm, weight1, weight2, bias2, gamma, grn_gamma,
                               grn_beta, factor)
-        if gamma is None and factor is None:
-            return branch.add_(shortcut)
-        return torch.addcmul(shortcut, branch, _product(gamma, factor))
+        if factors is None:
+            out = torch.add(shortcut, bias, out=torch.empty_like(
+                shortcut, memory_format=torch.contiguous_format))
+            _add_product(out, scaled, weight)
+            return out
+        branch = bias.expand(shortcut.shape).contiguous()
+        _add_product(branch, scaled, weight)
+        return torch.addcmul(shortcut, branch, factors)
 
     @staticmethod
     @once_differentiable
@@ -110,36 +121,43 @@ class PointwisePair(Function):
         channels, width = weight2.shape
         grads = [None] * 12
         grads[1] = grad
-        branch_grad = grad if factor is None else grad * factor
-        rows = branch_grad.reshape(-1, channels)
-        bias_grad = rows.sum(0)
-        scaled = active
-        if norm is not None:
+        rows = (grad if factor is None else grad * factor).reshape(len(x), -1, channels)
+        branch_rows = rows if gamma is None else rows * gamma
+        bias_grad = rows.sum((0, 1))
+        if norm is None:
+            weight_grad = _weight_grad(rows, active)
+            hidden_grad = F.linear(branch_rows, weight2.T)
+        else:
             relative = _relative(norm, ctx.grn_eps)
             scale = torch.addcmul(norm.new_ones(()), grn_gamma.flatten(), relative)
-            scaled = active * scale
-        weight_grad = rows.T @ scaled.view(-1, width)
-        if norm is not None:
+            if _many_pixels(x):
+                products = rows.transpose(1, 2) @ active
+                narrow = weight2 if gamma is None else weight2 * gamma[:, None]
+                scale_grad = (products * narrow).sum(1, keepdim=True)
+                weight_grad = products.mul_(scale).sum(0)
+                hidden_grad = branch_rows @ (weight2 * scale)
+            else:
+                scaled = active * scale
+                weight_grad = _weight_grad(rows, scaled)
+                hidden_grad = F.linear(branch_rows, weight2.T)
+                scale_grad = torch.mul(hidden_grad, active, out=scaled).sum(1, keepdim=True)
+                hidden_grad.mul_(scale)
             weight_grad.addr_(bias_grad, grn_beta.flatten())
+            grads[7] = (scale_grad * relative).sum((0, 1)).view_as(grn_gamma)
+            hidden_grad.addcmul_(active, _norm_grad_over_norm(
+                scale_grad * grn_gamma.flatten(), norm, relative, ctx.grn_eps))
         if gamma is not None:
             # the sum of grad * branch, without the branch
             grads[6] = torch.addcmul((weight_grad * weight2).sum(1), bias_grad, bias2)
             weight_grad.mul_(gamma[:, None])
             bias_grad = bias_grad * gamma
-            rows = rows * gamma
         grads[4], grads[5] = weight_grad, bias_grad
-        hidden_grad = (rows @ weight2).view_as(hidden)
         if norm is not None:
             grads[8] = (bias_grad @ weight2).view_as(grn_beta)
-            scale_grad = torch.mul(hidden_grad, active, out=scaled).sum((1, 2), keepdim=True)
-            grads[7] = (scale_grad * relative).sum((0, 1, 2)).view_as(grn_gamma)
-            hidden_grad.mul_(scale).addcmul_(active, _norm_grad_over_norm(
-                scale_grad * grn_gamma.flatten(), norm, relative, ctx.grn_eps))
         torch.ops.aten.gelu_backward.grad_input(hidden_grad, hidden, grad_input=hidden_grad)
-        hidden_grad = hidden_grad.view(-1, width)
-        grads[0] = (hidden_grad @ weight1).view_as(x)
-        grads[2] = hidden_grad.T @ x.reshape(-1, channels)
-        grads[3] = hidden_grad.sum(0)
+        grads[0] = F.linear(hidden_grad, weight1.T).view_as(x)
+        grads[2] = _weight_grad(hidden_grad, x.reshape(len(x), -1, channels))
+        grads[3] = hidden_grad.sum((0, 1))
         return tuple(grads)
 
 
@@ -147,8 +165,33 @@ def _product(gamma, factor):
     return factor if gamma is None else gamma if factor is None else gamma * factor
 
 
+def _weight_grad(grad, x):
+    """Of a linear layer (N, pixels, C) to (N, pixels, O): the gradient (O, C) of its weights."""
+    return grad.flatten(0, 1).T @ x.flatten(0, 1)
+
+
+def _add_product(out, wide, weight):
+    """Add wide maps (N, pixels, 4C) times weights (C, 4C), or (N, C, 4C), to (N, H, W, C)."""
+    if weight.ndim == 2:
+        out.view(-1, out.shape[3]).addmm_(wide.flatten(0, 1), weight.T)
+    else:
+        out.flatten(1, 2).baddbmm_(wide, weight.transpose(1, 2))
+
+
+def _many_pixels(x):
+    """Whether a map (N, H, W, C) has more pixels than channels."""
+    return x.shape[1] * x.shape[2] > x.shape[3]
+
+
+def _sums_of_squares(wide):
+    """Of each picture and channel: (N, pixels, K) to (N, 1, K)."""
+    if wide.shape[1] < wide.shape[2] // 4:  # few pixels: the map of squares stays in the cache
+        return wide.square().sum(1, keepdim=True)
+    return torch.stack([sum_of_squares(rows) for rows in wide])[:, None]
+
+
 def _relative(norm, eps):
-    """GRN's response: the norm of each channel (N, 1, 1, K) over the mean channel's."""
+    """GRN's response: the norm of each channel (N, 1, K) over the mean channel's."""
     return norm / (norm.mean(-1, keepdim=True) + eps)
 
 

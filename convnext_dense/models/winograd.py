@@ -21,6 +21,9 @@ TILE, WINDOW, TAPS = 4, 6, 3
 CHUNK = 128
 #: the same for a stack of convolutions, whose filters are read again for each chunk
 STACK_CHUNK = 384
+#: channels from which on Winograd takes less time than oneDNN for outputs and inputs' gradient; for
+#: the filters' gradient it does from 64 on
+MANY_CHANNELS = 128
 
 
 @cache
@@ -114,19 +117,19 @@ def convolve(x, weight, bias=None):
     if torch.is_grad_enabled() and any(
             tensor is not None and tensor.requires_grad for tensor in (x, weight, bias)):
         return _Convolution.apply(x, weight, bias)
-    return _convolve(x, weight, bias)
+    return _outputs(x, weight, bias)
 
 
 class _Convolution(Function):
-    """:func:`convolve` with gradients: for the input a convolution, too, for the filters products.
+    """:func:`convolve` with gradients: for the input a convolution, for the filters Winograd, too.
 
-    oneDNN takes three times as long for the filters' gradient of large channels-last maps.
+    oneDNN takes two to five times as long for the filters' gradient of large channels-last maps.
     """
 
     @staticmethod
     def forward(ctx, x, weight, bias):
         ctx.save_for_backward(x, weight)
-        return _convolve(x, weight, bias)
+        return _outputs(x, weight, bias)
 
     @staticmethod
     @once_differentiable
@@ -134,36 +137,48 @@ class _Convolution(Function):
         x, weight = ctx.saved_tensors
         grads = [None, None, None]
         if ctx.needs_input_grad[0]:
-            grads[0] = _convolve(grad, weight.transpose(0, 1).flip(2, 3))
+            grads[0] = _outputs(grad, weight.transpose(0, 1).flip(2, 3))
         if ctx.needs_input_grad[1]:
-            grads[1] = _filter_gradient(x.permute(0, 2, 3, 1), grad.permute(0, 2, 3, 1))
+            grads[1] = _filter_gradient(x, grad)
         if ctx.needs_input_grad[2]:
             grads[2] = grad.sum((0, 2, 3))
         return tuple(grads)
 
 
 def _filter_gradient(x, grad):
-    """The gradient of the filters (O, C, 3, 3) from maps (N, H, W, C) and (N, H, W, O).
+    """The gradient of the filters (O, C, 3, 3) from maps (N, C, H, W) and (N, O, H, W)."""
+    rows, columns = (-(-side // TILE) for side in x.shape[2:])
+    outputs, filters, inputs = transforms()
+    to_products = torch.kron(inputs, inputs).float()
+    from_outputs = torch.kron(outputs.T, outputs.T).float()
+    x, grad = x.permute(0, 2, 3, 1), grad.permute(0, 2, 3, 1)
+    sums = x.new_zeros(WINDOW**2, grad.shape[3], x.shape[3])
+    chunks, rows_of_tiles = _chunks(len(x), rows, columns)
+    for chunk in chunks:
+        windows, tiles = _windows(x[chunk], rows, columns), _tiles(grad[chunk], rows, columns)
+        for part in rows_of_tiles:
+            left = torch.mm(from_outputs, tiles[:, :, :, part].reshape(TILE**2, -1))
+            right = torch.mm(to_products, windows[:, :, :, part].reshape(WINDOW**2, -1))
+            sums.baddbmm_(left.view(WINDOW**2, -1, grad.shape[3]).transpose(1, 2),
+                          right.view(WINDOW**2, -1, x.shape[3]))
+    taps = torch.mm(torch.kron(filters.T, filters.T).float(), sums.flatten(1))
+    return taps.view(TAPS, TAPS, *sums.shape[1:]).permute(2, 3, 0, 1)
 
-    Between the pixels of both maps that belong to a tap lies a constant number of places, but for
-    those beyond the left and right border, whose gradients are taken out.
-    """
-    width, places = x.shape[2], x.shape[1] * x.shape[2]
-    sums = x.new_zeros(TAPS, TAPS, grad.shape[3], x.shape[3])
-    for maps, picture in zip(x.reshape(len(x), places, -1), grad):
-        for column in range(TAPS):
-            inside = picture if column == 1 else picture.clone()
-            if column != 1:
-                inside[:, 0 if column == 0 else -1] = 0
-            inside = inside.reshape(places, -1)
-            for row in range(TAPS):
-                shift = (row - 1) * width + column - 1
-                sums[row, column].addmm_(inside[max(-shift, 0):places - max(shift, 0)].T,
-                                         maps[max(shift, 0):places - max(-shift, 0)])
-    return sums.permute(2, 3, 0, 1)
+
+def _chunks(pictures, rows, columns):
+    """Slices of pictures, and slices of the rows of tiles of each: about :data:`CHUNK` tiles."""
+    if rows * columns <= CHUNK:
+        step = CHUNK // (rows * columns)
+        return [slice(picture, picture + step) for picture in range(0, pictures, step)], \
+            [slice(rows)]
+    step = max(CHUNK // columns, 1)
+    return [slice(picture, picture + 1) for picture in range(pictures)], \
+        [slice(row, row + step) for row in range(0, rows, step)]
 
 
-def _convolve(x, weight, bias=None):
+def _outputs(x, weight, bias=None):
+    if min(weight.shape[:2]) < MANY_CHANNELS:
+        return F.conv2d(x, weight, bias, padding=1)
     rows, columns = (-(-side // TILE) for side in x.shape[2:])
     filters = transform_filters(weight)
     outputs, _, inputs = transforms()
@@ -174,19 +189,16 @@ def _convolve(x, weight, bias=None):
     out = torch.empty(pictures, len(weight), rows * TILE, columns * TILE,
                       memory_format=torch.channels_last)
     y = out.permute(0, 2, 3, 1).view(pictures, rows, TILE, columns, TILE, -1)
-    many = rows * columns <= CHUNK  # several pictures a chunk, or several rows of tiles
-    step = CHUNK // (rows * columns) if many else max(CHUNK // columns, 1)
-    for picture in range(0, pictures, step if many else 1):
-        part = x[picture:picture + step] if many else x[picture:picture + 1]
-        windows = _windows(part, rows, columns)
-        for row in range(0, rows, rows if many else step):
-            chunk = windows[:, :, :, row:row + (rows if many else step)]
-            shape = chunk.shape[2:5]
-            products = torch.mm(to_products, chunk.reshape(WINDOW**2, -1))
+    chunks, rows_of_tiles = _chunks(pictures, rows, columns)
+    for chunk in chunks:
+        windows = _windows(x[chunk], rows, columns)
+        for part in rows_of_tiles:
+            inside = windows[:, :, :, part]
+            products = torch.mm(to_products, inside.reshape(WINDOW**2, -1))
             products = torch.bmm(products.view(WINDOW**2, -1, channels), filters)
             tiles = torch.mm(from_products, products.view(WINDOW**2, -1))
-            tiles = tiles.view(TILE, TILE, *shape, -1).permute(2, 3, 0, 4, 1, 5)
-            place = y[picture:picture + len(part), row:row + shape[1]]
+            tiles = tiles.view(TILE, TILE, *inside.shape[2:5], -1).permute(2, 3, 0, 4, 1, 5)
+            place = y[chunk, part]
             if bias is None:
                 place.copy_(tiles)
             else:
@@ -203,6 +215,14 @@ def _windows(x, rows, columns):
     _, down, right, _ = x.stride()
     return x.as_strided((WINDOW, WINDOW, pictures, rows, columns, channels),
                         (down, right, x.stride(0), TILE * down, TILE * right, 1))
+
+
+def _tiles(y, rows, columns):
+    """The output tiles, padded with zeros, as a view: (4, 4, N, rows, columns, O)."""
+    pictures, height, width, channels = y.shape
+    if (height, width) != (rows * TILE, columns * TILE):
+        y = F.pad(y, (0, 0, 0, columns * TILE - width, 0, rows * TILE - height))
+    return y.reshape(pictures, rows, TILE, columns, TILE, channels).permute(2, 4, 0, 1, 3, 5)
 
 
 class WinogradConv2d(nn.Module):
@@ -231,16 +251,15 @@ class WinogradConv2d(nn.Module):
         return convolve(x, self.weight, self.bias)
 
 
-def replace_convolutions(model, channels=64):
+def replace_convolutions(model):
     """Put a :class:`WinogradConv2d` in place of every convolution that it fits, in place.
 
     Args:
         model (nn.Module): whose convolutions are replaced; itself it is not.
-        channels (int): those with fewer, in or out, stay.
     """
     for parent in list(model.modules()):
         for name, child in parent.named_children():
-            if WinogradConv2d.fits(child) and min(child.weight.shape[:2]) >= channels:
+            if WinogradConv2d.fits(child):
                 setattr(parent, name, WinogradConv2d(child))
 
 

@@ -6,8 +6,6 @@ from convnext_dense.errors import InputError
 from convnext_dense.registry import HOOKS
 
 MEMORY_FORMATS = (None, 'contiguous', 'channels_last')
-#: channels from which on Winograd takes less time than oneDNN for a step of training
-TRAINED_BY_WINOGRAD = 128
 
 
 def memory_format_hooks(memory_format):
@@ -34,7 +32,7 @@ def arrange_for_training(model, compiles=False):
     model.to(memory_format=torch.channels_last)
     if not compiles:
         from convnext_dense.models.winograd import replace_convolutions  # needs mmcv's layers
-        replace_convolutions(model, channels=TRAINED_BY_WINOGRAD)
+        replace_convolutions(model)
 
 
 @HOOKS.register_module()

@@ -43,10 +43,11 @@ def plain(block):
 
 
 @pytest.mark.parametrize('channels_last', [False, True])
+@pytest.mark.parametrize('size', [(9, 7), (1, 5)])  # more pixels than channels, and fewer
 @pytest.mark.parametrize('form', FORMS)
-def test_the_same_values_and_gradients_as_layer_by_layer(form, channels_last):
+def test_the_same_values_and_gradients_as_layer_by_layer(form, size, channels_last):
     block = random_block(**FORMS[form])
-    x = torch.randn(4, 6, 9, 7)
+    x = torch.randn(4, 6, *size)
     if channels_last:
         block, x = (value.to(memory_format=torch.channels_last) for value in (block, x))
     with mock.patch.object(cpu_block, 'compute', wraps=cpu_block.compute) as compute:
@@ -59,10 +60,11 @@ def test_the_same_values_and_gradients_as_layer_by_layer(form, channels_last):
         assert (a - b).abs().max() <= 2e-5 * b.abs().max().clamp(min=1)
 
 
+@pytest.mark.parametrize('height', [3, 1])  # more pixels than channels, and fewer
 @pytest.mark.parametrize('form', ['V1', 'V2', 'V2 with layer scale'])
-def test_the_gradients_are_those_of_small_differences(form):
+def test_the_gradients_are_those_of_small_differences(form, height):
     block = random_block(**FORMS[form]).double()
-    x = torch.randn(2, 3, 4, 6, dtype=torch.double)
+    x = torch.randn(2, height, 4, 6, dtype=torch.double)
     tensors = [t.detach().requires_grad_() for t in (
         x, torch.randn_like(x), block.pwconv1.weight, block.pwconv1.bias, block.pwconv2.weight,
         block.pwconv2.bias)]

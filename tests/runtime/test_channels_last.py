@@ -31,9 +31,9 @@ def test_training_keeps_a_model_that_can_be_trained(tmp_path):
 
 
 @pytest.mark.parametrize('channels, compiles, replaced', [
-    (128, False, True), (127, False, False), (128, True, False)])
+    (64, False, True), (63, False, False), (64, True, False)])
 def test_large_convolutions_are_trained_by_winograd(channels, compiles, replaced):
-    conv = torch.nn.Conv2d(128, channels, 3, padding=1)
+    conv = torch.nn.Conv2d(64, channels, 3, padding=1)
     model = torch.nn.Sequential(conv)
     arrange_for_training(model, compiles)
     assert isinstance(model[0], WinogradConv2d) == replaced
