@@ -40,10 +40,11 @@ def compute(block, x):
 
 
 class DepthwiseConv(Function):
-    """A depthwise 7x7 convolution with padding 3; its three gradients are computed one by one.
+    """A depthwise 7x7 convolution with padding 3; its gradients are computed one by one.
 
-    oneDNN takes twice as long for all of them together. Takes maps (N, C, H, W), the weight
-    (C, 1, 7, 7) and the bias (C, ).
+    That of the filters is a depthwise convolution as well: of the maps, with the gradient of the
+    outputs as filters. oneDNN has a fast kernel for it, but none for filters' gradients of 7x7.
+    Takes maps (N, C, H, W), the weight (C, 1, 7, 7) and the bias (C, ).
     """
 
     @staticmethod
@@ -56,11 +57,16 @@ class DepthwiseConv(Function):
     def backward(ctx, grad):
         x, weight = ctx.saved_tensors
         grads = [None, None, None]
-        for index in (0, 1):
-            if ctx.needs_input_grad[index]:
-                grads[index] = torch.ops.aten.convolution_backward(
-                    grad, x, weight, None, [1, 1], [3, 3], [1, 1], False, [0, 0], len(weight),
-                    [index == 0, index == 1, False])[index]
+        if ctx.needs_input_grad[0]:
+            grads[0] = torch.ops.aten.convolution_backward(
+                grad, x, weight, None, [1, 1], [3, 3], [1, 1], False, [0, 0], len(weight),
+                [True, False, False])[0]
+        if ctx.needs_input_grad[1]:
+            size = x.shape[2:]
+            grads[1] = F.conv2d(x.contiguous().view(1, -1, *size),
+                                grad.contiguous().view(-1, 1, *size), padding=3,
+                                groups=x.shape[:2].numel())
+            grads[1] = grads[1].view(len(x), *weight.shape).sum(0)
         if ctx.needs_input_grad[2]:
             grads[2] = grad.sum((0, 2, 3))
         return tuple(grads)
