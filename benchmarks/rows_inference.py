@@ -38,6 +38,7 @@ def stock(cfg):
         for key, value in node.items():
             if isinstance(value, str):
                 node[key] = value.replace('convnext_dense.', '')
+    cfg.optim_wrapper.optimizer.pop('fused', None)  # which set_device chose
     return cfg
 
 

@@ -87,13 +87,14 @@ def set_device(cfg, device):
 
     A CPU has no SyncBN, no AMP with loss scaling and no NCCL: they become BN, plain float32 and
     gloo. On a GPU, mixed precision is bfloat16 where the GPU computes in it, else float16 with a
-    loss scaler as published, with predictions in float32; AdamW is the fused one, convolutions
-    work on channels-last maps, and SyncBN stays only where there are several processes.
+    loss scaler as published, with predictions in float32; convolutions work on channels-last maps,
+    and SyncBN stays only where there are several processes. AdamW is the fused one on either.
 
     Args:
         device (str): ``cpu`` or ``cuda``.
     """
     changed = _fit_to_cpu(cfg) if device == 'cpu' else _fit_to_gpu(cfg)
+    changed |= _fuse_adamw(cfg)
     if changed:
         print_log(f'on a {"CPU" if device == "cpu" else "GPU"}: {", ".join(sorted(changed))}',
                   logger='current')
@@ -127,11 +128,15 @@ def _fit_to_gpu(cfg):
             if wrapper.dtype == 'bfloat16':
                 wrapper.loss_scale = dict(enabled=False)  # it has the range of float32
             changed.add(f'AMP in {wrapper.dtype}')
-    optimizer = wrapper.get('optimizer') or {}
-    if optimizer.get('type') == 'AdamW' and not {'fused', 'foreach'} & set(optimizer):
-        optimizer.fused = True
-        changed.add('AdamW is fused')
     return changed
+
+
+def _fuse_adamw(cfg):
+    optimizer = (cfg.get('optim_wrapper') or {}).get('optimizer') or {}
+    if optimizer.get('type') != 'AdamW' or {'fused', 'foreach'} & set(optimizer):
+        return set()
+    optimizer.fused = True
+    return {'AdamW is fused'}
 
 
 def _replace_syncbn(cfg):

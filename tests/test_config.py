@@ -69,7 +69,8 @@ def test_on_a_cpu_syncbn_becomes_bn_nccl_gloo_and_amp_is_off():
     cfg = detection()
     C.set_device(cfg, 'cpu')
     assert cfg.model.roi_head.bbox_head[0].norm_cfg == dict(type='BN', requires_grad=True)
-    assert cfg.optim_wrapper == dict(type='OptimWrapper', optimizer=dict(type='AdamW', lr=1.))
+    assert cfg.optim_wrapper == dict(
+        type='OptimWrapper', optimizer=dict(type='AdamW', lr=1., fused=True))
     assert cfg.env_cfg.dist_cfg.backend == 'gloo'
 
 
@@ -100,6 +101,13 @@ def test_on_a_gpu_what_a_config_says_of_amp_and_optimizer_stays():
     C.set_device(cfg, 'cuda')
     assert cfg.optim_wrapper == dict(type='OptimWrapper', optimizer=dict(type='SGD', lr=1.))
     assert 'custom_hooks' not in cfg
+
+
+def test_an_adamw_that_is_not_fused_stays_on_a_cpu():
+    cfg = detection()
+    cfg.optim_wrapper.optimizer.fused = False
+    C.set_device(cfg, 'cpu')
+    assert cfg.optim_wrapper.optimizer == dict(type='AdamW', lr=1., fused=False)
 
 
 @pytest.mark.parametrize('launcher, norm', [('none', 'BN'), ('pytorch', 'SyncBN')])

@@ -1,4 +1,5 @@
 """The config files, read once, and their models on the meta device, which costs no memory."""
+from copy import deepcopy
 from functools import cache
 from importlib import import_module
 from pathlib import Path
@@ -47,7 +48,7 @@ def build_on_meta(cfg):
     import_module(f'{cfg.default_scope}.models')
     with DefaultScope.overwrite_default_scope(cfg.default_scope), torch.device('meta'), \
             _LinspaceOnCPU():
-        return MODELS.build(cfg.model)
+        return MODELS.build(deepcopy(cfg.model))  # mmdet adds settings to it
 
 
 @cache
