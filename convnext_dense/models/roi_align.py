@@ -5,6 +5,8 @@ an RoI. So a bin is a weighted sum of a few pixels, and its weights are the prod
 row and one a column. On channels-last maps the forward pass gathers those pixels with
 ``embedding_bag``, which runs on all threads, and the backward pass gathers the transposed matrix.
 """
+from itertools import accumulate
+
 import mmcv.ops
 import torch
 from torch.autograd import Function
@@ -61,11 +63,11 @@ def roi_align_levels(maps, rois, layers, levels):
     if layer.pool_mode == 'avg' and not layer.use_torchvision and \
             all(x.device.type == 'cpu' for x in maps):
         with torch.no_grad():
-            order = [(levels == level).nonzero().squeeze(1) for level in range(len(maps))]
-            sums = [_weighted_sums(x.shape, rois[index].to(dtype), layer)
-                    for x, index, layer in zip(maps, order, layers)]
-        if None not in sums:
-            features = _GatheredRoIAlign.apply(layer.output_size, order, sums,
+            order = levels.argsort(stable=True)
+            sums = _weighted_sums([x.shape for x in maps], rois[order].to(dtype), layers,
+                                  levels[order])
+        if sums is not None:
+            features = _GatheredRoIAlign.apply(layer.output_size, order, levels[order], sums,
                                                *(x.to(dtype) for x in maps))
             return features.to(maps[0].dtype)
     features = maps[0].new_zeros(len(rois), maps[0].shape[1], *layer.output_size, dtype=dtype)
@@ -79,24 +81,26 @@ def roi_align_levels(maps, rois, layers, levels):
     return features.to(maps[0].dtype)
 
 
-def _weighted_sums(shape, rois, layer):
-    """The sparse matrix from the pixels of a map to the bins of its RoIs.
+def _weighted_sums(shapes, rois, layers, levels):
+    """The sparse matrix from the pixels of a pyramid to the bins of its RoIs.
 
     Returns:
-        tuple | None: for each entry its pixel (int32, row-major over picture, y and x) and weight,
-        and for each bin where its entries begin, with the end of the last one (int32). None leaves
-        the RoIs to mmcv.
+        tuple | None: for each entry its pixel (int32, row-major over level, picture, y and x) and
+        weight, and for each bin where its entries begin, with the end of the last one (int32).
+        None leaves the RoIs to mmcv.
     """
-    corners = rois[:, 1:] * layer.spatial_scale - (0.5 if layer.aligned else 0.)
+    layer = layers[0]
+    scale, size, base = _of_each_roi(shapes, layers, levels, rois.dtype)
+    corners = rois[:, 1:] * scale - (0.5 if layer.aligned else 0.)
     starts, extents = corners[:, :2], corners[:, 2:] - corners[:, :2]
     if not layer.aligned:
         extents = extents.clamp(min=1)
-    pictures, _, height, width = shape
     # mmcv says what is wrong with a negative extent. RoIs far larger than the map, which nobody
     # clipped, have a huge grid of samples.
-    if not bool(((extents >= 0) & (extents <= 8 * max(height, width))).all()):
+    if not bool(((extents >= 0) & (extents <= 8 * size.amax(1, keepdim=True))).all()):
         return None
     bins_y, bins_x = layer.output_size
+    height, width = size[:, :1], size[:, 1:]
     top, rows, row_weights = axis_weights(
         starts[:, 1:], extents[:, 1:], height, bins_y, layer.sampling_ratio)
     left, columns, column_weights = axis_weights(
@@ -113,8 +117,9 @@ def _weighted_sums(shape, rois, layer):
     columns = columns[:, None].expand(-1, bins_y, -1).flatten().int()[bin_index]
     y = torch.div(place, columns, rounding_mode='floor')
     x = place - y * columns
-    picture = rois[:, 0].int()[:, None, None]
-    first = ((picture * height + top[:, :, None]) * width + left[:, None]).int().flatten()
+    first = (rois[:, :1].long() * height + top) * width + base
+    first = (first[:, :, None] + left[:, None]).int().flatten()
+    width = width[:, None].expand(-1, bins_y, bins_x).flatten().int()[bin_index]
     pixels = first[bin_index] + y * width + x
 
     row_index = torch.div(bin_index, bins_x, rounding_mode='floor')
@@ -125,6 +130,19 @@ def _weighted_sums(shape, rois, layer):
     return pixels, weights, begins.int()
 
 
+def _of_each_roi(shapes, layers, levels, dtype):
+    """Scale (K, 1), height and width (K, 2), and first pixel (K, 1) of each RoI's level."""
+    scales = torch.tensor([[layer.spatial_scale] for layer in layers], dtype=dtype)
+    sizes = torch.tensor([shape[2:] for shape in shapes])
+    bases = torch.tensor([[base] for base in _bases(shapes)[:-1]])
+    return scales[levels], sizes[levels], bases[levels]
+
+
+def _bases(shapes):
+    """Where the pixels of each level begin in those of the pyramid, and where the last ends."""
+    return [0, *accumulate(pictures * height * width for pictures, _, height, width in shapes)]
+
+
 def axis_weights(start, extent, size, bins, sampling_ratio):
     """Weights of the pixels along one axis for each bin.
 
@@ -133,7 +151,7 @@ def axis_weights(start, extent, size, bins, sampling_ratio):
 
     Args:
         start, extent (Tensor): of the RoIs, shape (K, 1), in pixels of the map.
-        size (int): length of the map in pixels.
+        size (int | Tensor): length of the map in pixels, or of each RoI's map, shape (K, 1).
         bins (int): bins an RoI.
         sampling_ratio (int): samples a bin; 0 makes it ceil(extent / bins).
 
@@ -142,6 +160,7 @@ def axis_weights(start, extent, size, bins, sampling_ratio):
         weights, of shape (K, bins, largest number).
     """
     start, bin_size = start[:, :, None], (extent / bins)[:, :, None]
+    size = torch.as_tensor(size).unsqueeze(-1)
     samples = bin_size.ceil() if sampling_ratio <= 0 else \
         torch.full_like(bin_size, sampling_ratio)
     most = int(samples.max()) if samples.numel() else 0
@@ -150,14 +169,14 @@ def axis_weights(start, extent, size, bins, sampling_ratio):
     place = start + bin_index * bin_size + \
         (sample_index + 0.5) * bin_size / samples.clamp(min=1)
     counts = (sample_index < samples) & (place >= -1) & (place <= size)
-    place = place.clamp(0, size - 1)
+    place = place.clamp(min=0).minimum((size - 1).to(place))
     low = place.long()
     to_high = place - low
     weight = counts / samples.clamp(min=1)
 
     first = torch.where(counts, low, size - 1).amin(2)
     # One pixel more than the last low one: the last sample's upper neighbour.
-    number = torch.where(counts, low + 2, 0).amax(2).clamp(max=size) - first
+    number = torch.where(counts, low + 2, 0).amax(2).minimum(size.squeeze(-1)) - first
     number = number.clamp(min=0)
     largest = int(number.max()) if number.numel() else 0
     weights = start.new_zeros(*number.shape, largest + 1)
@@ -176,30 +195,41 @@ def _gather(rows, sums):
 
 
 class _GatheredRoIAlign(Function):
+    """``order`` and ``levels`` are those of the matrix' RoIs, whose levels ascend."""
 
     @staticmethod
-    def forward(ctx, output_size, order, sums, *maps):
-        channels = maps[0].shape[1]
-        features = maps[0].new_empty(sum(map(len, order)), *output_size, channels)
-        for x, index, level_sums in zip(maps, order, sums):
-            pixels = x.permute(0, 2, 3, 1).reshape(-1, channels)
-            features[index] = _gather(pixels, level_sums).view(-1, *output_size, channels)
-        ctx.order, ctx.sums, ctx.shapes = order, sums, [x.shape for x in maps]
+    def forward(ctx, output_size, order, levels, sums, *maps):
+        pixels, weights, begins = sums
+        shapes, channels = [x.shape for x in maps], maps[0].shape[1]
+        features = maps[0].new_empty(len(order), *output_size, channels)
+        bins = output_size[0] * output_size[1]
+        numbers = levels.bincount(minlength=len(maps)).tolist()
+        for x, base, number, end in zip(maps, _bases(shapes), numbers, accumulate(numbers)):
+            index = order[end - number:end]
+            bags = begins[(end - number) * bins:end * bins + 1]
+            entries = slice(bags[0], bags[-1])
+            rows = x.permute(0, 2, 3, 1).reshape(-1, channels)
+            features[index] = _gather(
+                rows, (pixels[entries] - base, weights[entries], bags - bags[0])
+            ).view(-1, *output_size, channels)
+        ctx.order, ctx.sums, ctx.shapes = order, sums, shapes
         return features.permute(0, 3, 1, 2)
 
     @staticmethod
     @once_differentiable
     def backward(ctx, grad):
-        grad = grad.permute(0, 2, 3, 1)
-        channels = grad.shape[3]
-        grad_maps = []
-        for (pictures, _, height, width), index, (pixels, weights, begins) in zip(
-                ctx.shapes, ctx.order, ctx.sums):
-            order = pixels.sort(stable=True).indices
-            bins = torch.searchsorted(begins, order.int(), right=True, out_int32=True) - 1
-            counts = torch.bincount(pixels, minlength=pictures * height * width)
-            ends = torch.cat([counts.new_zeros(1), counts.cumsum(0)]).int()
-            grad_map = _gather(grad[index].reshape(-1, channels), (bins, weights[order], ends))
-            grad_maps.append(grad_map.view(pictures, height, width, channels)
-                             .permute(0, 3, 1, 2))
-        return None, None, None, *grad_maps
+        pixels, weights, begins = ctx.sums
+        channels, bases = grad.shape[1], _bases(ctx.shapes)
+        order = pixels.sort(stable=True).indices
+        bins = torch.searchsorted(begins, order.int(), right=True, out_int32=True) - 1
+        counts = torch.bincount(pixels, minlength=bases[-1])
+        ends = torch.cat([counts.new_zeros(1), counts.cumsum(0)]).int()
+        rows = grad.permute(0, 2, 3, 1)[ctx.order].reshape(-1, channels)
+        grads, weights = [], weights[order]
+        # a call for each level: threads share its pixels, of which a coarse level's have more bins
+        for begin, end, (pictures, _, height, width) in zip(bases, bases[1:], ctx.shapes):
+            bags = ends[begin:end + 1]
+            entries = slice(bags[0], bags[-1])
+            grad_map = _gather(rows, (bins[entries], weights[entries], bags - bags[0]))
+            grads.append(grad_map.view(pictures, height, width, channels).permute(0, 3, 1, 2))
+        return None, None, None, None, *grads
