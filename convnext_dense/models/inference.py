@@ -17,6 +17,7 @@ from convnext_dense.models.winograd import WinogradStack, replace_convolutions
 
 #: values of the wide maps of a block that are computed at a time: 3 MB, within a level 3 cache
 PART = 3 * 2**18
+MOST_SCRATCH = 4 * PART
 _THREAD = threading.local()
 #: heads of mmdet, their lists of convolutions that run one after the other on the features of
 #: RoIs, and whether their results are flattened
@@ -146,13 +147,15 @@ class InferenceBlock(nn.Module):
         width = len(self.pwconv1.weight)
         size = _rows_of_a_part(width)
         for part, add, out in zip(rows.split(size), shortcut.split(size), result.split(size)):
-            wide = self._widen(part, out=scratch(len(part), width))
+            wide = self._widen(part, scratch(len(part), width))
             self._narrow(wide, self.pwconv2.weight, add, out)
 
     def _normalised_branch(self, rows, shortcut, result):
         """The same with GRN, which needs the norms of all pixels of the picture first."""
-        size = _rows_of_a_part(len(self.pwconv1.weight))
-        wide = [self._widen(part) for part in rows.split(size)]
+        width = len(self.pwconv1.weight)
+        size = _rows_of_a_part(width)
+        wide = [self._widen(part, out) for part, out in zip(
+            rows.split(size), scratch(len(rows), width).split(size))]
         norm = sum(map(sum_of_squares, wide)).sqrt_()
         scale = self.grn.gamma.flatten() * (norm / (norm.mean() + self.grn.eps)) + 1
         weight = self.pwconv2.weight
@@ -163,7 +166,7 @@ class InferenceBlock(nn.Module):
         for part, add, out in zip(wide, shortcut.split(size), result.split(size)):
             self._narrow(part, weight, add, out)
 
-    def _widen(self, rows, out=None):
+    def _widen(self, rows, out):
         layer, rows = self.pwconv1, layer_norm_last(rows, self.norm)
         if _has_onednn() and len(layer.weight) >= 8 * len(rows):
             # few rows and many weights: a tenth faster, by an operator of torch.compile's
@@ -178,14 +181,17 @@ class InferenceBlock(nn.Module):
 
 
 def scratch(rows, width):
-    """Memory for a part's wide maps that a thread keeps, (rows, width).
+    """Memory for wide maps, (rows, width), that a thread keeps unless it is more than 12 MB.
 
     New memory costs a page fault for every 4 KB, together a tenth of the time of a backbone.
     """
-    if not hasattr(_THREAD, 'scratch'):
+    size = rows * width
+    if size > MOST_SCRATCH:
+        return torch.empty(rows, width)
+    if len(getattr(_THREAD, 'scratch', ())) < size:
         with torch.inference_mode(False):  # else nothing could be written to it outside of it
-            _THREAD.scratch = torch.empty(PART)
-    return _THREAD.scratch[:rows * width].view(rows, width)
+            _THREAD.scratch = torch.empty(size)
+    return _THREAD.scratch[:size].view(rows, width)
 
 
 def _rows_of_a_part(width):
