@@ -174,7 +174,8 @@ def test_threads_and_modes_do_not_disturb_one_another(v2, monkeypatch):
         found = list(threads.map(run, pictures))
     found.append(run(pictures[0]))  # in the thread that was in inference mode
     for results, same in zip(found, [*expected, expected[0]], strict=True):
-        assert all(torch.equal(result, same) for result in results)
+        for result in results:
+            assert_same(result, same)
 
 
 @pytest.mark.parametrize('v2', [False, True])
