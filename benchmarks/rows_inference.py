@@ -38,7 +38,9 @@ def stock(cfg):
         for key, value in node.items():
             if isinstance(value, str):
                 node[key] = value.replace('convnext_dense.', '')
-    cfg.optim_wrapper.optimizer.pop('fused', None)  # which set_device chose
+        if isinstance(node.get('nms'), dict):
+            node.nms.pop('split_thr', None)  # set_device chose it, and the fused optimizer
+    cfg.optim_wrapper.optimizer.pop('fused', None)
     return cfg
 
 

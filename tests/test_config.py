@@ -103,6 +103,33 @@ def test_on_a_gpu_what_a_config_says_of_amp_and_optimizer_stays():
     assert 'custom_hooks' not in cfg
 
 
+def test_on_a_cpu_nms_of_many_boxes_is_split():
+    nms = dict(type='nms', iou_threshold=.5)
+    cfg = Config(dict(model=dict(test_cfg=dict(
+        rpn=dict(nms=nms), rcnn=dict(nms=dict(nms, split_thr=7)),
+        soft=dict(nms=dict(type='soft_nms')), none=dict(nms=None)))))
+    C.set_device(cfg, 'cuda')
+    assert cfg.model.test_cfg.rpn.nms == nms
+    C.set_device(cfg, 'cpu')
+    assert cfg.model.test_cfg.rpn.nms == dict(nms, split_thr=C.MOST_BOXES_AT_ONCE)
+    assert cfg.model.test_cfg.rcnn.nms.split_thr == 7
+    assert cfg.model.test_cfg.soft.nms == dict(type='soft_nms')
+
+
+@pytest.mark.parametrize('number', [C.MOST_BOXES_AT_ONCE - 1, C.MOST_BOXES_AT_ONCE])
+def test_split_nms_keeps_the_same_boxes(number):
+    from mmcv.ops import batched_nms
+    torch.manual_seed(0)
+    corners = torch.rand(number, 2) * 200
+    boxes = torch.cat([corners, corners + 20 + torch.rand(number, 2) * 60], dim=1)
+    scores, labels = torch.rand(number), torch.randint(0, 5, (number, ))
+    nms = dict(type='nms', iou_threshold=.5, max_num=100)
+    expected = batched_nms(boxes, scores, labels, nms)
+    found = batched_nms(boxes, scores, labels, dict(nms, split_thr=C.MOST_BOXES_AT_ONCE))
+    assert len(expected[1]) == 100
+    assert all(torch.equal(a, b) for a, b in zip(found, expected))
+
+
 def test_an_adamw_that_is_not_fused_stays_on_a_cpu():
     cfg = detection()
     cfg.optim_wrapper.optimizer.fused = False
