@@ -10,6 +10,7 @@ from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 
 from convnext_dense.models.layers import LayerNorm2d, layer_norm_last, sum_of_squares
+from convnext_dense.models.parts import parts, scratch
 
 
 def fits(block, x):
@@ -124,15 +125,14 @@ class PointwisePair(Function):
     def backward(ctx, grad):
         (x, hidden, active, norm, weight1, weight2, bias2, gamma, grn_gamma, grn_beta,
          factor) = ctx.saved_tensors
-        channels, width = weight2.shape
         grads = [None] * 12
         grads[1] = grad
-        rows = (grad if factor is None else grad * factor).reshape(len(x), -1, channels)
+        rows = (grad if factor is None else grad * factor).flatten(1, 2)
         branch_rows = rows if gamma is None else rows * gamma
         bias_grad = rows.sum((0, 1))
+        weight, hidden_grad, norm_grad = weight2, None, None
         if norm is None:
             weight_grad = _weight_grad(rows, active)
-            hidden_grad = F.linear(branch_rows, weight2.T)
         else:
             relative = _relative(norm, ctx.grn_eps)
             scale = torch.addcmul(norm.new_ones(()), grn_gamma.flatten(), relative)
@@ -141,7 +141,7 @@ class PointwisePair(Function):
                 narrow = weight2 if gamma is None else weight2 * gamma[:, None]
                 scale_grad = (products * narrow).sum(1, keepdim=True)
                 weight_grad = products.mul_(scale).sum(0)
-                hidden_grad = branch_rows @ (weight2 * scale)
+                weight = weight2 * scale
             else:
                 scaled = active * scale
                 weight_grad = _weight_grad(rows, scaled)
@@ -150,8 +150,8 @@ class PointwisePair(Function):
                 hidden_grad.mul_(scale)
             weight_grad.addr_(bias_grad, grn_beta.flatten())
             grads[7] = (scale_grad * relative).sum((0, 1)).view_as(grn_gamma)
-            hidden_grad.addcmul_(active, _norm_grad_over_norm(
-                scale_grad * grn_gamma.flatten(), norm, relative, ctx.grn_eps))
+            norm_grad = _norm_grad_over_norm(
+                scale_grad * grn_gamma.flatten(), norm, relative, ctx.grn_eps)
         if gamma is not None:
             # the sum of grad * branch, without the branch
             grads[6] = torch.addcmul((weight_grad * weight2).sum(1), bias_grad, bias2)
@@ -160,11 +160,48 @@ class PointwisePair(Function):
         grads[4], grads[5] = weight_grad, bias_grad
         if norm is not None:
             grads[8] = (bias_grad @ weight2).view_as(grn_beta)
-        torch.ops.aten.gelu_backward.grad_input(hidden_grad, hidden, grad_input=hidden_grad)
-        grads[0] = F.linear(hidden_grad, weight1.T).view_as(x)
-        grads[2] = _weight_grad(hidden_grad, x.reshape(len(x), -1, channels))
-        grads[3] = hidden_grad.sum((0, 1))
+        if hidden_grad is not None:
+            hidden_grad.addcmul_(active, norm_grad)
+            norm_grad = None
+        grads[0], grads[2], grads[3] = _widening_grads(
+            x.flatten(1, 2), hidden, active, weight1, branch_rows, weight, norm_grad, hidden_grad)
+        grads[0] = grads[0].view_as(x)
         return tuple(grads)
+
+
+def _widening_grads(x, hidden, active, weight1, rows, weight2, norm_grad, hidden_grad=None):
+    """Gradients of the first layer's input, weights and bias.
+
+    Args:
+        x, hidden, active (Tensor): (N, pixels, C) and twice (N, pixels, 4C).
+        weight1 (Tensor): (4C, C).
+        rows (Tensor): the gradient of the second layer's output, (N, pixels, C).
+        weight2 (Tensor): its weights, (C, 4C) or (N, C, 4C).
+        norm_grad (Tensor | None): what ``active`` adds to its gradient through its norm, a
+            picture and channel, (N, 1, 4C).
+        hidden_grad (Tensor | None): the gradient of ``active`` in place of rows, weight2 and
+            norm_grad; it is overwritten.
+    """
+    if weight2.ndim == 2:  # the same for all pictures
+        x, hidden, active, rows = (
+            maps.reshape(1, -1, maps.shape[2]) for maps in (x, hidden, active, rows))
+        weight2 = weight2[None]
+        hidden_grad = hidden_grad if hidden_grad is None else hidden_grad.view_as(hidden)
+    x_grad, weight_grad, bias_grad = torch.empty_like(x), torch.zeros_like(weight1), 0.
+    for picture in range(len(x)):
+        for part in parts(*hidden.shape[1:]):
+            if hidden_grad is None:
+                wide = scratch(part.stop - part.start, len(weight1), x.dtype)
+                torch.mm(rows[picture, part], weight2[picture], out=wide)
+            else:
+                wide = hidden_grad[picture, part]
+            if norm_grad is not None:
+                wide.addcmul_(active[picture, part], norm_grad[picture])
+            torch.ops.aten.gelu_backward.grad_input(wide, hidden[picture, part], grad_input=wide)
+            torch.mm(wide, weight1, out=x_grad[picture, part])
+            weight_grad.addmm_(wide.T, x[picture, part])
+            bias_grad += wide.sum(0)
+    return x_grad, weight_grad, bias_grad
 
 
 def _product(gamma, factor):

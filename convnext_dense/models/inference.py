@@ -4,8 +4,6 @@ Batch normalisation goes into the convolution before it, layer scale and GRN's b
 pointwise layer. On a CPU in float32 the blocks and the 3x3 convolutions of the heads become
 the versions here and in ``winograd``. Nothing of it can be trained afterwards.
 """
-import threading
-
 import torch
 import torch.nn.functional as F
 from mmcv.cnn import ConvModule
@@ -13,12 +11,9 @@ from torch import nn
 
 from convnext_dense.models.convnext import Block
 from convnext_dense.models.layers import LayerNorm2d, layer_norm_last, sum_of_squares
+from convnext_dense.models.parts import parts, scratch
 from convnext_dense.models.winograd import WinogradStack, replace_convolutions
 
-#: values of the wide maps of a block that are computed at a time: 3 MB, within a level 3 cache
-PART = 3 * 2**18
-MOST_SCRATCH = 4 * PART
-_THREAD = threading.local()
 #: heads of mmdet, their lists of convolutions that run one after the other on the features of
 #: RoIs, and whether their results are flattened
 STACKS = dict(ConvFCBBoxHead=dict(shared_convs=True, cls_convs=True, reg_convs=True),
@@ -145,17 +140,15 @@ class InferenceBlock(nn.Module):
     def _branch(self, rows, shortcut, result):
         """Write ``shortcut`` plus the branch behind the depthwise convolution; (pixels, C) each."""
         width = len(self.pwconv1.weight)
-        size = _rows_of_a_part(width)
-        for part, add, out in zip(rows.split(size), shortcut.split(size), result.split(size)):
-            wide = self._widen(part, scratch(len(part), width))
-            self._narrow(wide, self.pwconv2.weight, add, out)
+        for part in parts(len(rows), width):
+            wide = self._widen(rows[part], scratch(part.stop - part.start, width))
+            self._narrow(wide, self.pwconv2.weight, shortcut[part], result[part])
 
     def _normalised_branch(self, rows, shortcut, result):
         """The same with GRN, which needs the norms of all pixels of the picture first."""
         width = len(self.pwconv1.weight)
-        size = _rows_of_a_part(width)
-        wide = [self._widen(part, out) for part, out in zip(
-            rows.split(size), scratch(len(rows), width).split(size))]
+        slices, memory = parts(len(rows), width), scratch(len(rows), width)
+        wide = [self._widen(rows[part], memory[part]) for part in slices]
         norm = sum(map(sum_of_squares, wide)).sqrt_()
         scale = self.grn.gamma.flatten() * (norm / (norm.mean() + self.grn.eps)) + 1
         weight = self.pwconv2.weight
@@ -163,8 +156,8 @@ class InferenceBlock(nn.Module):
             weight = weight * scale
         else:
             wide = [part.mul_(scale) for part in wide]
-        for part, add, out in zip(wide, shortcut.split(size), result.split(size)):
-            self._narrow(part, weight, add, out)
+        for part, rows_of_part in zip(wide, slices):
+            self._narrow(part, weight, shortcut[rows_of_part], result[rows_of_part])
 
     def _widen(self, rows, out):
         layer, rows = self.pwconv1, layer_norm_last(rows, self.norm)
@@ -178,22 +171,3 @@ class InferenceBlock(nn.Module):
 
     def _narrow(self, wide, weight, shortcut, out):
         torch.add(shortcut, self.pwconv2.bias, out=out).addmm_(wide, weight.T)
-
-
-def scratch(rows, width):
-    """Memory for wide maps, (rows, width), that a thread keeps unless it is more than 12 MB.
-
-    New memory costs a page fault for every 4 KB, together a tenth of the time of a backbone.
-    """
-    size = rows * width
-    if size > MOST_SCRATCH:
-        return torch.empty(rows, width)
-    if len(getattr(_THREAD, 'scratch', ())) < size:
-        with torch.inference_mode(False):  # else nothing could be written to it outside of it
-            _THREAD.scratch = torch.empty(size)
-    return _THREAD.scratch[:size].view(rows, width)
-
-
-def _rows_of_a_part(width):
-    """Pixels whose wide maps, of so many channels, take about 3 MB."""
-    return max(PART // width, 1)

@@ -9,7 +9,7 @@ from mmcv.cnn import ConvModule
 from torch import nn
 
 from convnext_dense import ConvNeXt
-from convnext_dense.models import inference
+from convnext_dense.models import parts
 from convnext_dense.models.inference import prepare_for_inference
 from convnext_dense.models.winograd import WinogradConv2d, WinogradStack
 
@@ -24,7 +24,7 @@ def assert_same(ours, expected):
 @torch.inference_mode()
 def test_prepared_backbone_gives_the_same_maps(v2, part, monkeypatch):
     torch.manual_seed(0)
-    monkeypatch.setattr('convnext_dense.models.inference.PART', part)
+    monkeypatch.setattr('convnext_dense.models.parts.PART', part)
     model = ConvNeXt(arch='atto', use_grn=v2, layer_scale_init_value=0. if v2 else 1.).eval()
     for parameter in model.parameters():
         parameter.add_(torch.randn_like(parameter) * .05)
@@ -159,7 +159,7 @@ def test_prepared_heads_of_a_detector_give_the_same_values():
 
 @pytest.mark.parametrize('v2', [False, True])
 def test_threads_and_modes_do_not_disturb_one_another(v2, monkeypatch):
-    monkeypatch.setattr('convnext_dense.models.inference._THREAD', threading.local())
+    monkeypatch.setattr('convnext_dense.models.parts._THREAD', threading.local())
     torch.manual_seed(0)
     model = prepare_for_inference(ConvNeXt(
         arch='atto', use_grn=v2, layer_scale_init_value=0. if v2 else 1.))
@@ -181,11 +181,11 @@ def test_threads_and_modes_do_not_disturb_one_another(v2, monkeypatch):
 @pytest.mark.parametrize('v2', [False, True])
 @torch.inference_mode()
 def test_maps_too_large_for_kept_memory(v2, monkeypatch):
-    monkeypatch.setattr('convnext_dense.models.inference.MOST_SCRATCH', 1000)
-    monkeypatch.setattr('convnext_dense.models.inference._THREAD', threading.local())
+    monkeypatch.setattr('convnext_dense.models.parts.MOST_SCRATCH', 1000)
+    monkeypatch.setattr('convnext_dense.models.parts._THREAD', threading.local())
     torch.manual_seed(0)
     model = ConvNeXt(arch='atto', use_grn=v2, layer_scale_init_value=0. if v2 else 1.).eval()
     pictures = torch.randn(1, 3, 64, 64)
     expected = model(pictures)[-1]
     assert_same(prepare_for_inference(model)(pictures)[-1], expected)
-    assert not hasattr(inference._THREAD, 'scratch')
+    assert not hasattr(parts._THREAD, 'scratch')
