@@ -18,6 +18,7 @@ from convnext_dense.models import cpu_block
 from convnext_dense.models import ops as fused_ops
 from convnext_dense.models.architectures import ARCHITECTURES, resolve_arch
 from convnext_dense.models.layers import GRN, LayerNorm2d, build_norm2d, layer_norm_last
+from convnext_dense.models.patch_conv import PatchConv2d
 from convnext_dense.registry import MODELS
 
 
@@ -187,7 +188,7 @@ class ConvNeXt(BaseModule):
             else:
                 layer = nn.Sequential(
                     build_norm2d(norm_cfg, channels[stage - 1]),
-                    nn.Conv2d(channels[stage - 1], width, kernel_size=2, stride=2))
+                    PatchConv2d(channels[stage - 1], width, patch_size=2))
             self.downsample_layers.append(layer)
             self.stages.append(nn.Sequential(*(
                 Block(width, norm_cfg, act_cfg, linear_pw_conv, use_grn, next(rates),
