@@ -200,6 +200,8 @@ def peak(row, name):
     before = resident('VmRSS')
     side = builder()
     side.step()
+    gc.collect()
+    _return_freed_memory()  # of building the side
     Path('/proc/self/clear_refs').write_text('5')  # resets the peak, VmHWM
     side.step()
     side.step()

@@ -11,7 +11,7 @@ from torch import nn
 
 from convnext_dense.models.convnext import Block
 from convnext_dense.models.layers import LayerNorm2d, layer_norm_last, sum_of_squares
-from convnext_dense.models.parts import parts, scratch
+from convnext_dense.models.parts import parts, rows_of_a_part, scratch
 from convnext_dense.models.winograd import WinogradStack, replace_convolutions
 
 #: heads of mmdet, their lists of convolutions that run one after the other on the features of
@@ -129,12 +129,16 @@ class InferenceBlock(nn.Module):
                 y = y * (self.grn.gamma * self.grn.response(y) + 1)
             return (self.pwconv2(y) + shortcut).permute(0, 3, 1, 2)
         y, result = y.contiguous(), torch.empty_like(y, memory_format=torch.contiguous_format)
-        if self.use_grn:
-            for picture, add, out in zip(y.flatten(1, 2), shortcut.flatten(1, 2),
-                                         result.flatten(1, 2)):
-                self._normalised_branch(picture, add, out)
+        maps = [rows.flatten(1, 2) for rows in (y, shortcut, result)]
+        if not self.use_grn:
+            self._branch(*(rows.flatten(0, 1) for rows in maps))
+        elif maps[0].shape[1] > maps[0].shape[2]:
+            for picture in zip(*maps):
+                self._normalised_branch(*picture)
         else:
-            self._branch(*(rows.flatten(0, 2) for rows in (y, shortcut, result)))
+            pictures = rows_of_a_part(4 * maps[0][0].numel())
+            for group in zip(*(rows.split(pictures) for rows in maps)):
+                self._normalised_small_branch(*group)
         return result.permute(0, 3, 1, 2)
 
     def _branch(self, rows, shortcut, result):
@@ -149,15 +153,24 @@ class InferenceBlock(nn.Module):
         width = len(self.pwconv1.weight)
         slices, memory = parts(len(rows), width), scratch(len(rows), width)
         wide = [self._widen(rows[part], memory[part]) for part in slices]
-        norm = sum(map(sum_of_squares, wide)).sqrt_()
-        scale = self.grn.gamma.flatten() * (norm / (norm.mean() + self.grn.eps)) + 1
-        weight = self.pwconv2.weight
-        if len(rows) > len(weight):  # the factors go where there is less to multiply
-            weight = weight * scale
-        else:
-            wide = [part.mul_(scale) for part in wide]
+        # there are fewer weights to multiply than values of the wide map
+        weight = self.pwconv2.weight * self._factors(sum(map(sum_of_squares, wide)))
         for part, rows_of_part in zip(wide, slices):
             self._narrow(part, weight, shortcut[rows_of_part], result[rows_of_part])
+
+    def _normalised_small_branch(self, *maps):
+        """The same for several pictures with few pixels, (N, pixels, C) each."""
+        rows, shortcut, result = (values.flatten(0, 1) for values in maps)
+        width = len(self.pwconv1.weight)
+        wide = self._widen(rows, scratch(len(rows), width))
+        pictures = wide.view(len(maps[0]), -1, width)
+        pictures.mul_(self._factors(torch.stack([*map(sum_of_squares, pictures)])[:, None]))
+        self._narrow(wide, self.pwconv2.weight, shortcut, result)
+
+    def _factors(self, squares):
+        """GRN's factors of the channels from their sums of squares, both of shape (..., 4C)."""
+        norm = squares.sqrt_()
+        return self.grn.gamma.flatten() * (norm / (norm.mean(-1, keepdim=True) + self.grn.eps)) + 1
 
     def _widen(self, rows, out):
         layer, rows = self.pwconv1, layer_norm_last(rows, self.norm)

@@ -10,9 +10,14 @@ MOST_SCRATCH = 4 * PART
 _THREAD = threading.local()
 
 
+def rows_of_a_part(width):
+    """How many rows of so many values a part holds."""
+    return max(PART // width, 1)
+
+
 def parts(rows, width):
     """Slices of ``rows`` pixels whose maps of ``width`` channels take one part each."""
-    size = max(PART // width, 1)
+    size = rows_of_a_part(width)
     return [slice(begin, min(begin + size, rows)) for begin in range(0, rows, size)]
 
 
