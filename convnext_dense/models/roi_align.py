@@ -117,6 +117,7 @@ def _weighted_sums(shapes, rois, layers, levels):
     columns = columns[:, None].expand(-1, bins_y, -1).flatten().int()[bin_index]
     y = torch.div(place, columns, rounding_mode='floor')
     x = place - y * columns
+    del place, columns
     first = (rois[:, :1].long() * height + top) * width + base
     first = (first[:, :, None] + left[:, None]).int().flatten()
     width = width[:, None].expand(-1, bins_y, bins_x).flatten().int()[bin_index]
@@ -204,9 +205,10 @@ class _GatheredRoIAlign(Function):
         features = maps[0].new_empty(len(order), *output_size, channels)
         bins = output_size[0] * output_size[1]
         numbers = levels.bincount(minlength=len(maps)).tolist()
-        for x, base, number, end in zip(maps, _bases(shapes), numbers, accumulate(numbers)):
-            index = order[end - number:end]
-            bags = begins[(end - number) * bins:end * bins + 1]
+        ctx.rois = [slice(end - number, end) for number, end in zip(numbers, accumulate(numbers))]
+        for x, base, rois in zip(maps, _bases(shapes), ctx.rois):
+            index = order[rois]
+            bags = begins[rois.start * bins:rois.stop * bins + 1]
             entries = slice(bags[0], bags[-1])
             rows = x.permute(0, 2, 3, 1).reshape(-1, channels)
             features[index] = _gather(
@@ -222,14 +224,19 @@ class _GatheredRoIAlign(Function):
         channels, bases = grad.shape[1], _bases(ctx.shapes)
         order = pixels.sort(stable=True).indices
         bins = torch.searchsorted(begins, order.int(), right=True, out_int32=True) - 1
+        weights = weights[order]
         counts = torch.bincount(pixels, minlength=bases[-1])
         ends = torch.cat([counts.new_zeros(1), counts.cumsum(0)]).int()
-        rows = grad.permute(0, 2, 3, 1)[ctx.order].reshape(-1, channels)
-        grads, weights = [], weights[order]
+        del order, counts
+        grad, bins_of_roi = grad.permute(0, 2, 3, 1), grad.shape[2:].numel()
+        grads = []
         # a call for each level: threads share its pixels, of which a coarse level's have more bins
-        for begin, end, (pictures, _, height, width) in zip(bases, bases[1:], ctx.shapes):
+        for begin, end, rois, (pictures, _, height, width) in zip(
+                bases, bases[1:], ctx.rois, ctx.shapes):
+            rows = grad[ctx.order[rois]].reshape(-1, channels)
             bags = ends[begin:end + 1]
             entries = slice(bags[0], bags[-1])
-            grad_map = _gather(rows, (bins[entries], weights[entries], bags - bags[0]))
+            grad_map = _gather(rows, (bins[entries] - rois.start * bins_of_roi, weights[entries],
+                                      bags - bags[0]))
             grads.append(grad_map.view(pictures, height, width, channels).permute(0, 3, 1, 2))
         return None, None, None, None, *grads
