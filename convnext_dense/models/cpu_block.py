@@ -9,19 +9,21 @@ from torch import nn
 from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 
-from convnext_dense.models.layers import LayerNorm2d, layer_norm_last, sum_of_squares
+from convnext_dense.models.layers import (
+    LayerNorm2d,
+    computed_by_hand,
+    layer_norm_last,
+    sums_of_squares,
+)
 from convnext_dense.models.parts import parts, scratch
 
 
 def fits(block, x):
     """Whether :func:`compute` gives what the layers of a ``Block`` would, one after the other."""
-    if torch.compiler.is_compiling() or torch.jit.is_tracing():
-        return False
     layers = block.dwconv, block.pwconv1, block.act, block.pwconv2
-    return x.device.type == 'cpu' and x.dtype == torch.float32 and x.numel() > 0 and \
+    return computed_by_hand(x) and \
         type(block.act) is nn.GELU and block.act.approximate == 'none' and \
-        not any(layer._forward_hooks or layer._forward_pre_hooks for layer in layers) and \
-        not torch.is_autocast_enabled('cpu')
+        not any(layer._forward_hooks or layer._forward_pre_hooks for layer in layers)
 
 
 def compute(block, x):
@@ -98,7 +100,7 @@ class PointwisePair(Function):
         active = F.gelu(hidden) if keep else torch.ops.aten.gelu_(hidden)
         weight, bias, scaled, factors, norm = weight2, bias2, active, _product(gamma, factor), None
         if grn_gamma is not None:
-            norm = _sums_of_squares(active).sqrt_()
+            norm = sums_of_squares(active).sqrt_()
             scale = torch.addcmul(norm.new_ones(()), grn_gamma.flatten(), _relative(norm, grn_eps))
             # the bias of GRN goes through the linear layer into its bias
             bias = torch.addmv(bias2, weight2, grn_beta.flatten())
@@ -224,13 +226,6 @@ def _add_product(out, wide, weight):
 def _many_pixels(x):
     """Whether a map (N, H, W, C) has more pixels than channels."""
     return x.shape[1] * x.shape[2] > x.shape[3]
-
-
-def _sums_of_squares(wide):
-    """Of each picture and channel: (N, pixels, K) to (N, 1, K)."""
-    if wide.shape[1] < wide.shape[2] // 4:  # few pixels: the map of squares stays in the cache
-        return wide.square().sum(1, keepdim=True)
-    return torch.stack([sum_of_squares(rows) for rows in wide])[:, None]
 
 
 def _relative(norm, eps):

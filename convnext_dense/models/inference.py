@@ -10,7 +10,12 @@ from mmcv.cnn import ConvModule
 from torch import nn
 
 from convnext_dense.models.convnext import Block
-from convnext_dense.models.layers import LayerNorm2d, layer_norm_last, sum_of_squares
+from convnext_dense.models.layers import (
+    LayerNorm2d,
+    layer_norm_last,
+    sum_of_squares,
+    sums_of_squares,
+)
 from convnext_dense.models.parts import parts, rows_of_a_part, scratch
 from convnext_dense.models.winograd import WinogradStack, replace_convolutions
 
@@ -164,7 +169,7 @@ class InferenceBlock(nn.Module):
         width = len(self.pwconv1.weight)
         wide = self._widen(rows, scratch(len(rows), width))
         pictures = wide.view(len(maps[0]), -1, width)
-        pictures.mul_(self._factors(torch.stack([*map(sum_of_squares, pictures)])[:, None]))
+        pictures.mul_(self._factors(sums_of_squares(pictures)))
         self._narrow(wide, self.pwconv2.weight, shortcut, result)
 
     def _factors(self, squares):

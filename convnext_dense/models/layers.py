@@ -72,3 +72,17 @@ def sum_of_squares(rows):
     """
     mean, var = torch.batch_norm_update_stats(rows.T[None, ..., None], None, None, 0.)
     return var.addcmul_(mean, mean).mul_(len(rows))
+
+
+def sums_of_squares(wide):
+    """Of each picture and channel: (N, pixels, K) to (N, 1, K)."""
+    if wide.shape[1] < wide.shape[2] // 4:  # few pixels: the map of squares stays in the cache
+        return wide.square().sum(1, keepdim=True)
+    return torch.stack([sum_of_squares(rows) for rows in wide])[:, None]
+
+
+def computed_by_hand(x):
+    """Whether gradients written by hand are for maps ``x``: eager float32 on a CPU."""
+    return not torch.compiler.is_compiling() and not torch.jit.is_tracing() and \
+        x.device.type == 'cpu' and x.dtype == torch.float32 and x.numel() > 0 and \
+        not torch.is_autocast_enabled('cpu')

@@ -22,7 +22,7 @@ def parts(rows, width):
 
 
 def scratch(rows, width, dtype=torch.float32):
-    """Memory for maps of shape (rows, width), which a thread keeps if it is float32 of 12 MB.
+    """Memory for maps of shape (rows, width), kept by a thread if float32 of 12 MB or less.
 
     It holds whatever was left in it, and the next call may return the same memory. New memory
     costs a page fault for every 4 KB, together a tenth of the time of a backbone.

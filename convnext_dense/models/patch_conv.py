@@ -5,6 +5,8 @@ from torch import nn
 from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 
+from convnext_dense.models.layers import computed_by_hand
+
 
 class PatchConv2d(nn.Conv2d):
     """``nn.Conv2d`` whose stride is its kernel size, without padding.
@@ -21,11 +23,8 @@ class PatchConv2d(nn.Conv2d):
 
     def forward(self, x):
         """Maps of shape (N, C, H, W) to (N, O, H // patch_size, W // patch_size)."""
-        if torch.compiler.is_compiling() or torch.jit.is_tracing() or \
-                not torch.is_grad_enabled() or not x.numel() or \
-                x.device.type != 'cpu' or x.dtype != torch.float32 or \
-                torch.is_autocast_enabled('cpu') or any(
-                    side % size for side, size in zip(x.shape[2:], self.kernel_size)):
+        if not computed_by_hand(x) or not torch.is_grad_enabled() or any(
+                side % size for side, size in zip(x.shape[2:], self.kernel_size)):
             return super().forward(x)
         return _PatchConvolution.apply(x, self.weight, self.bias)
 

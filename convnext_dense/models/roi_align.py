@@ -63,11 +63,11 @@ def roi_align_levels(maps, rois, layers, levels):
     if layer.pool_mode == 'avg' and not layer.use_torchvision and \
             all(x.device.type == 'cpu' for x in maps):
         with torch.no_grad():
-            order = levels.argsort(stable=True)
+            ascending, order = levels.sort(stable=True)
             sums = _weighted_sums([x.shape for x in maps], rois[order].to(dtype), layers,
-                                  levels[order])
+                                  ascending)
         if sums is not None:
-            features = _GatheredRoIAlign.apply(layer.output_size, order, levels[order], sums,
+            features = _GatheredRoIAlign.apply(layer.output_size, order, ascending, sums,
                                                *(x.to(dtype) for x in maps))
             return features.to(maps[0].dtype)
     features = maps[0].new_zeros(len(rois), maps[0].shape[1], *layer.output_size, dtype=dtype)
