@@ -15,7 +15,8 @@ from convnext_dense.models.layers import (
     layer_norm_last,
     sums_of_squares,
 )
-from convnext_dense.models.parts import parts, scratch
+from convnext_dense.models.linear import linear, linear_add, linear_gelu
+from convnext_dense.models.parts import parts
 
 
 def fits(block, x):
@@ -96,8 +97,11 @@ class PointwisePair(Function):
     @staticmethod
     def forward(ctx, x, shortcut, weight1, bias1, weight2, bias2, gamma, grn_gamma, grn_beta,
                 grn_eps, factor, keep):
-        hidden = F.linear(x.flatten(1, 2), weight1, bias1)
-        active = F.gelu(hidden) if keep else torch.ops.aten.gelu_(hidden)
+        if keep:
+            hidden = linear(x.flatten(1, 2), weight1, bias1)
+            active = F.gelu(hidden)
+        else:
+            hidden = active = linear_gelu(x.flatten(1, 2), weight1, bias1)
         weight, bias, scaled, factors, norm = weight2, bias2, active, _product(gamma, factor), None
         if grn_gamma is not None:
             norm = sums_of_squares(active).sqrt_()
@@ -113,14 +117,10 @@ class PointwisePair(Function):
         ctx.grn_eps = grn_eps
         ctx.save_for_backward(x, hidden, active, norm, weight1, weight2, bias2, gamma, grn_gamma,
                               grn_beta, factor)
+        shortcut = shortcut.contiguous()
         if factors is None:
-            out = torch.add(shortcut, bias, out=torch.empty_like(
-                shortcut, memory_format=torch.contiguous_format))
-            _add_product(out, scaled, weight)
-            return out
-        branch = bias.expand(shortcut.shape).contiguous()
-        _add_product(branch, scaled, weight)
-        return torch.addcmul(shortcut, branch, factors)
+            return _narrow(scaled, weight, bias, shortcut.flatten(1, 2)).view_as(x)
+        return torch.addcmul(shortcut, _narrow(scaled, weight, bias).view_as(x), factors)
 
     @staticmethod
     @once_differentiable
@@ -147,7 +147,7 @@ class PointwisePair(Function):
             else:
                 scaled = active * scale
                 weight_grad = _weight_grad(rows, scaled)
-                hidden_grad = F.linear(branch_rows, weight2.T)
+                hidden_grad = linear(branch_rows, weight2.T)
                 scale_grad = torch.mul(hidden_grad, active, out=scaled).sum(1, keepdim=True)
                 hidden_grad.mul_(scale)
             weight_grad.addr_(bias_grad, grn_beta.flatten())
@@ -193,14 +193,13 @@ def _widening_grads(x, hidden, active, weight1, rows, weight2, norm_grad, hidden
     for picture in range(len(x)):
         for part in parts(*hidden.shape[1:]):
             if hidden_grad is None:
-                wide = scratch(part.stop - part.start, len(weight1), x.dtype)
-                torch.mm(rows[picture, part], weight2[picture], out=wide)
+                wide = linear(rows[picture, part], weight2[picture].T)
             else:
                 wide = hidden_grad[picture, part]
             if norm_grad is not None:
                 wide.addcmul_(active[picture, part], norm_grad[picture])
             torch.ops.aten.gelu_backward.grad_input(wide, hidden[picture, part], grad_input=wide)
-            torch.mm(wide, weight1, out=x_grad[picture, part])
+            x_grad[picture, part] = linear(wide, weight1.T)
             weight_grad.addmm_(wide.T, x[picture, part])
             bias_grad += wide.sum(0)
     return x_grad, weight_grad, bias_grad
@@ -215,12 +214,15 @@ def _weight_grad(grad, x):
     return grad.flatten(0, 1).T @ x.flatten(0, 1)
 
 
-def _add_product(out, wide, weight):
-    """Add wide maps (N, pixels, 4C) times weights (C, 4C), or (N, C, 4C), to (N, H, W, C)."""
-    if weight.ndim == 2:
-        out.view(-1, out.shape[3]).addmm_(wide.flatten(0, 1), weight.T)
-    else:
-        out.flatten(1, 2).baddbmm_(wide, weight.transpose(1, 2))
+def _narrow(wide, weight, bias, shortcut=None):
+    """The second layer of (N, pixels, 4C), with weights (C, 4C) or (N, C, 4C), plus a shortcut."""
+    if weight.ndim == 3:
+        start = bias.expand(*wide.shape[:2], -1).contiguous() if shortcut is None else \
+            shortcut + bias
+        return start.baddbmm_(wide, weight.transpose(1, 2))
+    if shortcut is None:
+        return linear(wide, weight, bias)
+    return linear_add(wide.flatten(0, 1), weight, bias, shortcut.flatten(0, 1))
 
 
 def _many_pixels(x):

@@ -16,7 +16,8 @@ from convnext_dense.models.layers import (
     sum_of_squares,
     sums_of_squares,
 )
-from convnext_dense.models.parts import parts, rows_of_a_part, scratch
+from convnext_dense.models.linear import linear_add, linear_gelu
+from convnext_dense.models.parts import parts, rows_of_a_part
 from convnext_dense.models.winograd import WinogradStack, replace_convolutions
 
 #: heads of mmdet, their lists of convolutions that run one after the other on the features of
@@ -97,10 +98,6 @@ def _on_cpu_in_float32(module):
     return module.weight.device.type == 'cpu' and module.weight.dtype == torch.float32
 
 
-def _has_onednn():
-    return torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, '_linear_pointwise')
-
-
 class InferenceBlock(nn.Module):
     """A ConvNeXt block that computes its wide maps in parts that stay in the processor's cache.
 
@@ -133,59 +130,49 @@ class InferenceBlock(nn.Module):
             if self.use_grn:
                 y = y * (self.grn.gamma * self.grn.response(y) + 1)
             return (self.pwconv2(y) + shortcut).permute(0, 3, 1, 2)
-        y, result = y.contiguous(), torch.empty_like(y, memory_format=torch.contiguous_format)
-        maps = [rows.flatten(1, 2) for rows in (y, shortcut, result)]
+        y = y.contiguous()
+        maps = [values.flatten(1, 2) for values in (y, shortcut)]
         if not self.use_grn:
-            self._branch(*(rows.flatten(0, 1) for rows in maps))
+            self._branch(*(values.flatten(0, 1) for values in maps))
         elif maps[0].shape[1] > maps[0].shape[2]:
             for picture in zip(*maps):
                 self._normalised_branch(*picture)
         else:
             pictures = rows_of_a_part(4 * maps[0][0].numel())
-            for group in zip(*(rows.split(pictures) for rows in maps)):
+            for group in zip(*(values.split(pictures) for values in maps)):
                 self._normalised_small_branch(*group)
-        return result.permute(0, 3, 1, 2)
+        return y.permute(0, 3, 1, 2)
 
-    def _branch(self, rows, shortcut, result):
-        """Write ``shortcut`` plus the branch behind the depthwise convolution; (pixels, C) each."""
-        width = len(self.pwconv1.weight)
-        for part in parts(len(rows), width):
-            wide = self._widen(rows[part], scratch(part.stop - part.start, width))
-            self._narrow(wide, self.pwconv2.weight, shortcut[part], result[part])
+    def _branch(self, rows, shortcut):
+        """Write ``shortcut`` plus the branch behind the depthwise convolution in place of ``rows``.
 
-    def _normalised_branch(self, rows, shortcut, result):
+        Both have the shape (pixels, C); so they have below.
+        """
+        for part in parts(len(rows), len(self.pwconv1.weight)):
+            wide = self._widen(rows[part])
+            rows[part] = linear_add(wide, self.pwconv2.weight, self.pwconv2.bias, shortcut[part])
+
+    def _normalised_branch(self, rows, shortcut):
         """The same with GRN, which needs the norms of all pixels of the picture first."""
-        width = len(self.pwconv1.weight)
-        slices, memory = parts(len(rows), width), scratch(len(rows), width)
-        wide = [self._widen(rows[part], memory[part]) for part in slices]
+        slices = parts(len(rows), len(self.pwconv1.weight))
+        wide = [self._widen(rows[part]) for part in slices]
         # there are fewer weights to multiply than values of the wide map
         weight = self.pwconv2.weight * self._factors(sum(map(sum_of_squares, wide)))
-        for part, rows_of_part in zip(wide, slices):
-            self._narrow(part, weight, shortcut[rows_of_part], result[rows_of_part])
+        for part, values in zip(slices, wide):
+            rows[part] = linear_add(values, weight, self.pwconv2.bias, shortcut[part])
 
-    def _normalised_small_branch(self, *maps):
+    def _normalised_small_branch(self, rows, shortcut):
         """The same for several pictures with few pixels, (N, pixels, C) each."""
-        rows, shortcut, result = (values.flatten(0, 1) for values in maps)
-        width = len(self.pwconv1.weight)
-        wide = self._widen(rows, scratch(len(rows), width))
-        pictures = wide.view(len(maps[0]), -1, width)
-        pictures.mul_(self._factors(sums_of_squares(pictures)))
-        self._narrow(wide, self.pwconv2.weight, shortcut, result)
+        wide = self._widen(rows.flatten(0, 1)).unflatten(0, rows.shape[:2])
+        wide.mul_(self._factors(sums_of_squares(wide)))
+        rows.flatten(0, 1).copy_(linear_add(wide.flatten(0, 1), self.pwconv2.weight,
+                                            self.pwconv2.bias, shortcut.flatten(0, 1)))
 
     def _factors(self, squares):
         """GRN's factors of the channels from their sums of squares, both of shape (..., 4C)."""
         norm = squares.sqrt_()
         return self.grn.gamma.flatten() * (norm / (norm.mean(-1, keepdim=True) + self.grn.eps)) + 1
 
-    def _widen(self, rows, out):
-        layer, rows = self.pwconv1, layer_norm_last(rows, self.norm)
-        if _has_onednn() and len(layer.weight) >= 8 * len(rows):
-            # few rows and many weights: a tenth faster, by an operator of torch.compile's
-            wide = torch.ops.mkldnn._linear_pointwise(
-                rows, layer.weight, layer.bias, 'none', [], '')
-        else:
-            wide = torch.addmm(layer.bias, rows, layer.weight.T, out=out)
-        return torch.ops.aten.gelu_(wide)
-
-    def _narrow(self, wide, weight, shortcut, out):
-        torch.add(shortcut, self.pwconv2.bias, out=out).addmm_(wide, weight.T)
+    def _widen(self, rows):
+        return linear_gelu(layer_norm_last(rows, self.norm), self.pwconv1.weight,
+                           self.pwconv1.bias)

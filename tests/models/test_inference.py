@@ -1,7 +1,5 @@
 """A model prepared for inference gives the values that it gave before."""
 import copy
-import threading
-from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
@@ -9,7 +7,6 @@ from mmcv.cnn import ConvModule
 from torch import nn
 
 from convnext_dense import ConvNeXt
-from convnext_dense.models import parts
 from convnext_dense.models.inference import prepare_for_inference
 from convnext_dense.models.winograd import WinogradConv2d, WinogradStack
 
@@ -155,37 +152,3 @@ def test_prepared_heads_of_a_detector_give_the_same_values():
         outputs = [model(features) for model in (prepared, head)]
         for ours, expected in zip(*outputs) if head is box_head else [outputs]:
             assert_same(ours, expected)
-
-
-@pytest.mark.parametrize('v2', [False, True])
-def test_threads_and_modes_do_not_disturb_one_another(v2, monkeypatch):
-    monkeypatch.setattr('convnext_dense.models.parts._THREAD', threading.local())
-    torch.manual_seed(0)
-    model = prepare_for_inference(ConvNeXt(
-        arch='atto', use_grn=v2, layer_scale_init_value=0. if v2 else 1.))
-    pictures = torch.randn(4, 1, 3, 64, 64)
-    with torch.inference_mode():
-        expected = [model(picture)[-1].clone() for picture in pictures]
-
-    def run(picture):
-        with torch.no_grad():
-            return [model(picture)[-1] for _ in range(5)]
-    with ThreadPoolExecutor(4) as threads:
-        found = list(threads.map(run, pictures))
-    found.append(run(pictures[0]))  # in the thread that was in inference mode
-    for results, same in zip(found, [*expected, expected[0]], strict=True):
-        for result in results:
-            assert_same(result, same)
-
-
-@pytest.mark.parametrize('v2', [False, True])
-@torch.inference_mode()
-def test_maps_too_large_for_kept_memory(v2, monkeypatch):
-    monkeypatch.setattr('convnext_dense.models.parts.MOST_SCRATCH', 1000)
-    monkeypatch.setattr('convnext_dense.models.parts._THREAD', threading.local())
-    torch.manual_seed(0)
-    model = ConvNeXt(arch='atto', use_grn=v2, layer_scale_init_value=0. if v2 else 1.).eval()
-    pictures = torch.randn(1, 3, 64, 64)
-    expected = model(pictures)[-1]
-    assert_same(prepare_for_inference(model)(pictures)[-1], expected)
-    assert not hasattr(parts._THREAD, 'scratch')
