@@ -10,7 +10,7 @@ model = dict(
         pad_size_divisor=32),
     neck=dict(type='FPN', out_channels=256, num_outs=5),
     rpn_head=dict(
-        type='RPNHead',
+        type='convnext_dense.RPNHead',
         in_channels=256,
         feat_channels=256,
         anchor_generator=dict(
