@@ -51,7 +51,8 @@ def losses_and_gradients(head, maps):
     losses = head.loss_by_feat(*head(maps), truth, metas)
     total = sum(sum(values) for values in losses.values())
     wanted = [tensor for tensor in (*maps, *head.parameters()) if tensor.requires_grad]
-    return [*(loss.detach() for loss in sum(losses.values(), [])), *torch.autograd.grad(total, wanted)]
+    grads = torch.autograd.grad(total, wanted)
+    return [*(loss.detach() for loss in sum(losses.values(), [])), *grads]
 
 
 def assert_same(ours, expected):
