@@ -1,8 +1,9 @@
-"""mmdet's RPN head with gradients through the pixels of the sampled anchors only, on CPUs.
+"""mmdet's RPN head for CPUs: it leaves out what has no influence on gradients and proposals.
 
 The loss of an RPN (Faster R-CNN, arXiv 1506.01497, section 3.1.3) is that of a few hundred sampled
 anchors among up to hundreds of thousands. At all other pixels the gradients of the outputs are
-zero, and what these would add to those of the layers is left out.
+zero, and what these would add to those of the layers is left out. Non-maximum suppression of the
+proposals ends when there are as many as are wanted.
 """
 import torch
 import torch.nn.functional as F
@@ -12,6 +13,9 @@ from torch.autograd.function import once_differentiable
 
 from convnext_dense.models.layers import computed_by_hand
 from convnext_dense.models.parts import parts
+
+#: boxes that non-maximum suppression tries first, as a multiple of those that it is to keep
+FIRST_TRY = 3
 
 
 class RPNHead(MMDetRPNHead):
@@ -24,6 +28,45 @@ class RPNHead(MMDetRPNHead):
         layers = self.rpn_conv, self.rpn_cls, self.rpn_reg
         return _GradientsOfFewPixels.apply(super().forward_single, x, *(
             tensor for layer in layers for tensor in (layer.weight, layer.bias)))
+
+
+    def _predict_by_feat_single(self, cls_score_list, bbox_pred_list, score_factor_list,
+                                mlvl_priors, img_meta, cfg, rescale=False, with_nms=True):
+        """As mmdet's, which sorts all scores of a level to take its ``cfg.nms_pre`` best anchors.
+
+        Levels with more anchors come as maps of these best ones, (A, nms_pre, 1) with A = 1.
+        """
+        most = (self.test_cfg if cfg is None else cfg).get('nms_pre', -1)
+        levels = [self._best_anchors(most, *level)
+                  for level in zip(cls_score_list, bbox_pred_list, mlvl_priors)]
+        cls_score_list, bbox_pred_list, mlvl_priors = zip(*levels)
+        return super()._predict_by_feat_single(
+            cls_score_list, bbox_pred_list, score_factor_list, mlvl_priors, img_meta, cfg,
+            rescale, with_nms)
+
+    def _best_anchors(self, most, scores, deltas, priors):
+        if not 1 < most < scores.numel() or not self.use_sigmoid_cls or \
+                scores.device.type != 'cpu':
+            return scores, deltas, priors
+        scores = scores.permute(1, 2, 0).flatten()
+        best = scores.topk(most).indices
+        deltas = deltas.permute(1, 2, 0).reshape(len(scores), -1)
+        return scores[best].view(1, -1, 1), deltas[best].T[..., None], priors[best]
+
+    def _bbox_post_process(self, results, cfg, rescale=False, with_nms=True, img_meta=None):
+        """As mmdet's; whether a box is kept depends on those of higher scores only."""
+        wanted = cfg.max_per_img
+        number = FIRST_TRY * wanted
+        if with_nms and 0 < number < len(results) and cfg.nms.get('type', 'nms') == 'nms' and \
+                results.scores.device.type == 'cpu':
+            descending = results.scores.argsort(descending=True, stable=True)
+            while number < len(results):
+                kept = super()._bbox_post_process(
+                    results[descending[:number]], cfg, rescale, with_nms, img_meta)
+                if len(kept) >= wanted:
+                    return kept
+                number *= 2
+        return super()._bbox_post_process(results, cfg, rescale, with_nms, img_meta)
 
 
 class _GradientsOfFewPixels(Function):

@@ -15,6 +15,8 @@ from torch import nn
 from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 
+from convnext_dense.models.linear import product
+
 POINTS = (0, 1, -1, Fraction(1, 2), -2)
 TILE, WINDOW, TAPS = 4, 6, 3
 #: tiles transformed at a time; their buffers stay in the cache
@@ -157,8 +159,8 @@ def _filter_gradient(x, grad):
     for chunk in chunks:
         windows, tiles = _windows(x[chunk], rows, columns), _tiles(grad[chunk], rows, columns)
         for part in rows_of_tiles:
-            left = torch.mm(from_outputs, tiles[:, :, :, part].reshape(TILE**2, -1))
-            right = torch.mm(to_products, windows[:, :, :, part].reshape(WINDOW**2, -1))
+            left = product(from_outputs, tiles[:, :, :, part].reshape(TILE**2, -1))
+            right = product(to_products, windows[:, :, :, part].reshape(WINDOW**2, -1))
             sums.baddbmm_(left.view(WINDOW**2, -1, grad.shape[3]).transpose(1, 2),
                           right.view(WINDOW**2, -1, x.shape[3]))
     taps = torch.mm(torch.kron(filters.T, filters.T).float(), sums.flatten(1))
@@ -194,9 +196,9 @@ def _outputs(x, weight, bias=None):
         windows = _windows(x[chunk], rows, columns)
         for part in rows_of_tiles:
             inside = windows[:, :, :, part]
-            products = torch.mm(to_products, inside.reshape(WINDOW**2, -1))
+            products = product(to_products, inside.reshape(WINDOW**2, -1))
             products = torch.bmm(products.view(WINDOW**2, -1, channels), filters)
-            tiles = torch.mm(from_products, products.view(WINDOW**2, -1))
+            tiles = product(from_products, products.view(WINDOW**2, -1))
             tiles = tiles.view(TILE, TILE, *inside.shape[2:5], -1).permute(2, 3, 0, 4, 1, 5)
             place = y[chunk, part]
             if bias is None:

@@ -1,8 +1,10 @@
 """The RPN head against mmdet's: losses, all gradients, and what it leaves to mmdet's."""
 from unittest import mock
 
+import mmdet.models
 import pytest
 import torch
+from mmengine.config import ConfigDict
 from mmengine.registry import MODELS, init_default_scope
 from mmengine.structures import InstanceData
 
@@ -20,7 +22,6 @@ UNSAMPLED = dict(TRAIN, sampler=dict(type='PseudoSampler'))
 
 def heads(train_cfg=TRAIN, **options):
     """Ours and mmdet's with the same weights."""
-    import mmdet.models  # noqa: F401
     init_default_scope('mmdet')
     cfg = dict(
         in_channels=8, feat_channels=12, train_cfg=train_cfg,
@@ -120,3 +121,49 @@ def test_left_to_mmdet(case):
     assert not apply.called
     for a, b in zip(found, same, strict=True):
         assert a.equal(b)
+
+
+def proposals(head, level_shift=0., **cfg):
+    """Of two pictures, from random outputs that favour a level; no two scores are the same."""
+    generator = torch.Generator().manual_seed(3)
+    numbers = [6 * height * width for height, width in SIZES]
+    scores = torch.randperm(sum(numbers), generator=generator) / sum(numbers) * 6 - 3
+    scores = [values.view(2, 3, *size) + level_shift * level
+              for level, (values, size) in enumerate(zip(scores.split(numbers), SIZES))]
+    deltas = [torch.randn(2, 12, *size, generator=generator) * .3 for size in SIZES]
+    metas = [dict(img_shape=(96, 160), scale_factor=(1., 1.))] * 2
+    return head.predict_by_feat(scores, deltas, batch_img_metas=metas, cfg=ConfigDict(
+        {**dict(nms=dict(type='nms', iou_threshold=.7), nms_pre=500, min_bbox_size=0), **cfg}))
+
+
+@pytest.mark.parametrize('level_shift', [0., 3.])
+@pytest.mark.parametrize('cfg', [
+    dict(max_per_img=20), dict(max_per_img=100), dict(max_per_img=2000),
+    dict(max_per_img=60, nms=dict(type='nms', iou_threshold=.1)),
+    dict(max_per_img=30, min_bbox_size=12), dict(max_per_img=30, nms_pre=1000000),
+    dict(max_per_img=30, nms_pre=0), dict(max_per_img=0), dict(max_per_img=5, nms_pre=1),
+    dict(max_per_img=60, nms=dict(type='soft_nms', iou_threshold=.3, min_score=.05)),
+    dict(max_per_img=60, nms=dict(type='nms', iou_threshold=.5, split_thr=50))], ids=str)
+def test_proposals_equal_mmdets(cfg, level_shift):
+    ours, expected = heads()
+    for found, same in zip(proposals(ours, level_shift, **cfg),
+                           proposals(expected, level_shift, **cfg), strict=True):
+        assert set(found.keys()) == set(same.keys())
+        for key in found.keys():
+            torch.testing.assert_close(found[key], same[key], rtol=1e-6, atol=1e-5)
+
+
+def test_suppression_ends_when_there_are_enough(monkeypatch):
+    ours, _ = heads()
+    numbers, batched_nms = [], mmdet.models.dense_heads.rpn_head.batched_nms
+
+    def counted(boxes, *args):
+        numbers.append(len(boxes))
+        return batched_nms(boxes, *args)
+    monkeypatch.setattr('mmdet.models.dense_heads.rpn_head.batched_nms', counted)
+    proposals(ours, max_per_img=20)
+    assert max(numbers) <= 60 and len(numbers) == 2
+    numbers.clear()
+    found = proposals(ours, max_per_img=60, nms=dict(type='nms', iou_threshold=.001))
+    assert [len(each) < 60 for each in found] == [True, True]
+    assert len(numbers) == 8 and numbers == sorted(numbers[:4]) + sorted(numbers[4:])
