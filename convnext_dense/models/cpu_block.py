@@ -16,7 +16,7 @@ from convnext_dense.models.layers import (
     sums_of_squares,
 )
 from convnext_dense.models.linear import linear, linear_add, linear_gelu
-from convnext_dense.models.parts import parts
+from convnext_dense.models.parts import parts_of_pictures
 
 
 def fits(block, x):
@@ -190,18 +190,20 @@ def _widening_grads(x, hidden, active, weight1, rows, weight2, norm_grad, hidden
         weight2 = weight2[None]
         hidden_grad = hidden_grad if hidden_grad is None else hidden_grad.view_as(hidden)
     x_grad, weight_grad, bias_grad = torch.empty_like(x), torch.zeros_like(weight1), 0.
-    for picture in range(len(x)):
-        for part in parts(*hidden.shape[1:]):
-            if hidden_grad is None:
-                wide = linear(rows[picture, part], weight2[picture].T)
-            else:
-                wide = hidden_grad[picture, part]
-            if norm_grad is not None:
-                wide.addcmul_(active[picture, part], norm_grad[picture])
-            torch.ops.aten.gelu_backward.grad_input(wide, hidden[picture, part], grad_input=wide)
-            x_grad[picture, part] = linear(wide, weight1.T)
-            weight_grad.addmm_(wide.T, x[picture, part])
-            bias_grad += wide.sum(0)
+    for part in parts_of_pictures(*hidden.shape):
+        if hidden_grad is None:
+            wide = torch.empty_like(hidden[part])
+            for out, picture, weight in zip(wide, rows[part], weight2[part[0]]):
+                out.copy_(linear(picture, weight.T))
+        else:
+            wide = hidden_grad[part]
+        if norm_grad is not None:
+            wide.addcmul_(active[part], norm_grad[part[0]])
+        torch.ops.aten.gelu_backward.grad_input(wide, hidden[part], grad_input=wide)
+        x_grad[part] = linear(wide, weight1.T)
+        wide = wide.flatten(0, 1)
+        weight_grad.addmm_(wide.T, x[part].flatten(0, 1))
+        bias_grad += wide.sum(0)
     return x_grad, weight_grad, bias_grad
 
 
