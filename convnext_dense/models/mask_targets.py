@@ -7,7 +7,7 @@ weights of the columns.
 import numpy as np
 import torch
 
-from convnext_dense.models.roi_align import axis_weights
+from convnext_dense.models.roi_align import weights_of_both_axes
 
 #: covered shares so close to a half are left to mmcv's operator, where its rounding decides
 NEAR = 1e-4
@@ -27,8 +27,9 @@ def crop_and_resize(masks, boxes, size, indices):
     """
     corners = torch.from_numpy(boxes) - .5
     starts, extents = corners[:, :2], corners[:, 2:] - corners[:, :2]
-    rows = _weight_matrices(starts[:, 1:], extents[:, 1:], masks.height, size[0])
-    columns = _weight_matrices(starts[:, :1], extents[:, :1], masks.width, size[1])
+    lengths = masks.width, masks.height
+    columns, rows = map(_weight_matrices, lengths, weights_of_both_axes(
+        starts, extents, torch.tensor([lengths]).expand(len(boxes), -1), size[::-1], 0))
     covered = torch.zeros(len(boxes), *size)
     for index in np.unique(indices):
         bitmap = masks.masks[index]
@@ -44,9 +45,9 @@ def crop_and_resize(masks, boxes, size, indices):
     return covered
 
 
-def _weight_matrices(start, extent, length, bins):
+def _weight_matrices(length, axis):
     """The share of each pixel of an axis in each bin: shape (K, bins, length)."""
-    first, _, weights = axis_weights(start, extent, length, bins, 0)
+    first, _, weights = axis
     places = first[:, :, None] + torch.arange(weights.shape[2])
     return weights.new_zeros(*first.shape, length).scatter_add_(
         2, places.clamp(max=length - 1), weights)

@@ -100,11 +100,9 @@ def _weighted_sums(shapes, rois, layers, levels):
     if not bool(((extents >= 0) & (extents <= 8 * size.amax(1, keepdim=True))).all()):
         return None
     bins_y, bins_x = layer.output_size
-    height, width = size[:, :1], size[:, 1:]
-    top, rows, row_weights = axis_weights(
-        starts[:, 1:], extents[:, 1:], height, bins_y, layer.sampling_ratio)
-    left, columns, column_weights = axis_weights(
-        starts[:, :1], extents[:, :1], width, bins_x, layer.sampling_ratio)
+    width = size[:, 1:]
+    (left, columns, column_weights), (top, rows, row_weights) = weights_of_both_axes(
+        starts, extents, size.flip(1), (bins_x, bins_y), layer.sampling_ratio)
 
     counts = (rows[:, :, None] * columns[:, None]).flatten()
     begins = torch.cat([counts.new_zeros(1), counts.cumsum(0)])
@@ -118,7 +116,7 @@ def _weighted_sums(shapes, rois, layers, levels):
     y = torch.div(place, columns, rounding_mode='floor')
     x = place - y * columns
     del place, columns
-    first = (rois[:, :1].long() * height + top) * width + base
+    first = (rois[:, :1].long() * size[:, :1] + top) * width + base
     first = (first[:, :, None] + left[:, None]).int().flatten()
     width = width[:, None].expand(-1, bins_y, bins_x).flatten().int()[bin_index]
     pixels = first[bin_index] + y * width + x
@@ -144,6 +142,25 @@ def _bases(shapes):
     return [0, *accumulate(pictures * height * width for pictures, _, height, width in shapes)]
 
 
+def weights_of_both_axes(starts, extents, sizes, bins, sampling_ratio):
+    """:func:`axis_weights` of x and of y.
+
+    Args:
+        starts, extents (Tensor): of the RoIs, shape (K, 2), along x and y.
+        sizes (Tensor): of their maps, shape (K, 2), width and height.
+        bins (tuple[int]): along x and y.
+
+    Returns:
+        list[tuple]: of x, and of y.
+    """
+    if bins[0] != bins[1]:
+        return [axis_weights(*(values[:, axis:axis + 1] for values in (starts, extents, sizes)),
+                             bins[axis], sampling_ratio) for axis in range(2)]
+    joined = axis_weights(*(values.T.reshape(-1, 1) for values in (starts, extents, sizes)),
+                          bins[0], sampling_ratio)
+    return list(zip(*(values.unflatten(0, (2, -1)) for values in joined)))
+
+
 def axis_weights(start, extent, size, bins, sampling_ratio):
     """Weights of the pixels along one axis for each bin.
 
@@ -152,7 +169,7 @@ def axis_weights(start, extent, size, bins, sampling_ratio):
 
     Args:
         start, extent (Tensor): of the RoIs, shape (K, 1), in pixels of the map.
-        size (int | Tensor): length of the map in pixels, or of each RoI's map, shape (K, 1).
+        size (Tensor): length of each RoI's map in pixels, shape (K, 1).
         bins (int): bins an RoI.
         sampling_ratio (int): samples a bin; 0 makes it ceil(extent / bins).
 
@@ -161,7 +178,7 @@ def axis_weights(start, extent, size, bins, sampling_ratio):
         weights, of shape (K, bins, largest number).
     """
     start, bin_size = start[:, :, None], (extent / bins)[:, :, None]
-    size = torch.as_tensor(size).unsqueeze(-1)
+    size = size.unsqueeze(-1)
     samples = bin_size.ceil() if sampling_ratio <= 0 else \
         torch.full_like(bin_size, sampling_ratio)
     most = int(samples.max()) if samples.numel() else 0
