@@ -1,5 +1,4 @@
 """Convolutions of patches that do not overlap, such as those between ConvNeXt's stages."""
-import torch
 import torch.nn.functional as F
 from torch import nn
 from torch.autograd import Function
@@ -11,7 +10,8 @@ from convnext_dense.models.layers import computed_by_hand
 class PatchConv2d(nn.Conv2d):
     """``nn.Conv2d`` whose stride is its kernel size, without padding.
 
-    On a CPU in float32 its gradients are matrix products, which take half the time of oneDNN's.
+    On a CPU in float32 it and its gradients are matrix products. These take half of the time of
+    oneDNN's gradients and round a half to a third as much as oneDNN on channels-last maps.
 
     Args:
         in_channels, out_channels (int): C and O.
@@ -23,7 +23,7 @@ class PatchConv2d(nn.Conv2d):
 
     def forward(self, x):
         """Maps of shape (N, C, H, W) to (N, O, H // patch_size, W // patch_size)."""
-        if not computed_by_hand(x) or not torch.is_grad_enabled() or any(
+        if not computed_by_hand(x) or any(
                 side % size for side, size in zip(x.shape[2:], self.kernel_size)):
             return super().forward(x)
         return _PatchConvolution.apply(x, self.weight, self.bias)
@@ -33,27 +33,33 @@ class _PatchConvolution(Function):
 
     @staticmethod
     def forward(ctx, x, weight, bias):
-        ctx.save_for_backward(x, weight)
-        return F.conv2d(x, weight, bias, stride=weight.shape[2:])
+        _, channels, height, width = weight.shape
+        # as pictures, rows of patches, rows of a patch, patches, columns of a patch, channels
+        ctx.shape = (len(x), x.shape[2] // height, height, x.shape[3] // width, width, channels)
+        patches = x.permute(0, 2, 3, 1).reshape(ctx.shape).transpose(2, 3).flatten(3)
+        ctx.save_for_backward(patches, weight)
+        return F.linear(patches, _matrix(weight), bias).permute(0, 3, 1, 2)
 
     @staticmethod
     @once_differentiable
     def backward(ctx, grad):
-        x, weight = ctx.saved_tensors
-        features, channels, height, width = weight.shape
-        rows = grad.permute(0, 2, 3, 1).reshape(-1, features)
+        patches, weight = ctx.saved_tensors
+        grad = grad.permute(0, 2, 3, 1)
+        rows = grad.flatten(0, 2)
         grads = [None, None, None]
-        # as pictures, rows of patches, rows of a patch, patches, columns of a patch, channels
-        shape = len(x), grad.shape[2], height, grad.shape[3], width, channels
         if ctx.needs_input_grad[0]:
-            patches = rows @ weight.permute(0, 2, 3, 1).reshape(features, -1)
-            patches = patches.view(*shape[:2], shape[3], height, width, channels)
-            grads[0] = patches.transpose(2, 3).reshape(
-                len(x), *x.shape[2:], channels).permute(0, 3, 1, 2)
+            pictures, down, height, right, width, channels = ctx.shape
+            x_grad = (grad @ _matrix(weight)).view(pictures, down, right, height, width, channels)
+            grads[0] = x_grad.transpose(2, 3).reshape(
+                pictures, down * height, right * width, channels).permute(0, 3, 1, 2)
         if ctx.needs_input_grad[1]:
-            patches = x.permute(0, 2, 3, 1).reshape(shape).transpose(2, 3)
-            grads[1] = (rows.T @ patches.reshape(len(rows), -1)).view(
-                features, height, width, channels).permute(0, 3, 1, 2)
+            grads[1] = (rows.T @ patches.flatten(0, 2)).view(
+                len(weight), *weight.shape[2:], -1).permute(0, 3, 1, 2)
         if ctx.needs_input_grad[2]:
             grads[2] = rows.sum(0)
         return tuple(grads)
+
+
+def _matrix(weight):
+    """Filters (O, C, height, width) in the order of a patch's values: (O, height * width * C)."""
+    return weight.permute(0, 2, 3, 1).flatten(1)

@@ -29,7 +29,6 @@ class RPNHead(MMDetRPNHead):
         return _GradientsOfFewPixels.apply(super().forward_single, x, *(
             tensor for layer in layers for tensor in (layer.weight, layer.bias)))
 
-
     def _predict_by_feat_single(self, cls_score_list, bbox_pred_list, score_factor_list,
                                 mlvl_priors, img_meta, cfg, rescale=False, with_nms=True):
         """As mmdet's, which sorts all scores of a level to take its ``cfg.nms_pre`` best anchors.
@@ -57,8 +56,8 @@ class RPNHead(MMDetRPNHead):
         """As mmdet's; whether a box is kept depends on those of higher scores only."""
         wanted = cfg.max_per_img
         number = FIRST_TRY * wanted
-        if with_nms and 0 < number < len(results) and cfg.nms.get('type', 'nms') == 'nms' and \
-                results.scores.device.type == 'cpu':
+        if with_nms and 0 < number < len(results) and results.scores.device.type == 'cpu' and \
+                cfg.nms and cfg.nms.get('type', 'nms') == 'nms':
             descending = results.scores.argsort(descending=True, stable=True)
             while number < len(results):
                 kept = super()._bbox_post_process(
