@@ -13,7 +13,6 @@ from pathlib import Path
 
 from benchmarks import measuring
 from benchmarks.rows import load_rows
-from convnext_dense.runtime.allocator import keep_freed_memory
 
 BEGIN, END = '<!-- python -m benchmarks.peers -->', '<!-- end of the table -->'
 
@@ -92,7 +91,6 @@ def main():
     parser.add_argument('--docs', metavar='FILE', help='Markdown file that shows the table')
     parser.add_argument('--peak', nargs=2, help=argparse.SUPPRESS)
     args = parser.parse_args()
-    keep_freed_memory()  # as the commands do, for all sides
     if args.peak:
         print(json.dumps(measuring.peak(rows[args.peak[0]], args.peak[1])))
         return
