@@ -22,7 +22,7 @@ TILE, WINDOW, TAPS = 4, 6, 3
 #: tiles transformed at a time; their buffers stay in the cache
 CHUNK = 128
 #: the same for a stack of convolutions, whose filters are read again for each chunk
-STACK_CHUNK = 768
+STACK_CHUNK = 384
 #: channels from which on Winograd takes less time than oneDNN for outputs and inputs' gradient; for
 #: the filters' gradient it does from 64 on
 MANY_CHANNELS = 128
