@@ -11,7 +11,7 @@ class PatchConv2d(nn.Conv2d):
     """``nn.Conv2d`` whose stride is its kernel size, without padding.
 
     On a CPU in float32 it and its gradients are matrix products. These take half of the time of
-    oneDNN's gradients and round a half to a third as much as oneDNN on channels-last maps.
+    oneDNN's gradients and round a third to two thirds as much as oneDNN on channels-last maps.
 
     Args:
         in_channels, out_channels (int): C and O.
