@@ -5,8 +5,10 @@ outputs from 6x6 inputs with 36 instead of 144 multiplications a channel pair. T
 points 0, 1, -1, 1/2, -2 and infinity (Barabasz et al., arXiv 1803.10986) keep the rounding error at
 about 5 times that of the direct sum, a third of that of the usual points.
 """
+import math
 from fractions import Fraction
 from functools import cache
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -15,37 +17,55 @@ from torch import nn
 from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 
-from convnext_dense.models.linear import product
+from convnext_dense.models.linear import linear, product
 
 POINTS = (0, 1, -1, Fraction(1, 2), -2)
 TILE, WINDOW, TAPS = 4, 6, 3
 #: tiles transformed at a time; their buffers stay in the cache
 CHUNK = 128
-#: the same for a stack of convolutions, whose filters are read again for each chunk
-STACK_CHUNK = 384
+#: the same for a stack of convolutions, whose filters are read again for each chunk; oneDNN takes
+#: longer for products of fewer than 256 rows, and some of a tile have half or a quarter of these
+STACK_CHUNK = 512
 #: channels from which on Winograd takes less time than oneDNN for outputs and inputs' gradient; for
 #: the filters' gradient it does from 64 on
 MANY_CHANNELS = 128
 
 
 @cache
-def transforms():
-    """Matrices of the one-dimensional F(4, 3): outputs (4x6), filter (6x3), inputs (6x6)."""
+def transforms(tile=TILE):
+    """Matrices of the one-dimensional F(tile, 3) with the first ``tile + 1`` points and infinity.
+
+    A tile of fewer outputs leaves the last points out, and their rows and columns are zero. The
+    filters' matrix is the same for all, so that tiles of several sizes share their filters.
+
+    Returns:
+        tuple[Tensor]: outputs, (tile, 6); filter, (6, 3); inputs, (6, tile + 2).
+    """
     outputs, filters, inputs = [], [], []
+    points = POINTS[:tile + 1]
     for point in POINTS:
         others = [other for other in POINTS if other != point]
-        scale = Fraction(1)
-        for other in others:
-            scale *= point - other
-        outputs.append([Fraction(point)**power for power in range(TILE)])
-        filters.append([Fraction(point)**power / scale for power in range(TAPS)])
-        inputs.append([*_polynomial(others), Fraction(0)])
-    outputs.append([0] * (TILE - 1) + [1])
+        filters.append([Fraction(point)**power / _difference(point, others)
+                        for power in range(TAPS)])
+        if point not in points:
+            outputs.append([0] * tile)
+            inputs.append([0] * (tile + TAPS - 1))
+            continue
+        outputs.append([Fraction(point)**power for power in range(tile)])
+        scale = _difference(point, POINTS[tile + 1:])
+        polynomial = _polynomial([other for other in points if other != point])
+        inputs.append([*(scale * value for value in polynomial), 0])
+    outputs.append([0] * (tile - 1) + [1])
     filters.append([0] * (TAPS - 1) + [1])
-    inputs.append(_polynomial(POINTS))
+    inputs.append(_polynomial(points))
     as_tensor = [torch.tensor([[float(value) for value in row] for row in matrix],
                               dtype=torch.float64) for matrix in (outputs, filters, inputs)]
     return as_tensor[0].T, as_tensor[1], as_tensor[2]
+
+
+def _difference(point, others):
+    """The product of the differences to the other points."""
+    return math.prod((point - other for other in others), start=Fraction(1))
 
 
 def _polynomial(roots):
@@ -57,35 +77,63 @@ def _polynomial(roots):
     return coefficients
 
 
-@cache
-def map_transforms(height, width):
+class MapTransforms(NamedTuple):
     """Matrices that transform whole maps with a border of zeros, one axis at a time.
 
-    Returns:
-        tuple[Tensor]: rows in, (i, tile row) x y; columns in, (j, tile row, tile column) x
-        (tile row, x); columns out and rows out, which are transposed in shape; i and j number
-        the products of a tile.
+    The last tile of an axis is as small as what is left: a side of 7 takes tiles of 4 and 3, whose
+    11 products are two less than two tiles of 4 have. Lists have an entry for each of the six
+    products of a tile along the rows, as each may have another number of tiles.
+
+    Attributes:
+        rows_in (Tensor): (product and tile row) x y.
+        rows (list[int]): tile rows of each product.
+        columns_in (list[Tensor]): (product, tile row and tile column) x (tile row, x).
+        columns (list[int]): tile columns of each product along the columns.
+        columns_out (list[Tensor]): the transposed shape of ``columns_in``.
+        rows_out (Tensor): y x (product and tile row).
     """
+    rows_in: torch.Tensor
+    rows: list
+    columns_in: list
+    columns: list
+    columns_out: list
+    rows_out: torch.Tensor
+
+
+@cache
+def map_transforms(height, width):
+    """The :class:`MapTransforms` of maps with these sides."""
     rows_in, rows_out = _axis_transforms(height)
     columns_in, columns_out = _axis_transforms(width)
-    tile_rows = torch.eye(rows_in.shape[1], dtype=torch.float64)
-    columns_in = torch.einsum('jtx,uv->jutvx', columns_in, tile_rows)
-    columns_out = torch.einsum('xjt,uv->vxjut', columns_out, tile_rows)
-    return tuple(matrix.float().contiguous() for matrix in (
-        rows_in.flatten(0, 1), columns_in.flatten(0, 2).flatten(1),
-        columns_out.flatten(2).flatten(0, 1), rows_out.flatten(1)))
+    lines_in, lines_out = [], []
+    for line in rows_in:
+        tile_rows = torch.eye(len(line), dtype=torch.float64)
+        lines_in.append(torch.cat([
+            torch.einsum('tx,uv->utvx', matrix, tile_rows).flatten(0, 1).flatten(1)
+            for matrix in columns_in]).float())
+        lines_out.append(torch.cat([
+            torch.einsum('xt,uv->vxut', matrix, tile_rows).flatten(0, 1).flatten(1)
+            for matrix in columns_out], 1).float())
+    return MapTransforms(
+        torch.cat(rows_in).float(), [len(line) for line in rows_in], lines_in,
+        [len(matrix) for matrix in columns_in], lines_out, torch.cat(rows_out, 1).float())
 
 
 def _axis_transforms(size):
-    """Transforms of a whole axis: products x tile x place, and place x products x tile."""
-    outputs, _, inputs = transforms()
-    tiles = -(-size // TILE)
-    to_products = torch.zeros(WINDOW, tiles, tiles * TILE + 2, dtype=torch.float64)
-    from_products = torch.zeros(tiles * TILE, WINDOW, tiles, dtype=torch.float64)
-    for tile in range(tiles):
-        to_products[:, tile, tile * TILE:tile * TILE + WINDOW] = inputs
-        from_products[tile * TILE:(tile + 1) * TILE, :, tile] = outputs
-    return to_products[:, :, 1:size + 1], from_products[:size]
+    """Transforms of a whole axis: for each product of a tile, tile x place and place x tile."""
+    to_products, from_products = [[] for _ in range(WINDOW)], [[] for _ in range(WINDOW)]
+    for start in range(0, size, TILE):
+        tile = min(TILE, size - start)
+        outputs, _, inputs = transforms(tile)
+        for product_in, product_out, row, column in zip(
+                to_products, from_products, inputs, outputs.T):
+            if column.any():
+                after = size - start - tile
+                product_in.append(F.pad(row, (start, after))[1:-1])
+                product_out.append(F.pad(column, (start, after)))
+    none = torch.zeros(0, size, dtype=torch.float64)
+    return [torch.stack(rows) if rows else none for rows in to_products], \
+        [torch.stack(columns, 1) if columns else none.T for columns in from_products]
 
 
 def transform_filters(weight):
@@ -300,27 +348,36 @@ class WinogradStack(nn.Module):
             return x
         all_filters = [transform_filters(module.conv.weight) for module in self.layers]
         rois, _, height, width = x.shape
-        rows_in, columns_in, columns_out, rows_out = map_transforms(height, width)
-        out = x.new_empty(rois, all_filters[-1].shape[2], height, width)
+        out = x.new_empty(rois, len(self.layers[-1].conv.weight), height, width)
         if not self.flat:
             out = out.to(memory_format=torch.channels_last)
         step = STACK_CHUNK // (-(-height // TILE) * -(-width // TILE))
         for begin in range(0, rois, step):
             y = x[begin:begin + step].permute(2, 3, 0, 1)
-            number = y.shape[2]
             for module, filters in zip(self.layers, all_filters):
-                channels, features = filters.shape[1:]
-                lines = product(rows_in, y.reshape(height, -1))
-                y = x.new_empty(WINDOW, len(columns_out), number * features)
-                for line, of_line, out_line in zip(  # six products of a tile each
-                        lines.view(WINDOW, -1, number * channels),
-                        filters.view(WINDOW, WINDOW, channels, features), y):
-                    products = product(columns_in, line).view(WINDOW, -1, channels)
-                    products = torch.bmm(products, of_line).view(-1, number * features)
-                    out_line.copy_(product(columns_out, products))
-                y = product(rows_out, y.view(-1, width * number * features)).view(-1, features)
+                y = _outputs_of_maps(y, filters)
                 if module.conv.bias is not None:
                     y += module.conv.bias
                 y.relu_()
-            out[begin:begin + step] = y.view(height, width, number, -1).permute(2, 3, 0, 1)
+            out[begin:begin + step] = y.permute(2, 3, 0, 1)
         return out
+
+
+def _outputs_of_maps(x, filters):
+    """A convolution of small maps (H, W, K, C) with transformed filters (36, C, O)."""
+    height, width, rois, channels = x.shape
+    features = filters.shape[2]
+    matrices = map_transforms(height, width)
+    lines = product(matrices.rows_in, x.reshape(height, -1))
+    out = x.new_empty(len(lines), width * rois * features)
+    for rows, line, out_line, columns_in, columns_out, line_filters in zip(
+            matrices.rows, lines.split(matrices.rows), out.split(matrices.rows),
+            matrices.columns_in, matrices.columns_out, filters.split(WINDOW)):
+        if rows == 0:  # fewer rows than a tile
+            continue
+        inputs = product(columns_in, line.reshape(rows * width, rois * channels)).view(-1, channels)
+        numbers = [rows * columns * rois for columns in matrices.columns]
+        products = torch.cat([linear(part, filter.T) for part, filter in zip(
+            inputs.split(numbers), line_filters)])
+        out_line.copy_(product(columns_out, products.view(-1, rois * features)).view_as(out_line))
+    return product(matrices.rows_out, out).view(height, width, rois, features)
