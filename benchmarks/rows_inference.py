@@ -129,7 +129,8 @@ def _with_probabilities(model, step):
     predict = head.predict_by_feat
 
     def watch(mask_preds, results_list, **kwargs):
-        seen.append(mask_preds[0][range(len(results_list[0])), results_list[0].labels])
+        masks, labels = mask_preds[0], results_list[0].labels
+        seen.append(masks[range(len(labels)), labels if masks.shape[1] > 1 else 0])
         return predict(mask_preds=mask_preds, results_list=results_list, **kwargs)
 
     object.__setattr__(head, 'predict_by_feat', watch)

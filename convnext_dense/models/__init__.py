@@ -18,6 +18,7 @@ def _register_later(name, module):
 
 
 for _name, _module in dict(
-        EncoderDecoder='encoder_decoder', SegTTAModel='encoder_decoder',
-        FCNMaskHead='mask_head', RPNHead='rpn_head', UPerHead='uper_head').items():
+        CascadeRoIHead='roi_heads', StandardRoIHead='roi_heads', FCNMaskHead='mask_head',
+        RPNHead='rpn_head', EncoderDecoder='encoder_decoder', SegTTAModel='encoder_decoder',
+        UPerHead='uper_head').items():
     _register_later(_name, f'{__name__}.{_module}')

@@ -1,20 +1,61 @@
 """mmdet's mask head with faster ways from the picture's masks to its own, and back."""
 import numpy as np
 import torch
+from mmcv.cnn.bricks.wrappers import Conv2d, ConvTranspose2d
 from mmdet.models.roi_heads.mask_heads import FCNMaskHead as MMDetFCNMaskHead
 from mmdet.structures.mask import BitmapMasks, mask_target
+from torch import nn
 from torch.nn.modules.utils import _pair
 
+from convnext_dense.models.linear import linear
 from convnext_dense.models.mask_pasting import paste_masks
 from convnext_dense.models.mask_targets import crop_and_resize
+from convnext_dense.models.parts import parts
 
 
 class FCNMaskHead(MMDetFCNMaskHead):
     """``mmdet.FCNMaskHead`` with the same arguments and results.
 
     On a CPU the masks of a picture are pasted together, instead of one by one, and bitmaps are cut
-    to RoIs without a copy of the bitmap for each RoI.
+    to RoIs without a copy of the bitmap for each RoI. :class:`.roi_heads.CascadeRoIHead` and
+    ``StandardRoIHead`` have it compute the masks of the predicted classes only.
     """
+
+    def computes_labels(self):
+        """Whether :meth:`forward_labels` knows these layers."""
+        layers = self.upsample, self.conv_logits
+        return type(self.upsample) in (nn.ConvTranspose2d, ConvTranspose2d) and \
+            type(self.conv_logits) in (nn.Conv2d, Conv2d) and \
+            not any(layer.bias is None or layer._forward_hooks or layer._forward_pre_hooks
+                    for layer in layers)
+
+    def forward_labels(self, x, labels):
+        """Logits of one class for each RoI: what :meth:`forward` has in its channel.
+
+        Args:
+            x (Tensor): features of RoIs, float32 of shape (K, in_channels, H, W), on a CPU.
+            labels (Tensor): classes, int64 of shape (K, ).
+
+        Returns:
+            Tensor: shape (K, 1, scale_factor * H, scale_factor * W).
+        """
+        for conv in self.convs:
+            x = conv(x)
+        if self.class_agnostic:
+            labels = torch.zeros_like(labels)
+        rois, channels, height, width = x.shape
+        x = x.permute(0, 2, 3, 1).reshape(rois, -1, channels)
+        # the enlarged pixels do not overlap: each takes a product with one tap
+        _, features, down, right = self.upsample.weight.shape
+        weight = self.upsample.weight.permute(2, 3, 1, 0).reshape(-1, channels)
+        bias = self.upsample.bias.repeat(down * right)
+        of_labels = self.conv_logits.weight[labels].view(rois, features, 1)
+        logits = x.new_empty(rois, height, width, down, right)
+        for part in parts(rois, logits[0].numel() * features):
+            enlarged = linear(x[part], weight, bias).relu_().view(len(x[part]), -1, features)
+            logits[part] = (enlarged @ of_labels[part]).view_as(logits[part])
+        logits += self.conv_logits.bias[labels].view(-1, 1, 1, 1, 1)
+        return logits.transpose(2, 3).reshape(rois, 1, down * height, right * width)
 
     def get_targets(self, sampling_results, batch_gt_instances, rcnn_train_cfg):
         targets = [_targets_of_picture(sampled, instances.masks, rcnn_train_cfg)
@@ -27,7 +68,7 @@ class FCNMaskHead(MMDetFCNMaskHead):
         if bboxes.device.type != 'cpu' or threshold < 0:
             return super()._predict_by_feat_single(
                 mask_preds, bboxes, labels, img_meta, rcnn_test_cfg, rescale, activate_map)
-        channel = 0 if self.class_agnostic else labels
+        channel = labels if mask_preds.shape[1] > 1 else 0
         masks = mask_preds[range(len(labels)), channel].float()
         if not activate_map:
             masks = masks.sigmoid()

@@ -77,63 +77,38 @@ def _polynomial(roots):
     return coefficients
 
 
-class MapTransforms(NamedTuple):
-    """Matrices that transform whole maps with a border of zeros, one axis at a time.
+class AxisTransforms(NamedTuple):
+    """Matrices that transform an axis of a map with a border of zeros.
 
-    The last tile of an axis is as small as what is left: a side of 7 takes tiles of 4 and 3, whose
-    11 products are two less than two tiles of 4 have. Lists have an entry for each of the six
-    products of a tile along the rows, as each may have another number of tiles.
+    The last tile is as small as what is left: a side of 7 takes tiles of 4 and 3, whose 11
+    products are one less than those of two tiles of 4.
 
     Attributes:
-        rows_in (Tensor): (product and tile row) x y.
-        rows (list[int]): tile rows of each product.
-        columns_in (list[Tensor]): (product, tile row and tile column) x (tile row, x).
-        columns (list[int]): tile columns of each product along the columns.
-        columns_out (list[Tensor]): the transposed shape of ``columns_in``.
-        rows_out (Tensor): y x (product and tile row).
+        to_products (Tensor): products x places; those of all tiles with the same point are
+            neighbours.
+        from_products (Tensor): places x products.
+        tiles (list[int]): how many tiles have a product with each point.
     """
-    rows_in: torch.Tensor
-    rows: list
-    columns_in: list
-    columns: list
-    columns_out: list
-    rows_out: torch.Tensor
+    to_products: torch.Tensor
+    from_products: torch.Tensor
+    tiles: list
 
 
 @cache
-def map_transforms(height, width):
-    """The :class:`MapTransforms` of maps with these sides."""
-    rows_in, rows_out = _axis_transforms(height)
-    columns_in, columns_out = _axis_transforms(width)
-    lines_in, lines_out = [], []
-    for line in rows_in:
-        tile_rows = torch.eye(len(line), dtype=torch.float64)
-        lines_in.append(torch.cat([
-            torch.einsum('tx,uv->utvx', matrix, tile_rows).flatten(0, 1).flatten(1)
-            for matrix in columns_in]).float())
-        lines_out.append(torch.cat([
-            torch.einsum('xt,uv->vxut', matrix, tile_rows).flatten(0, 1).flatten(1)
-            for matrix in columns_out], 1).float())
-    return MapTransforms(
-        torch.cat(rows_in).float(), [len(line) for line in rows_in], lines_in,
-        [len(matrix) for matrix in columns_in], lines_out, torch.cat(rows_out, 1).float())
-
-
-def _axis_transforms(size):
-    """Transforms of a whole axis: for each product of a tile, tile x place and place x tile."""
+def axis_transforms(size):
+    """The :class:`AxisTransforms` of an axis of so many places."""
     to_products, from_products = [[] for _ in range(WINDOW)], [[] for _ in range(WINDOW)]
     for start in range(0, size, TILE):
         tile = min(TILE, size - start)
         outputs, _, inputs = transforms(tile)
-        for product_in, product_out, row, column in zip(
-                to_products, from_products, inputs, outputs.T):
+        for point, (row, column) in enumerate(zip(inputs, outputs.T)):
             if column.any():
                 after = size - start - tile
-                product_in.append(F.pad(row, (start, after))[1:-1])
-                product_out.append(F.pad(column, (start, after)))
-    none = torch.zeros(0, size, dtype=torch.float64)
-    return [torch.stack(rows) if rows else none for rows in to_products], \
-        [torch.stack(columns, 1) if columns else none.T for columns in from_products]
+                to_products[point].append(F.pad(row, (start, after))[1:-1])
+                from_products[point].append(F.pad(column, (start, after)))
+    return AxisTransforms(torch.stack(sum(to_products, [])).float(),
+                          torch.stack(sum(from_products, []), 1).float(),
+                          [len(rows) for rows in to_products])
 
 
 def transform_filters(weight):
@@ -367,17 +342,20 @@ def _outputs_of_maps(x, filters):
     """A convolution of small maps (H, W, K, C) with transformed filters (36, C, O)."""
     height, width, rois, channels = x.shape
     features = filters.shape[2]
-    matrices = map_transforms(height, width)
-    lines = product(matrices.rows_in, x.reshape(height, -1))
-    out = x.new_empty(len(lines), width * rois * features)
-    for rows, line, out_line, columns_in, columns_out, line_filters in zip(
-            matrices.rows, lines.split(matrices.rows), out.split(matrices.rows),
-            matrices.columns_in, matrices.columns_out, filters.split(WINDOW)):
-        if rows == 0:  # fewer rows than a tile
-            continue
-        inputs = product(columns_in, line.reshape(rows * width, rois * channels)).view(-1, channels)
-        numbers = [rows * columns * rois for columns in matrices.columns]
+    vertical, horizontal = axis_transforms(height), axis_transforms(width)
+    lines = product(vertical.to_products, x.reshape(height, -1)).view(-1, width, rois * channels)
+    out = x.new_empty(len(lines), width, rois * features)
+    for tiles, in_lines, out_lines, line_filters in zip(
+            vertical.tiles, lines.split(vertical.tiles), out.split(vertical.tiles),
+            filters.split(WINDOW)):
+        inputs = x.new_empty(sum(horizontal.tiles), tiles, rois * channels)
+        for line, place in zip(in_lines, inputs.unbind(1)):
+            torch.mm(horizontal.to_products, line, out=place)
+        numbers = [tiles * others * rois for others in horizontal.tiles]
         products = torch.cat([linear(part, filter.T) for part, filter in zip(
-            inputs.split(numbers), line_filters)])
-        out_line.copy_(product(columns_out, products.view(-1, rois * features)).view_as(out_line))
-    return product(matrices.rows_out, out).view(height, width, rois, features)
+            inputs.view(-1, channels).split(numbers), line_filters)])
+        products = products.view(len(inputs), tiles, rois * features)
+        for line, place in zip(products.unbind(1), out_lines):
+            torch.mm(horizontal.from_products, line, out=place)
+    return product(vertical.from_products, out.view(len(lines), -1)).view(
+        height, width, rois, features)

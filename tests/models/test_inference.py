@@ -101,7 +101,7 @@ def test_layers_that_have_been_replaced_train_in_16_bits_and_compiled():
 
 
 @pytest.mark.parametrize('flat', [False, True])
-@pytest.mark.parametrize('shape', [(70, 7, 7), (30, 14, 14), (150, 5, 9), (9, 16, 2)])
+@pytest.mark.parametrize('shape', [(70, 7, 7), (30, 14, 14), (150, 5, 9), (9, 16, 2), (50, 3, 11)])
 @torch.inference_mode()
 def test_stack_of_convolutions_equals_them_one_by_one(shape, flat, monkeypatch):
     torch.manual_seed(0)

@@ -22,7 +22,7 @@ model = dict(
         loss_cls=dict(type='CrossEntropyLoss', use_sigmoid=True),
         loss_bbox=dict(type='L1Loss')),
     roi_head=dict(
-        type='StandardRoIHead',
+        type='convnext_dense.StandardRoIHead',
         bbox_roi_extractor=dict(
             type='convnext_dense.SingleRoIExtractor',
             roi_layer=dict(type='RoIAlign', output_size=7, sampling_ratio=0),
