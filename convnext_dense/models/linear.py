@@ -40,6 +40,13 @@ def product(a, b):
     return linear(a, b.T)
 
 
+def product_relu(a, b):
+    """ReLU of :func:`product`."""
+    if not _by_onednn(a):
+        return torch.mm(a, b).relu_()
+    return torch.ops.mkldnn._linear_pointwise.default(a, b.T, None, 'relu', [], '')
+
+
 def _by_onednn(x):
     return ONEDNN and x.dtype == torch.float32
 
