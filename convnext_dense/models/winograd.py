@@ -18,14 +18,15 @@ from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 
 from convnext_dense.models.linear import linear, product, product_relu
+from convnext_dense.models.threads import even_parts, for_each
 
 POINTS = (0, 1, -1, Fraction(1, 2), -2)
 TILE, WINDOW, TAPS = 4, 6, 3
 #: tiles transformed at a time; their buffers stay in the cache
 CHUNK = 128
-#: the same for a stack of convolutions, whose filters are read again for each chunk; oneDNN takes
-#: longer for products of fewer than 256 rows, and some of a tile have half or a quarter of these
-STACK_CHUNK = 512
+#: the same, at most, for a thread of a stack of convolutions, whose filters are read for each chunk;
+#: some products of a tile have half or a quarter of these rows, and oneDNN wants 100 and more
+STACK_CHUNK = 384
 #: channels from which on Winograd takes less time than oneDNN for outputs and inputs' gradient; for
 #: the filters' gradient it does from 64 on
 MANY_CHANNELS = 128
@@ -178,27 +179,21 @@ def _filter_gradient(x, grad):
     from_outputs = torch.kron(outputs.T, outputs.T).float()
     x, grad = x.permute(0, 2, 3, 1), grad.permute(0, 2, 3, 1)
     sums = x.new_zeros(WINDOW**2, grad.shape[3], x.shape[3])
-    chunks, rows_of_tiles = _chunks(len(x), rows, columns)
-    for chunk in chunks:
-        windows, tiles = _windows(x[chunk], rows, columns), _tiles(grad[chunk], rows, columns)
-        for part in rows_of_tiles:
-            left = product(from_outputs, tiles[:, :, :, part].reshape(TILE**2, -1))
-            right = product(to_products, windows[:, :, :, part].reshape(WINDOW**2, -1))
-            sums.baddbmm_(left.view(WINDOW**2, -1, grad.shape[3]).transpose(1, 2),
-                          right.view(WINDOW**2, -1, x.shape[3]))
+    for pictures, part in _chunks(len(x), rows, columns):
+        left = product(from_outputs, _tiles(grad, pictures, part, columns).reshape(TILE**2, -1))
+        right = product(to_products, _windows(x, pictures, part, columns).reshape(WINDOW**2, -1))
+        sums.baddbmm_(left.view(WINDOW**2, -1, grad.shape[3]).transpose(1, 2),
+                      right.view(WINDOW**2, -1, x.shape[3]))
     taps = torch.mm(torch.kron(filters.T, filters.T).float(), sums.flatten(1))
     return taps.view(TAPS, TAPS, *sums.shape[1:]).permute(2, 3, 0, 1)
 
 
 def _chunks(pictures, rows, columns):
-    """Slices of pictures, and slices of the rows of tiles of each: about :data:`CHUNK` tiles."""
-    if rows * columns <= CHUNK:
-        step = CHUNK // (rows * columns)
-        return [slice(picture, picture + step) for picture in range(0, pictures, step)], \
-            [slice(rows)]
+    """Pairs of slices, of pictures and of the rows of tiles of each: about :data:`CHUNK` tiles."""
+    together = max(CHUNK // (rows * columns), 1)
     step = max(CHUNK // columns, 1)
-    return [slice(picture, picture + 1) for picture in range(pictures)], \
-        [slice(row, row + step) for row in range(0, rows, step)]
+    return [(slice(picture, picture + together), slice(row, min(row + step, rows)))
+            for picture in range(0, pictures, together) for row in range(0, rows, step)]
 
 
 def _outputs(x, weight, bias=None):
@@ -214,40 +209,47 @@ def _outputs(x, weight, bias=None):
     out = torch.empty(pictures, len(weight), rows * TILE, columns * TILE,
                       memory_format=torch.channels_last)
     y = out.permute(0, 2, 3, 1).view(pictures, rows, TILE, columns, TILE, -1)
-    chunks, rows_of_tiles = _chunks(pictures, rows, columns)
-    for chunk in chunks:
-        windows = _windows(x[chunk], rows, columns)
-        for part in rows_of_tiles:
-            inside = windows[:, :, :, part]
-            products = product(to_products, inside.reshape(WINDOW**2, -1))
-            products = torch.bmm(products.view(WINDOW**2, -1, channels), filters)
-            tiles = product(from_products, products.view(WINDOW**2, -1))
-            tiles = tiles.view(TILE, TILE, *inside.shape[2:5], -1).permute(2, 3, 0, 4, 1, 5)
-            place = y[chunk, part]
-            if bias is None:
-                place.copy_(tiles)
-            else:
-                torch.add(tiles, bias, out=place)
+    for chunk in _chunks(pictures, rows, columns):
+        place, windows = y[chunk], _windows(x, *chunk, columns)
+        products = product(to_products, windows.reshape(WINDOW**2, -1))
+        products = torch.bmm(products.view(WINDOW**2, -1, channels), filters)
+        tiles = product(from_products, products.view(WINDOW**2, -1))
+        tiles = tiles.view(TILE, TILE, *windows.shape[2:5], -1).permute(2, 3, 0, 4, 1, 5)
+        if bias is None:
+            place.copy_(tiles)
+        else:
+            torch.add(tiles, bias, out=place)
     if out.shape[2:] != (height, width):
         out = out[:, :, :height, :width].contiguous(memory_format=torch.channels_last)
     return out  # no view, which nothing might change in place
 
 
-def _windows(x, rows, columns):
-    """The overlapping input windows as a view: (6, 6, N, rows, columns, C)."""
-    pictures, height, width, channels = x.shape
-    x = F.pad(x, (0, 0, 1, columns * TILE + 1 - width, 1, rows * TILE + 1 - height))
+def _windows(x, pictures, rows, columns):
+    """The overlapping input windows of some pictures and rows of tiles.
+
+    Args:
+        x (Tensor): maps (N, H, W, C).
+        pictures, rows (slice): of the maps and of the rows of tiles that each has.
+        columns (int): tiles of a row.
+
+    Returns:
+        Tensor: a view (6, 6, pictures, rows, columns, C) of the padded maps.
+    """
+    height, width = x.shape[1:3]
+    top, bottom = rows.start * TILE - 1, rows.stop * TILE + 1
+    x = F.pad(x[pictures, max(top, 0):bottom],
+              (0, 0, 1, columns * TILE + 1 - width, max(-top, 0), max(bottom - height, 0)))
     _, down, right, _ = x.stride()
-    return x.as_strided((WINDOW, WINDOW, pictures, rows, columns, channels),
+    return x.as_strided((WINDOW, WINDOW, len(x), rows.stop - rows.start, columns, x.shape[3]),
                         (down, right, x.stride(0), TILE * down, TILE * right, 1))
 
 
-def _tiles(y, rows, columns):
-    """The output tiles, padded with zeros, as a view: (4, 4, N, rows, columns, O)."""
-    pictures, height, width, channels = y.shape
-    if (height, width) != (rows * TILE, columns * TILE):
-        y = F.pad(y, (0, 0, 0, columns * TILE - width, 0, rows * TILE - height))
-    return y.reshape(pictures, rows, TILE, columns, TILE, channels).permute(2, 4, 0, 1, 3, 5)
+def _tiles(y, pictures, rows, columns):
+    """The output tiles of the same, padded with zeros, as a view: (4, 4, N, rows, columns, O)."""
+    height, width = y.shape[1:3]
+    y = F.pad(y[pictures, rows.start * TILE:rows.stop * TILE],
+              (0, 0, 0, columns * TILE - width, 0, max(rows.stop * TILE - height, 0)))
+    return y.reshape(len(y), -1, TILE, columns, TILE, y.shape[3]).permute(2, 4, 0, 1, 3, 5)
 
 
 class WinogradConv2d(nn.Module):
@@ -292,7 +294,7 @@ class WinogradStack(nn.Module):
     """3x3 convolutions with ReLUs, one after the other, on the small maps of many RoIs.
 
     A chunk of RoIs goes through all of them before the next, as position x RoI x channel, so that
-    its maps stay in the cache and every step is a matrix product.
+    its maps stay in the cache and every step is a matrix product. Each thread has its own chunks.
 
     Args:
         modules (Iterable[mmcv.cnn.ConvModule]): for which :meth:`fits` is true; they are kept and
@@ -321,18 +323,21 @@ class WinogradStack(nn.Module):
             for module in self.layers:
                 x = module(x)
             return x
-        all_filters = [transform_filters(module.conv.weight) for module in self.layers]
+        layers = [(transform_filters(module.conv.weight), module.conv.bias)
+                  for module in self.layers]
         rois, _, height, width = x.shape
         out = x.new_empty(rois, len(self.layers[-1].conv.weight), height, width)
         if not self.flat:
             out = out.to(memory_format=torch.channels_last)
-        step = STACK_CHUNK // (-(-height // TILE) * -(-width // TILE))
-        scratch = _Scratch()
-        for begin in range(0, rois, step):
-            y = x[begin:begin + step].permute(2, 3, 0, 1)
-            for module, filters in zip(self.layers, all_filters):
-                y = _rectified_outputs(y, filters, module.conv.bias, scratch)
-            out[begin:begin + step] = y.permute(2, 3, 0, 1)
+
+        def compute(part):
+            y, scratch = x[part].permute(2, 3, 0, 1), _Scratch()
+            for filters, bias in layers:
+                y = _rectified_outputs(y, filters, bias, scratch)
+            out[part] = y.permute(2, 3, 0, 1)
+
+        for_each(compute, even_parts(
+            rois, STACK_CHUNK // (-(-height // TILE) * -(-width // TILE))))
         return out
 
 
