@@ -24,7 +24,7 @@ POINTS = (0, 1, -1, Fraction(1, 2), -2)
 TILE, WINDOW, TAPS = 4, 6, 3
 #: tiles transformed at a time; their buffers stay in the cache
 CHUNK = 128
-#: the same, at most, for a thread of a stack of convolutions, whose filters are read for each chunk;
+#: the same, at most, for a thread of a stack of convolutions, whose filters each chunk reads again;
 #: some products of a tile have half or a quarter of these rows, and oneDNN wants 100 and more
 STACK_CHUNK = 384
 #: channels from which on Winograd takes less time than oneDNN for outputs and inputs' gradient; for
