@@ -11,6 +11,7 @@ from functools import cache
 from threading import Barrier
 
 import torch
+from torch.profiler import record_function
 
 
 def for_each(function, pieces):
@@ -30,8 +31,9 @@ def for_each(function, pieces):
     def call(piece):
         with torch.inference_mode() if inference else torch.no_grad():
             function(piece)
-    for _ in _pool(os.getpid(), threads).map(call, pieces):
-        pass
+    with record_function('pieces in threads'):  # profilers see the calling thread only
+        for _ in _pool(os.getpid(), threads).map(call, pieces):
+            pass
 
 
 def even_parts(number, most):
