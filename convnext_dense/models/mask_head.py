@@ -23,9 +23,12 @@ class FCNMaskHead(MMDetFCNMaskHead):
 
     def computes_labels(self):
         """Whether :meth:`forward_labels` knows these layers."""
-        layers = self.upsample, self.conv_logits
-        return type(self.upsample) in (nn.ConvTranspose2d, ConvTranspose2d) and \
-            type(self.conv_logits) in (nn.Conv2d, Conv2d) and \
+        upsample, layers = self.upsample, (self.upsample, self.conv_logits)
+        return type(upsample) in (nn.ConvTranspose2d, ConvTranspose2d) and \
+            upsample.stride == upsample.kernel_size and \
+            upsample.padding == upsample.output_padding == (0, 0) and \
+            upsample.dilation == (1, 1) and upsample.groups == 1 and \
+            type(self.conv_logits) in (nn.Conv2d, Conv2d) and self.conv_logits.groups == 1 and \
             not any(layer.bias is None or layer._forward_hooks or layer._forward_pre_hooks
                     for layer in layers)
 

@@ -99,6 +99,9 @@ def test_no_detections():
 @pytest.mark.parametrize('options', [
     dict(threshold=-1), dict(upsample_cfg=dict(type='nearest', scale_factor=2)),
     dict(upsample_cfg=dict(type=None)),
+    dict(upsample_cfg=dict(type='deconv', scale_factor=2, groups=2)),
+    dict(upsample_cfg=dict(type='deconv', scale_factor=2, padding=1)),
+    dict(predictor_cfg=dict(type='Conv', bias=False)),
     dict(predictor_cfg=dict(type='NormedConv2d'))], ids=str)
 def test_what_it_does_not_know_is_left_to_mmdet(options, all_classes):
     ours, theirs = roi_heads('mask-rcnn_fpn', **options)
