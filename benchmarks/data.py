@@ -1,11 +1,11 @@
-"""Time of each transform of the example configs on their real pictures.
+"""Time of each transform of the example configs on their real images.
 
     python -m benchmarks.data --pennfudan DIR --camvid DIR
 
-Each picture goes through the training pipeline once a round, in one process with OpenCV's threads
+Each image goes through the training pipeline once a round, in one process with OpenCV's threads
 off, as a data worker does it. For Penn-Fudan the masks are loaded in both of mmdet's ways: drawn
 when they are loaded (``poly2mask=True``), or left as polygons until a mask head asks for its RoIs
-(``poly2mask=False``); the drawing for 8 RoIs a picture and head, 3 heads, is then part of the work.
+(``poly2mask=False``); the drawing for 8 RoIs an image and head, 3 heads, is then part of the work.
 """
 import argparse
 import copy
@@ -38,10 +38,10 @@ def dataset(path, root, poly2mask=True):
     return DATASETS.build(settings)
 
 
-def measure(data, pictures, targets=False):
-    """Milliseconds of each transform: lists over the pictures."""
+def measure(data, images, targets=False):
+    """Milliseconds of each transform: lists over the images."""
     times = defaultdict(list)
-    for index in range(min(pictures, len(data))):
+    for index in range(min(images, len(data))):
         np.random.seed(index)
         sample = data.get_data_info(index)
         for transform in data.pipeline.transforms:
@@ -56,7 +56,7 @@ def measure(data, pictures, targets=False):
                 results.append(draw_targets(head, sample['data_samples'].gt_instances, index))
                 times[f'mask targets by {scope}'].append(1e3 * (time.perf_counter() - begin))
             if not torch.equal(*results):
-                raise SystemExit(f'picture {index}: the mask targets differ')
+                raise SystemExit(f'image {index}: the mask targets differ')
     return times
 
 
@@ -80,7 +80,7 @@ def draw_targets(head, instances, seed):
 
 
 def report(title, rounds):
-    print(f'{title}: ms a picture, median over pictures of the median over {len(rounds)} rounds')
+    print(f'{title}: ms an image, median over images of the median over {len(rounds)} rounds')
     total = 0.
     for name in rounds[0]:
         value = median(np.median([times[name] for times in rounds], axis=0))
@@ -94,7 +94,7 @@ def main():
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--pennfudan', metavar='DIR')
     parser.add_argument('--camvid', metavar='DIR')
-    parser.add_argument('--pictures', type=int, default=50)
+    parser.add_argument('--images', type=int, default=50)
     parser.add_argument('--rounds', type=int, default=3)
     args = parser.parse_args()
     cv2.setNumThreads(0)
@@ -109,7 +109,7 @@ def main():
     results = {title: [] for title in sides}
     for _ in range(args.rounds):
         for title, (data, targets) in sides.items():
-            results[title].append(copy.copy(measure(data, args.pictures, targets)))
+            results[title].append(copy.copy(measure(data, args.images, targets)))
     for title, rounds in results.items():
         report(title, rounds)
 

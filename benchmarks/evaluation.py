@@ -83,11 +83,11 @@ def resident(name):
 def coco(args):
     with tempfile.TemporaryDirectory() as folder:
         folder = Path(folder)
-        dataset = ground_truth(args.pictures, args.pictures * 36 // 5)
+        dataset = ground_truth(args.images, args.images * 36 // 5)
         (folder / 'annotations.json').write_text(json.dumps(dataset))
         (folder / 'results.pkl').write_bytes(pickle.dumps(detections(dataset)))
-        print(f'COCO: {args.pictures} pictures, {len(dataset["annotations"])} annotations, 100 '
-              'detections a picture with masks; boxes and masks')
+        print(f'COCO: {args.images} images, {len(dataset["annotations"])} annotations, 100 '
+              'detections an image with masks; boxes and masks')
         runs = {'mmdet': [], 'ours': []}
         for _ in range(args.rounds):
             for side in runs:
@@ -107,8 +107,8 @@ def coco(args):
 
 # --- RLE ----------------------------------------------------------------------------------------
 
-def picture_masks(count=100, seed=0):
-    """Masks of one synthetic picture, (count, 480, 640) bool."""
+def image_masks(count=100, seed=0):
+    """Masks of one synthetic image, (count, 480, 640) bool."""
     from pycocotools import mask as rle
     dataset = ground_truth(1, 8, seed)
     return np.ascontiguousarray(
@@ -119,14 +119,14 @@ def rle(args):
     from mmdet.structures.mask import encode_mask_results
 
     from convnext_dense.evaluation.rle import BackgroundEncoder, encode_masks
-    pictures = [torch.from_numpy(picture_masks(seed=seed)) for seed in range(8)]
-    for masks in pictures:
+    images = [torch.from_numpy(image_masks(seed=seed)) for seed in range(8)]
+    for masks in images:
         if encode_mask_results(masks.numpy()) != encode_masks(masks):
             raise SystemExit('the RLEs differ')
-    print(f'RLE: 100 masks of {WIDTH}x{HEIGHT} a picture, the same bytes')
+    print(f'RLE: 100 masks of {WIDTH}x{HEIGHT} an image, the same bytes')
     theirs, ours, submitted = [], [], []
     encoder = BackgroundEncoder()
-    for masks in pictures * args.rounds:
+    for masks in images * args.rounds:
         theirs.append(timed(lambda m=masks: encode_mask_results(m.detach().cpu().numpy()))[0])
         ours.append(timed(lambda m=masks: encode_masks(m))[0])
         seconds, future = timed(lambda m=masks: encoder.submit(m))
@@ -144,7 +144,7 @@ def label_maps(count, seed=0):
     rng = np.random.default_rng(seed)
     pairs = []
     for _ in range(count):
-        # the short side of a validation picture is mostly 256 to 683, the median 512x683
+        # the short side of a validation image is mostly 256 to 683, the median 512x683
         height = int(rng.choice([256, 480, 512, 512, 512, 600]))
         width = int(height * rng.choice([1, 4 / 3, 4 / 3, 3 / 2]))
         coarse = rng.integers(0, CLASSES, (6, 8)).astype(np.uint8)
@@ -190,7 +190,7 @@ def iou(args):
                     (areas[2], counts['prediction'], counts['pixels']),
                     (areas[3], counts['label'], counts['pixels'])):
                 if not np.array_equal(area.numpy(), np.bincount(values, pixels, CLASSES)):
-                    raise SystemExit('the counts of a picture differ')
+                    raise SystemExit('the counts of an image differ')
         if {key: round(float(value), 2) for key, value in expected.items()} != figures:
             raise SystemExit(f'the figures differ: {expected} and {figures}')
     print(f'IoU: {len(samples)} maps, {CLASSES} classes; the same counts and figures, such as '
@@ -208,7 +208,7 @@ def main():
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     # a list of choices would refuse the default, which is a list itself
     parser.add_argument('parts', nargs='*', metavar='coco|rle|iou', help='default: all')
-    parser.add_argument('--pictures', type=int, default=5000, help='of the COCO part')
+    parser.add_argument('--images', type=int, default=5000, help='of the COCO part')
     parser.add_argument('--maps', type=int, default=2000, help='of the IoU part')
     parser.add_argument('--rounds', type=int, default=3)
     args = parser.parse_args()

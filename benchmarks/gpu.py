@@ -91,8 +91,8 @@ def run(plan, seconds, report=lambda text: print(text, flush=True)):
 
     from benchmarks import gpu_kernels, gpu_models
     from benchmarks.gpu_measuring import Budget, Clock, machine_rates
+    from convnext_dense.acceleration import triton as ops
     from convnext_dense.analysis.machine import describe_machine
-    from convnext_dense.models import ops
     MMLogger.get_current_instance().setLevel('WARNING')
     begin, budget, device = time.monotonic(), Budget(seconds), plan['device']
     ops.prepare('triton')

@@ -9,7 +9,7 @@ from benchmarks.gpu_measuring import line, ratios
 
 EPS = 1e-6
 CHANNELS = dict(T=(96, 192, 384, 768), B=(128, 256, 512, 1024), L=(192, 384, 768, 1536))
-#: picture sizes and batches, the ones that the bar names first
+#: image sizes and batches, the ones that the bar names first
 SIZES = [((224, 224), 64), ((800, 1216), 2), ((512, 512), 16), ((800, 1216), 1), ((512, 512), 2),
          ((224, 224), 16), ((512, 512), 1), ((224, 224), 2), ((224, 224), 1), ((800, 1216), 16),
          ((512, 512), 64), ((800, 1216), 64)]
@@ -68,7 +68,7 @@ class Step(NamedTuple):
 
 def steps():
     """{name: Step} of all operators."""
-    from convnext_dense.models.ops import operators as fused
+    from convnext_dense.acceleration.triton import operators as fused
 
     def maps(shape):
         return torch.randn(shape).contiguous(memory_format=torch.channels_last)
@@ -238,8 +238,8 @@ def compile_plans(channels):
 
     Run in a process of its own for each number, it saves the measuring process the waiting.
     """
-    from convnext_dense.models.ops import activation, depthwise, norm, plans
-    from convnext_dense.models.ops import residual as sums
+    from convnext_dense.acceleration.triton import activation, depthwise, norm, plans
+    from convnext_dense.acceleration.triton import residual as sums
     device = torch.device('cuda')
     x = torch.zeros(1, channels, 4, 4, dtype=torch.bfloat16, device=device)
     x = x.contiguous(memory_format=torch.channels_last)

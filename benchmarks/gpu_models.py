@@ -13,7 +13,7 @@ ROOT = 'configs'
 VERSIONS = dict(V1=dict(layer_scale_init_value=1.),
                 V2=dict(use_grn=True, layer_scale_init_value=0.))
 ARCHS = dict(T='tiny', B='base')
-#: version, size, pictures and their batch, the ones of the bar
+#: version, size, images and their batch, the ones of the bar
 BACKBONES = [(version, arch, size, batch) for size, batch in (((800, 1216), 2), ((224, 224), 64))
              for arch in ('T', 'B') for version in ('V1', 'V2')]
 #: config, height and width, batch in training
@@ -70,8 +70,8 @@ class BackboneSide:
 
     Args:
         build (Callable): gives the module and its memory format.
-        size (tuple[int, int]): of the pictures.
-        batch (int): of pictures.
+        size (tuple[int, int]): of the images.
+        batch (int): of images.
         device (str): ``cuda`` or ``cpu``.
     """
 
@@ -160,12 +160,12 @@ def stock(cfg):
 
 
 class ModelSide:
-    """A detector or segmenter with random weights and pictures.
+    """A detector or segmenter with random weights and images.
 
     Args:
         path (str): config of the model and optimizer.
-        size (tuple[int, int]): of the pictures.
-        batch (int): of pictures.
+        size (tuple[int, int]): of the images.
+        batch (int): of images.
         device (str): ``cuda`` or ``cpu``.
         precision (torch.dtype | None): of autocast.
         ours (bool): use what this project has for GPUs.
@@ -202,8 +202,8 @@ class ModelSide:
             self.optimizer = wrapper
 
     def _use_our_means(self, training):
-        from convnext_dense.models.cuda_graphs import use_cuda_graphs
-        from convnext_dense.models.inference import prepare_for_inference
+        from convnext_dense.acceleration.cpu.inference import prepare_for_inference
+        from convnext_dense.acceleration.cuda_graphs import use_cuda_graphs
         from convnext_dense.runtime.float32_predictions import predict_in_float32
         predict_in_float32(self.model)
         self.model.to(memory_format=torch.channels_last)
@@ -226,24 +226,24 @@ def _plain(wrapper):
 
 
 def measure_models(clock, models, budget, report):
-    """Time whole models, inference of one picture and a training step, against stock ones.
+    """Time whole models, inference of one image and a training step, against stock ones.
 
     Returns:
         list[dict]: name, mode, batch, times, ratios and peak memory of each side.
     """
     results = []
     for name, (path, size, batch) in models.items():
-        for mode, pictures in (('train', batch), ('infer', 1)):
-            label = f'{name} {pictures}x{size[0]}x{size[1]}'
+        for mode, images in (('train', batch), ('infer', 1)):
+            label = f'{name} {images}x{size[0]}x{size[1]}'
             if not budget.allows(label):
                 continue
             precisions = dict(ours=torch.bfloat16, stock_amp=torch.float16)
             if mode == 'infer':
                 precisions['stock_fp32'] = None
             builders = {
-                side: partial(ModelSide, f'{ROOT}/{path}', size, pictures, clock.device, precision,
+                side: partial(ModelSide, f'{ROOT}/{path}', size, images, clock.device, precision,
                               side == 'ours', mode == 'train')
                 for side, precision in precisions.items()}
             results += _compare(clock, label, builders, (mode, ), budget, report, dict(
-                model=name, batch=pictures, size=size))
+                model=name, batch=images, size=size))
     return results

@@ -16,7 +16,7 @@ import triton.language as tl
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
-from convnext_dense.models.ops import activation, depthwise, norm, plans, residual
+from convnext_dense.acceleration.triton import activation, depthwise, norm, plans, residual
 
 TOOLS = Path(triton.__file__).parent / 'backends' / 'nvidia' / 'bin'
 REGISTERS, MOST_WARPS = 65536, 64  # of a multiprocessor

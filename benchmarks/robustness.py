@@ -19,9 +19,9 @@ from mmengine.config import Config
 from mmengine.runner import Runner as MMEngineRunner
 
 from convnext_dense.config import set_data_root, set_device
-from convnext_dense.data.shapes import write_shapes
+from convnext_dense.datasets.shapes import write_shapes
 from convnext_dense.runtime import CheckpointHook, Runner
-from convnext_dense.runtime.bad_pictures import Inspector
+from convnext_dense.runtime.bad_images import Inspector
 
 CONFIGS = dict(detector='configs/demo/cascade-mask-rcnn_convnext_shapes.py',
                segmenter='configs/demo/upernet_convnext_shapes.py')
@@ -153,10 +153,10 @@ def measure_guards(kind, folder, rounds):
         parts.append(clock.seconds / plain[-1])
     for values in (plain, guarded, parts):
         del values[:2]  # the first steps warm up
-    print(f'{kind}, {rounds} steps of {loader.batch_size} pictures: without guards '
+    print(f'{kind}, {rounds} steps of {loader.batch_size} images: without guards '
           f'{spread(plain, "s")}, with {spread(guarded, "s")}, ratio {ratio(guarded, plain)}')
     print(f'  the guards\' own time is {spread(parts, "%", 100)} of a step; besides, data workers '
-          f'look once at each picture: {spread(looks, "ms", 1e3)}')
+          f'look once at each image: {spread(looks, "ms", 1e3)}')
 
 
 def measure_deterministic(kind, folder, rounds):

@@ -1,4 +1,4 @@
-"""Rows: the backbone alone, ConvNeXt-T and ConvNeXt V2-T on 2 pictures of 256x256."""
+"""Rows: the backbone alone, ConvNeXt-T and ConvNeXt V2-T on 2 images of 256x256."""
 from functools import partial
 
 import torch
@@ -74,11 +74,11 @@ def _load(model, options, fmt):
 
 
 def inference_side(build, channels_last=False, compiled=False, prepare=False):
-    """A side that computes the four maps of the pictures."""
+    """A side that computes the four maps of the images."""
     model = build()
     model.eval()
     if prepare:
-        from convnext_dense.models.inference import prepare_for_inference
+        from convnext_dense.acceleration.cpu.inference import prepare_for_inference
         model = prepare_for_inference(model)
     x = _arrange(model, channels_last)
     forward = torch.compile(model) if compiled else model

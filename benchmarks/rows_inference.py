@@ -73,7 +73,7 @@ def state(name):
 
 
 def ours(name):
-    from convnext_dense.models.inference import prepare_for_inference
+    from convnext_dense.acceleration.cpu.inference import prepare_for_inference
     model = build(config(name))
     model.load_state_dict(state(name))
     return prepare_for_inference(model)
@@ -94,14 +94,14 @@ def peer(name):
 
 
 def batch(name, size, ori_size):
-    """One smooth picture with a little noise, as the data loader gives it."""
+    """One smooth image with a little noise, as the data loader gives it."""
     from convnext_dense.analysis.random_batch import random_batch
     generator = torch.Generator().manual_seed(0)
     coarse = torch.rand(1, 3, size[0] // 32, size[1] // 32, generator=generator)
-    picture = F.interpolate(coarse, size=size, mode='bicubic')[0] * 255
-    picture += torch.randn(3, *size, generator=generator) * 5
+    image = F.interpolate(coarse, size=size, mode='bicubic')[0] * 255
+    image += torch.randn(3, *size, generator=generator) * 5
     data = random_batch(config(name), size, 1)
-    data['inputs'] = [picture.clamp(0, 255).byte()]
+    data['inputs'] = [image.clamp(0, 255).byte()]
     data['data_samples'][0].set_metainfo(dict(ori_shape=ori_size))
     return data
 

@@ -50,7 +50,7 @@ def state(name):
 
 @cache
 def batch(name):
-    """Four pictures of Penn-Fudan, or two random ones of 512x512, as the data loader gives it."""
+    """Four images of Penn-Fudan, or two random ones of 512x512, as the data loader gives it."""
     cfg = config(name)
     if name == UPERNET:
         from convnext_dense.analysis.random_batch import random_batch
@@ -84,7 +84,7 @@ def side(name, stock=False, compiled=False):
     if not stock:
         arrange_for_training(model, compiled)
     if compiled:
-        from convnext_dense.runtime.compiling import compile_parts
+        from convnext_dense.acceleration.compiling import compile_parts
         compile_parts(model)
     optimizer, data = build_optimizer(model, cfg), batch(name)
 
@@ -146,8 +146,8 @@ class TransformersUperNet(nn.Module):
                         .replace('conv_seg', 'classifier')] = value
         self.model.load_state_dict(renamed)
 
-    def forward(self, pictures, labels):
-        return self.model(pixel_values=pictures, labels=labels).loss
+    def forward(self, images, labels):
+        return self.model(pixel_values=images, labels=labels).loss
 
 
 def transformers_side():

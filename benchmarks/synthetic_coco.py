@@ -2,12 +2,12 @@
 import numpy as np
 
 CATEGORIES = 80
-# COCO's median picture
+# COCO's median image
 HEIGHT, WIDTH = 480, 640
 
 
 def _outlines(centres, radii, rng, points=32):
-    """Wobbly closed outlines, (n, points, 2) in pixels, clipped to the picture."""
+    """Wobbly closed outlines, (n, points, 2) in pixels, clipped to the image."""
     angles = np.linspace(0, 2 * np.pi, points, endpoint=False)
     waves = rng.normal(size=(len(centres), 3, 1)) * np.array([0.12, 0.08, 0.05])[:, None]
     phases = rng.uniform(0, 2 * np.pi, (len(centres), 3, 1))
@@ -22,14 +22,14 @@ def _boxes(outlines):
     return np.concatenate([outlines.min(1), outlines.max(1)], 1)
 
 
-def ground_truth(pictures=5000, annotations=36000, seed=0):
+def ground_truth(images=5000, annotations=36000, seed=0):
     """A COCO data set (dict): ``annotations`` polygons, one in 80 of them a crowd's RLE.
 
     Sizes are log-uniform, so that about 40 % of the objects are small, as in COCO.
     """
     from pycocotools import mask as rle
     rng = np.random.default_rng(seed)
-    image_ids = np.sort(rng.integers(0, pictures, annotations))
+    image_ids = np.sort(rng.integers(0, images, annotations))
     centres = rng.uniform([10, 10], [WIDTH - 10, HEIGHT - 10], (annotations, 2))
     radii = np.exp(rng.uniform(np.log(5), np.log(150), (annotations, 1)))
     outlines = _outlines(centres, radii, rng)
@@ -50,13 +50,13 @@ def ground_truth(pictures=5000, annotations=36000, seed=0):
             'iscrowd': int(crowds[i]), 'segmentation': polygon})
     return {
         'images': [{'id': i + 1, 'width': WIDTH, 'height': HEIGHT, 'file_name': f'{i + 1:012}.jpg'}
-                   for i in range(pictures)],
+                   for i in range(images)],
         'categories': [{'id': i + 1, 'name': f'class {i + 1}'} for i in range(CATEGORIES)],
         'annotations': anns}
 
 
-def detections(dataset, per_picture=100, seed=1):
-    """``per_picture`` detections a picture: jittered copies of its objects, and false ones.
+def detections(dataset, per_image=100, seed=1):
+    """``per_image`` detections an image: jittered copies of its objects, and false ones.
 
     Returns:
         list of (image id, boxes (n, 4) float32 x1 y1 x2 y2, scores (n,) float32, labels (n,)
@@ -69,11 +69,11 @@ def detections(dataset, per_picture=100, seed=1):
         objects[ann['image_id']].append(ann)
     results = []
     for image_id, anns in objects.items():
-        centres = rng.uniform([10, 10], [WIDTH - 10, HEIGHT - 10], (per_picture, 2))
-        radii = np.exp(rng.uniform(np.log(5), np.log(120), (per_picture, 1)))
-        labels = rng.integers(0, CATEGORIES, per_picture)
-        scores = rng.beta(0.5, 6, per_picture)
-        for row, ann in enumerate((anns * 3)[:per_picture // 2]):
+        centres = rng.uniform([10, 10], [WIDTH - 10, HEIGHT - 10], (per_image, 2))
+        radii = np.exp(rng.uniform(np.log(5), np.log(120), (per_image, 1)))
+        labels = rng.integers(0, CATEGORIES, per_image)
+        scores = rng.beta(0.5, 6, per_image)
+        for row, ann in enumerate((anns * 3)[:per_image // 2]):
             x, y, w, h = ann['bbox']
             jitter = 0.08 * max(w, 4)
             centres[row] = np.array([x + w / 2, y + h / 2]) + rng.normal(0, jitter, 2)

@@ -13,13 +13,13 @@ from convnext_dense.errors import InputError
 COMMANDS = {
     'train': 'train a detector or segmenter',
     'test': 'evaluate a detector or segmenter',
-    'demo': 'train and evaluate a detector and a segmenter on pictures of shapes',
+    'demo': 'train and evaluate a detector and a segmenter on images of shapes',
     'complexity': 'parameters and multiply-adds, beside the published figures',
     'benchmark': 'speed and memory of several models, by stage',
     'compare': 'report that compares models: accuracy, cost, published figures',
     'convert-checkpoint': 'weights in the names of another format, or as safetensors',
     'inspect-checkpoint': 'what a checkpoint is: format, arch, parameters, classes',
-    'demo-data': 'draw the pictures of shapes',
+    'demo-data': 'draw the images of shapes',
     'prepare-data': 'fetch and verify COCO or ADE20K',
     'check-data': 'check the data sets of a config before training',
 }

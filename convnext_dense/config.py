@@ -185,7 +185,7 @@ def enable_tta(cfg):
     cfg.model = ConfigDict(cfg.tta_model, module=cfg.model)
 
 
-def enable_pictures(cfg, show=False, show_dir=None, wait_time=2.):
+def enable_images(cfg, show=False, show_dir=None, wait_time=2.):
     """Draw predictions while testing: on the screen, or as files below ``show_dir``."""
     hook = cfg.default_hooks.get('visualization')
     if not hook:
@@ -204,7 +204,7 @@ def keep_predictions(cfg, out):
     """Write the predictions to ``out``.
 
     A detector writes a pickle of its results (``out`` ends with .pkl), a segmenter one label map
-    a picture into the folder ``out``.
+    an image into the folder ``out``.
     """
     if cfg.get('default_scope') == 'mmseg':
         cfg.test_evaluator.output_dir = out

@@ -8,16 +8,16 @@ class InputError(ValueError):
     """Bad input: a config, a file, an option or a data set that the toolkit cannot work with.
 
     The message says in one line what was found, what was expected and what to do; it names the
-    file, key, class or picture. The command line prints it without a traceback and exits with 2.
+    file, key, class or image. The command line prints it without a traceback and exits with 2.
     """
 
 
 @contextmanager
-def blame(what, advice):
+def convert_errors(what, advice):
     """Turn what other people's code raises inside into an InputError of one line.
 
     For code that works on what a config or a file holds and was not written to refuse it. The
-    original error becomes the InputError's cause. Want of memory is left as it is.
+    original error becomes the InputError's cause. Running out of memory is left as it is.
 
     Args:
         what (str): the setting or file that the code works on.

@@ -39,7 +39,7 @@ def published_rows(table=None):
 
     Returns:
         dict[str, dict]: the row's own fields: AP and mIoU in percent, ``params_M`` in millions,
-        ``flops_G`` in 10^9 multiply-adds, ``a100_fps`` in pictures a second.
+        ``flops_G`` in 10^9 multiply-adds, ``a100_fps`` in images a second.
     """
     return {row_key(name, row): row for name in ([table] if table else TABLES)
             for row in load_published()[name]}

@@ -1,26 +1,46 @@
 """The toolkit's registries: scope ``convnext_dense``, children of mmengine's roots.
 
-mmengine imports this module when a config's ``type`` starts with ``convnext_dense.``, and each
-registry imports its own room when something is first looked up in it, so that no config needs
-``custom_imports``.
+mmengine imports this module when a config's ``type`` starts with ``convnext_dense.``. A class is
+imported, and so registered, when it is first looked up by name, so that no config needs
+``custom_imports`` and nothing is imported that no config names.
 """
+from importlib import import_module
+
 from mmengine import registry as root
 
 SCOPE = 'convnext_dense'
 
 
-def _child(parent, room):
-    return root.Registry(parent.name, parent=parent, scope=SCOPE,
-                         locations=[f'{SCOPE}.{room}'])
+class LazyRegistry(root.Registry):
+    """A registry whose classes are the public names of some packages.
+
+    Args:
+        parent (Registry): mmengine's registry of the same kind.
+        rooms (Sequence[str]): packages of the toolkit; each lists its names in ``__all__`` and
+            imports them lazily.
+    """
+
+    def __init__(self, parent, *rooms):
+        super().__init__(parent.name, parent=parent, scope=SCOPE)
+        self.rooms = rooms
+
+    def get(self, key):
+        """The class registered as ``key``; see mmengine."""
+        name = key.rpartition('.')[2]
+        for room in self.rooms:
+            package = import_module(f'{SCOPE}.{room}')
+            if name in package.__all__:
+                getattr(package, name)  # importing its module registers it
+        return super().get(key)
 
 
-MODELS = _child(root.MODELS, 'models')
-OPTIM_WRAPPER_CONSTRUCTORS = _child(root.OPTIM_WRAPPER_CONSTRUCTORS, 'optim')
-WEIGHT_INITIALIZERS = _child(root.WEIGHT_INITIALIZERS, 'checkpoints')
-DATASETS = _child(root.DATASETS, 'data')
-DATA_SAMPLERS = _child(root.DATA_SAMPLERS, 'runtime')
-TRANSFORMS = _child(root.TRANSFORMS, 'data')
-METRICS = _child(root.METRICS, 'evaluation')
-HOOKS = _child(root.HOOKS, 'runtime')
-LOOPS = _child(root.LOOPS, 'runtime')
-RUNNERS = _child(root.RUNNERS, 'runtime')
+MODELS = LazyRegistry(root.MODELS, 'models', 'detection', 'segmentation')
+OPTIM_WRAPPER_CONSTRUCTORS = LazyRegistry(root.OPTIM_WRAPPER_CONSTRUCTORS, 'optim')
+WEIGHT_INITIALIZERS = LazyRegistry(root.WEIGHT_INITIALIZERS, 'checkpoints')
+DATASETS = LazyRegistry(root.DATASETS, 'datasets')
+DATA_SAMPLERS = LazyRegistry(root.DATA_SAMPLERS, 'runtime')
+TRANSFORMS = LazyRegistry(root.TRANSFORMS, 'datasets')
+METRICS = LazyRegistry(root.METRICS, 'evaluation')
+HOOKS = LazyRegistry(root.HOOKS, 'runtime')
+LOOPS = LazyRegistry(root.LOOPS, 'runtime')
+RUNNERS = LazyRegistry(root.RUNNERS, 'runtime')

@@ -32,17 +32,17 @@ class Candidate:
     Args:
         name (str): its name in the results.
         cfg (Config): an mmdet or mmseg config; changed in place to fit the device.
-        size (tuple[int, int]): height and width of the pictures, in pixels.
-        batch (int): pictures a step.
+        size (tuple[int, int]): height and width of the images, in pixels.
+        batch (int): images a step.
         device (str): ``cpu`` or ``cuda``.
         precision (str): ``fp32``, or ``fp16`` or ``bf16`` by autocast.
-        channels_last (bool): memory format of the parameters and the pictures.
+        channels_last (bool): memory format of the parameters and the images.
         compile (bool): compile the parts that the config's ``compile`` does.
         training (bool): measure training steps, else inference.
         weights (str, optional): weights of any known format. Without, they are random and the
             score threshold of a two-stage detector lets 2000 candidates pass to NMS, so that its
             mask heads have work.
-        loader (Iterator, optional): gives the batches, in place of random pictures.
+        loader (Iterator, optional): gives the batches, in place of random images.
     """
 
     def __init__(self, name, cfg, size, batch=1, device='cpu', precision='fp32',
@@ -57,12 +57,12 @@ class Candidate:
             self.model.to(memory_format=torch.channels_last)
             self.model.backbone.register_forward_pre_hook(_to_channels_last)
         if compile:
-            from convnext_dense.runtime.compiling import compile_parts
+            from convnext_dense.acceleration.compiling import compile_parts
             compile_parts(self.model)
         self.autocast = torch.autocast(device, DTYPES[precision]) if DTYPES[precision] else \
             nullcontext()
-        pictures = random_batch(cfg, size, batch)
-        self.fetch = (lambda: next(loader)) if loader else (lambda: copy.deepcopy(pictures))
+        images = random_batch(cfg, size, batch)
+        self.fetch = (lambda: next(loader)) if loader else (lambda: copy.deepcopy(images))
         self.optimizer = _build_optimizer(self.model, cfg, precision, device) if training else None
         if not training and weights is None:
             _open_score_threshold(self)

@@ -1,6 +1,6 @@
-"""Paired bootstrap: is one model better than another, or were the pictures kind to it?
+"""Paired bootstrap: is one model better than another, or were the images kind to it?
 
-Both models are evaluated on the same resamples of the pictures, so that what makes a picture hard
+Both models are evaluated on the same resamples of the images, so that what makes an image hard
 for both cancels (Efron and Tibshirani, "An Introduction to the Bootstrap", 1993, chapter 13).
 """
 from dataclasses import asdict, dataclass
@@ -19,7 +19,7 @@ class Difference:
     Attributes:
         first, second (str): names of the models.
         metric (str): ``AP`` or ``mIoU``.
-        difference (float): second minus first on all pictures.
+        difference (float): second minus first on all images.
         low, high (float): interval of the confidence.
         confidence (float): such as 0.95.
         share_better (float): share of the resamples in which the second is ahead.
@@ -45,21 +45,21 @@ class Difference:
         return dict(asdict(self), verdict=self.verdict)
 
 
-def resample_counts(pictures, resamples=RESAMPLES, seed=0):
-    """How often each picture was drawn, shape (resamples, pictures)."""
+def resample_counts(images, resamples=RESAMPLES, seed=0):
+    """How often each image was drawn, shape (resamples, images)."""
     rng = np.random.default_rng(seed)
-    return rng.multinomial(pictures, np.full(pictures, 1 / pictures), size=resamples)
+    return rng.multinomial(images, np.full(images, 1 / images), size=resamples)
 
 
 def compare_paired(first, second, names=('first', 'second'), resamples=RESAMPLES, seed=0,
                    confidence=.95):
-    """Difference of two models on the same pictures.
+    """Difference of two models on the same images.
 
     Args:
         first, second (list[DetectionMatches | SegmentationCounts]): a model's results, one for
             each training seed; a model's figure is the mean over its seeds.
         names (tuple[str, str]): the models' names.
-        resamples (int): bootstrap resamples of the pictures.
+        resamples (int): bootstrap resamples of the images.
         seed (int): of the resampling; the same for all models that are compared.
         confidence (float): of the interval, in (0, 1).
 
@@ -67,13 +67,13 @@ def compare_paired(first, second, names=('first', 'second'), resamples=RESAMPLES
         Difference: second minus first.
 
     Raises:
-        InputError: the results are on different pictures, have different classes or are of
+        InputError: the results are on different images, have different classes or are of
             different kinds.
     """
     for name, result in [*((names[0], result) for result in first),
                          *((names[1], result) for result in second)]:
         check_same_ground(names[0], first[0], name, result)
-    counts = resample_counts(len(first[0].pictures), resamples, seed)
+    counts = resample_counts(len(first[0].images), resamples, seed)
     return paired_difference(first, second, names, figure_draws(first, counts),
                              figure_draws(second, counts), confidence)
 
@@ -93,7 +93,7 @@ def figure_draws(results, counts):
 
 
 def mean_figure(results):
-    """A model's figure on all pictures, mean over its seeds, in percent."""
+    """A model's figure on all images, mean over its seeds, in percent."""
     return float(np.mean([result.figure()[0] for result in results]))
 
 
@@ -112,9 +112,9 @@ def check_same_ground(name, result, other_name, other):
         raise InputError(f'{name} has {len(result.classes)} classes, {other_name} '
                          f'{len(other.classes)}; they differ in '
                          f'{", ".join(only[:5]) or "their order"}; evaluate both on one class list')
-    if result.pictures != other.pictures:
-        only = sorted(map(str, set(result.pictures) ^ set(other.pictures)))
-        raise InputError(f'{name} was evaluated on {len(result.pictures)} pictures, {other_name} '
-                         f'on {len(other.pictures)}; {len(only)} are in one result only, such as '
+    if result.images != other.images:
+        only = sorted(map(str, set(result.images) ^ set(other.images)))
+        raise InputError(f'{name} was evaluated on {len(result.images)} images, {other_name} '
+                         f'on {len(other.images)}; {len(only)} are in one result only, such as '
                          f'{only[0] if only else "none: the order differs"}; evaluate both on '
-                         'the same pictures')
+                         'the same images')

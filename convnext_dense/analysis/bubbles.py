@@ -22,11 +22,11 @@ COSTS = {
                       lambda m: m.complexity.total.macs / 1e9),
     'parameters': ('parameters (M)', '.3~g', 'M parameters',
                    lambda m: m.complexity.total.params / 1e6),
-    'throughput': ('pictures a second', '.3~g', 'pictures/s',
+    'throughput': ('images a second', '.3~g', 'images/s',
                    lambda m: m.speed['inference']['images_per_s']['median']),
     'memory': ('memory of inference (MiB)', '.4~g', 'MiB',
                lambda m: m.speed['inference']['peak_memory_MiB']),
-    'published-throughput': ('pictures a second on an A100, published', '.3~g', 'pictures/s',
+    'published-throughput': ('images a second on an A100, published', '.3~g', 'images/s',
                              lambda m: m.published['a100_fps']),
 }
 

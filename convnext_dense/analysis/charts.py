@@ -31,7 +31,7 @@ def all_charts(models, labels, kinds, differences):
                                            bubble_chart(models, labels, kind, cost))
         charts[f'{kind}-differences'] = (f'Differences in {title}, with 95 % intervals',
                                          difference_chart(differences.get(kind, []), labels, kind))
-        charts[f'{kind}-curve'] = (f'{title} on the validation pictures while training',
+        charts[f'{kind}-curve'] = (f'{title} on the validation images while training',
                                    curve_chart(models, labels, kind, title))
         charts[f'{kind}-by-size'] = (f'{title} by size of the object',
                                      size_chart(models, labels, kind))

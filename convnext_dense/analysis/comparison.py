@@ -58,7 +58,7 @@ def gather(paths, size=None):
         paths (Sequence[str]): in the order of the report; ``NAME=PATH`` names a config or a work
             directory. Where all are work directories of one model, each is a model of its own.
         size (tuple[int, int], optional): height and width in pixels at which multiply-adds are
-            counted; by default the papers', or for trainings on smaller pictures the benchmark's.
+            counted; by default the papers', or for trainings on smaller images the benchmark's.
 
     Returns:
         list[Model]: in the order in which they were first named.
@@ -206,14 +206,14 @@ def _read_detection(summary, report):
 def _read_segmentation(summary, report):
     import numpy as np
     classes = report['classes']
-    shape = len(report['pictures']), len(classes)
+    shape = len(report['images']), len(classes)
     intersection, union = np.zeros(shape), np.zeros(shape)
-    for row, picture in enumerate(report['pictures']):
-        columns = picture['classes']
-        common = np.array(picture['intersection'])
+    for row, image in enumerate(report['images']):
+        columns = image['classes']
+        common = np.array(image['intersection'])
         intersection[row, columns] = common
-        union[row, columns] = np.array(picture['prediction']) + picture['label'] - common
-    names = [picture['name'] for picture in report['pictures']]
+        union[row, columns] = np.array(image['prediction']) + image['label'] - common
+    names = [image['name'] for image in report['images']]
     return {'mIoU': SegmentationCounts(names, classes, intersection, union)}
 
 

@@ -35,11 +35,11 @@ def figure_columns(models, kinds):
         columns[f'{title}, difference'] = _cells(
             [100 * (ours / theirs - 1) if theirs else None
              for ours, theirs in zip(measured, published)], '{:+.2f} %')
-    columns['A100 pictures/s, published'] = _cells(
+    columns['A100 images/s, published'] = _cells(
         [_published(model, 'a100_fps') for model in models], '{:g}')
     for mode in ('inference', 'training'):
         speeds = [model.speed.get(mode) for model in models]
-        columns[f'{mode} pictures/s'] = [
+        columns[f'{mode} images/s'] = [
             '' if not speed else '{median:.2f} ({p10:.2f}-{p90:.2f})'.format(
                 **speed['images_per_s']) for speed in speeds]
         columns[f'{mode} p95 ms'] = _cells(

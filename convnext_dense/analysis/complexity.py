@@ -1,6 +1,6 @@
 """Parameters and multiply-adds of a detector or segmenter, part by part.
 
-Everything runs on torch's meta device: shapes without values, so that a picture of any size
+Everything runs on torch's meta device: shapes without values, so that an image of any size
 costs no time and no memory.
 
 The papers' figures follow from one convention, which reproduces 26 of their 28 rows to the last
@@ -72,7 +72,7 @@ class Complexity:
     def convention(self):
         """The convention in one line."""
         height, width = self.size
-        line = f'one picture of {width}x{height}'
+        line = f'one image of {width}x{height}'
         if 'rpn_head' in self.parts:
             line += f', box heads on {self.proposals} proposals'
         if 'mask_head' in self.parts:
@@ -122,8 +122,8 @@ def build_on_meta(cfg):
 def published_size(cfg):
     """Height and width in pixels at which the papers count this kind of model.
 
-    1280x800 for detectors. A segmenter that is trained on crops of c pixels is counted on a
-    picture of c x 4c: 2048x512, or 2560x640.
+    1280x800 for detectors. A segmenter that is trained on crops of c pixels is counted on an
+    image of c x 4c: 2048x512, or 2560x640.
     """
     if 'EncoderDecoder' not in cfg.model.type:
         return COCO_SIZE
@@ -131,7 +131,7 @@ def published_size(cfg):
         (cfg.model.get('test_cfg') or {}).get('crop_size')
     if not crop:
         raise InputError('complexity: the segmenter\'s config has no crop_size, from which the '
-                         'published picture size follows (2048x512 for 512); give --size')
+                         'published image size follows (2048x512 for 512); give --size')
     return (min(crop), 4 * min(crop))
 
 
@@ -141,7 +141,7 @@ def measure_complexity(model, size, proposals=PROPOSALS, masks=MASKS):
     Args:
         model (nn.Module): a two-stage or one-stage detector, or an encoder-decoder segmenter, on
             the meta device (see :func:`build_on_meta`).
-        size (tuple[int, int]): height and width of the one picture, in pixels.
+        size (tuple[int, int]): height and width of the one image, in pixels.
         proposals (int): RoIs that each box head sees.
         masks (int): RoIs that each mask head sees.
 

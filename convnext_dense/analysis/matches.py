@@ -1,7 +1,7 @@
-"""What an evaluation found picture by picture, kept so that AP and mIoU can be computed again for
-any weighting of the pictures in milliseconds.
+"""What an evaluation found image by image, kept so that AP and mIoU can be computed again for
+any weighting of the images in milliseconds.
 
-A weight of a picture is how often it counts: 1 for each gives the usual figure, the counts of a
+A weight of an image is how often it counts: 1 for each gives the usual figure, the counts of a
 bootstrap resample that resample's figure.
 """
 import json
@@ -21,22 +21,22 @@ class DetectionMatches:
     """A detector's result against the ground truth, matched once.
 
     Detections are matched by hotcoco, which gives cocoapi's matches. AP is COCO's: 101 recall
-    points, IoU 0.50 to 0.95, at most 100 detections of a class a picture.
+    points, IoU 0.50 to 0.95, at most 100 detections of a class an image.
 
     Args:
         annotations (str | Path): ground truth in COCO's format.
         detections (str | Path): detections in COCO's result format.
         kind (str): ``bbox`` or ``segm``.
-        image_ids (Sequence[int], optional): the pictures that were evaluated; all by default.
+        image_ids (Sequence[int], optional): the images that were evaluated; all by default.
         categories (Sequence[dict], optional): ``id`` and ``name`` of the classes that were
             evaluated, in their order; all by default.
 
     Attributes:
-        pictures (tuple): ids of the pictures.
+        images (tuple): ids of the images.
         classes (tuple[str]): names of the classes.
 
     Raises:
-        InputError: a file is missing or is not of its format, or a detection is on a picture that
+        InputError: a file is missing or is not of its format, or a detection is on an image that
             the annotations lack.
     """
     metric = 'AP'
@@ -46,14 +46,14 @@ class DetectionMatches:
         truth = _read_json(annotations, dict)
         found = _read_json(detections, list)
         known = {image['id'] for image in truth['images']}
-        self.pictures = tuple(sorted(known if image_ids is None else image_ids))
-        for name, ids in (('the results', self.pictures),
+        self.images = tuple(sorted(known if image_ids is None else image_ids))
+        for name, ids in (('the results', self.images),
                           ('detections', {item['image_id'] for item in found})):
             unknown = set(ids) - known
             if unknown:
-                raise InputError(f'{detections}: {name} on {len(unknown)} pictures that '
+                raise InputError(f'{detections}: {name} on {len(unknown)} images that '
                                  f'{annotations} lacks, such as id {min(unknown)}; compare '
-                                 'results on the same pictures')
+                                 'results on the same images')
         categories = categories or sorted(truth['categories'], key=lambda item: item['id'])
         self.classes = tuple(category['name'] for category in categories)
         self._curves = self._match(truth, found, [category['id'] for category in categories])
@@ -64,7 +64,7 @@ class DetectionMatches:
         ground_truth = COCO(truth)
         curves = {}
         by_cell = defaultdict(list)
-        position = {picture: index for index, picture in enumerate(self.pictures)}
+        position = {image: index for index, image in enumerate(self.images)}
         if found:
             evaluation = COCOeval(ground_truth, ground_truth.load_res(found), self.kind)
             evaluation.evaluate()
@@ -81,7 +81,7 @@ class DetectionMatches:
         return curves
 
     def _objects(self, truth, position):
-        """Objects of every picture that count, by area and category."""
+        """Objects of every image that count, by area and category."""
         objects = defaultdict(lambda: np.zeros(len(position), np.int64))
         limits = dict(all=(0, 1e10), small=(0, 32**2), medium=(32**2, 96**2), large=(96**2, 1e10))
         for annotation in truth.get('annotations', []):
@@ -95,10 +95,10 @@ class DetectionMatches:
 
     @staticmethod
     def _columns(items, position, objects):
-        """Detections of one class by falling score: their picture, hit and ignored flags."""
+        """Detections of one class by falling score: their image, hit and ignored flags."""
         scores = np.concatenate([item['dtScores'] for item in items] or [[]])
         order = np.argsort(-scores, kind='stable')
-        pictures = np.concatenate([[position[item['image_id']]] * len(item['dtScores'])
+        images = np.concatenate([[position[item['image_id']]] * len(item['dtScores'])
                                    for item in items] or [[]]).astype(np.int64)[order]
 
         def flags(name):
@@ -106,13 +106,13 @@ class DetectionMatches:
             return np.concatenate(rows or [np.zeros((10, 0), bool)], axis=1)[:, order]
 
         ignored = flags('dtIgnore')
-        return pictures, flags('dtMatched') & ~ignored, ignored, objects
+        return images, flags('dtMatched') & ~ignored, ignored, objects
 
     def average_precisions(self, weights, area='all', thresholds=slice(None)):
-        """AP of every class for every weighting of the pictures.
+        """AP of every class for every weighting of the images.
 
         Args:
-            weights (ndarray): whole numbers, shape (resamples, pictures).
+            weights (ndarray): whole numbers, shape (resamples, images).
             area (str): ``all``, ``small``, ``medium`` or ``large`` objects.
             thresholds (slice): which of the ten IoU thresholds.
 
@@ -137,22 +137,22 @@ class DetectionMatches:
                 for area in AREAS[1:]}
 
     def _weights(self, weights=None):
-        return np.ones((1, len(self.pictures)), np.int64) if weights is None else weights
+        return np.ones((1, len(self.images)), np.int64) if weights is None else weights
 
 
 class SegmentationCounts:
-    """A segmenter's result: pixels of each class in each picture.
+    """A segmenter's result: pixels of each class in each image.
 
     Args:
-        pictures (Sequence): names of the pictures.
+        images (Sequence): names of the images.
         classes (Sequence[str]): names of the classes.
-        intersection, union (array): pixels, shape (pictures, classes).
+        intersection, union (array): pixels, shape (images, classes).
     """
     metric = 'mIoU'
     kind = 'mIoU'
 
-    def __init__(self, pictures, classes, intersection, union):
-        self.pictures, self.classes = tuple(pictures), tuple(classes)
+    def __init__(self, images, classes, intersection, union):
+        self.images, self.classes = tuple(images), tuple(classes)
         self.intersection = np.asarray(intersection, np.float64)
         self.union = np.asarray(union, np.float64)
 
@@ -174,10 +174,10 @@ class SegmentationCounts:
         return {}
 
     def _weights(self, weights=None):
-        return np.ones((1, len(self.pictures))) if weights is None else weights
+        return np.ones((1, len(self.images))) if weights is None else weights
 
 
-def _average_precision(weights, pictures, hits, ignored, objects, thresholds):
+def _average_precision(weights, images, hits, ignored, objects, thresholds):
     """AP of one class for every weighting: mean of the interpolated precision, shape (resamples,).
 
     Only the detections that hit matter for the envelope of the precision: between two hits the
@@ -186,14 +186,14 @@ def _average_precision(weights, pictures, hits, ignored, objects, thresholds):
     resamples = len(weights)
     total_objects = weights @ objects
     result = np.full(resamples, np.nan)
-    chunk = max(1, CHUNK // max(1, len(pictures)))
+    chunk = max(1, CHUNK // max(1, len(images)))
     for start in range(0, resamples, chunk):
         part = slice(start, start + chunk)
         present = total_objects[part] > 0
         if not present.any():
             continue
         rows = np.flatnonzero(present) + start
-        counts = weights[rows][:, pictures]
+        counts = weights[rows][:, images]
         wanted = _hits_needed(total_objects[rows])
         precision = [_interpolated(counts, hit, ignore, wanted)
                      for hit, ignore in zip(hits[thresholds], ignored[thresholds])]

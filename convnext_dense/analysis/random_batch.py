@@ -1,4 +1,4 @@
-"""Random pictures with objects, to time a model without a data set."""
+"""Random images with objects, to time a model without a data set."""
 import numpy as np
 
 
@@ -8,7 +8,7 @@ def random_batch(cfg, size, batch, seed=0):
     Args:
         cfg (Config): an mmdet or mmseg config; says the kind of annotations and the classes.
         size (tuple[int, int]): height and width in pixels.
-        batch (int): pictures.
+        batch (int): images.
         seed (int): of the random numbers.
 
     Returns:
@@ -19,8 +19,8 @@ def random_batch(cfg, size, batch, seed=0):
     segmenter = 'EncoderDecoder' in cfg.model.type
     inputs, samples = [], []
     for index in range(batch):
-        picture = rng.integers(0, 256, (*size, 3), dtype=np.uint8)
-        inputs.append(torch.from_numpy(picture.transpose(2, 0, 1).copy()))
+        image = rng.integers(0, 256, (*size, 3), dtype=np.uint8)
+        inputs.append(torch.from_numpy(image.transpose(2, 0, 1).copy()))
         sample = _segmentation(cfg, size, rng) if segmenter else _detection(cfg, size, rng)
         sample.set_metainfo(dict(img_id=index, img_path=f'random {index}', ori_shape=size,
                                  img_shape=size, pad_shape=size, scale_factor=(1., 1.),

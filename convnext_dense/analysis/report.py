@@ -42,7 +42,7 @@ def compare_models(models, kinds, resamples=RESAMPLES, seed=0):
         for model in measured:
             for result in model.results(kind):
                 check_same_ground(first.name, first.results(kind)[0], model.name, result)
-        counts = resample_counts(len(first.results(kind)[0].pictures), resamples, seed)
+        counts = resample_counts(len(first.results(kind)[0].images), resamples, seed)
         draws = {model.name: figure_draws(model.results(kind), counts) for model in measured}
         pairs = combinations(measured, 2) if len(measured) <= ALL_PAIRS else \
             [(first, other) for other in measured[1:]]
@@ -117,8 +117,8 @@ def _sections(models, labels, kinds, differences, resamples):
     if rows:
         sections.append((
             'Is the difference real?',
-            f'Paired bootstrap: both models on the same {resamples} resamples of the pictures. An '
-            'interval that holds 0 shows no difference. It speaks of the pictures alone: training '
+            f'Paired bootstrap: both models on the same {resamples} resamples of the images. An '
+            'interval that holds 0 shows no difference. It speaks of the images alone: training '
             'again with another seed moves the figures too.', head, rows))
     for kind in kinds:
         for by, word in (('by_size', 'size of the object'), ('by_class', 'class')):
@@ -134,7 +134,7 @@ def _conventions(models):
     for model in models:
         for speed in model.speed.values():
             lines[f'{speed["mode"].capitalize()} timed on batches of {speed["batch"]}, '
-                  f'pictures of {speed["size"] or "the data set"}: median of '
+                  f'images of {speed["size"] or "the data set"}: median of '
                   f'{speed["rounds"]} rounds, models in turns, 10th to 90th percentile in '
                   'brackets.'] = None
     return ' '.join(lines)

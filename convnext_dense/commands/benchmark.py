@@ -1,7 +1,7 @@
 """Speed and memory of several models, measured in turns, by stage.
 
 Prints a Markdown table and writes JSON, which tools/compare.py reads. Without --weights the models
-have random weights, and two-stage detectors hand 2000 candidates a picture to NMS.
+have random weights, and two-stage detectors hand 2000 candidates an image to NMS.
 """
 import json
 import sys
@@ -14,9 +14,9 @@ from convnext_dense.errors import InputError
 def add_arguments(parser):
     parser.add_argument('configs', nargs='+', metavar='CONFIG', help='config files')
     parser.add_argument('--mode', choices=['inference', 'training', 'both'], default='inference')
-    parser.add_argument('--size', metavar='WxH', help='picture size in pixels, as the network '
+    parser.add_argument('--size', metavar='WxH', help='image size in pixels, as the network '
                         'sees it (default: the size that tools/analysis/complexity.py counts at)')
-    parser.add_argument('--batch', type=int, default=1, help='pictures a step '
+    parser.add_argument('--batch', type=int, default=1, help='images a step '
                         '(default: %(default)s)')
     parser.add_argument('--rounds', type=int, default=20, help='measured steps of each model '
                         '(default: %(default)s)')
@@ -24,7 +24,7 @@ def add_arguments(parser):
                         '(default: %(default)s)')
     parser.add_argument('--precision', choices=['fp32', 'fp16', 'bf16'], default='fp32')
     parser.add_argument('--channels-last', action='store_true',
-                        help='memory format of weights and pictures')
+                        help='memory format of weights and images')
     parser.add_argument('--compile', action='store_true',
                         help='torch.compile backbone and neck')
     parser.add_argument('--weights', nargs='+', metavar='FILE',

@@ -1,4 +1,4 @@
-"""Check the data sets of a config before training: every picture, annotation and label map.
+"""Check the data sets of a config before training: every image, annotation and label map.
 
 Exit status: 0 when training can start, 1 when something stops it, 2 when the config is unusable.
 """
@@ -12,8 +12,8 @@ def add_arguments(parser):
     parser.add_argument('--out', help='folder for report.json and samples.jpg '
                         '(default: work_dirs/<name of the config>/data_check)')
     parser.add_argument('--samples', type=int, default=12,
-                        help='random pictures of each data set on the sheet; 0 draws none')
-    parser.add_argument('--seed', type=int, default=0, help='chooses the random pictures')
+                        help='random images of each data set on the sheet; 0 draws none')
+    parser.add_argument('--seed', type=int, default=0, help='chooses the random images')
     parser.add_argument('--workers', type=int, help='processes (default: one a CPU, 8 at most)')
     parser.add_argument('--fast', action='store_true',
                         help='only what train.py checks by itself: a sample, in seconds')
@@ -23,14 +23,14 @@ def run(args):
     import os
     from pathlib import Path
 
+    from convnext_dense.checks.audit_config import audit, summary, write_report
     from convnext_dense.commands.options import parse_overrides
     from convnext_dense.config import load_config, set_data_root
-    from convnext_dense.data.audit_config import audit, summary, write_report
     cfg = load_config(args.config, parse_overrides(args.cfg_options))
     if args.data_root:
         set_data_root(cfg, args.data_root)
     if args.fast:
-        from convnext_dense.data.preflight import check_config
+        from convnext_dense.checks.preflight import check_config
         cfg.work_dir = None  # nothing is written there
         check_config(cfg, training=True)
         check_config(cfg, training=False)

@@ -23,7 +23,7 @@ def add_arguments(parser):
     parser.add_argument('--out', default='work_dirs/comparison', metavar='DIR',
                         help='folder for the report (default: %(default)s)')
     parser.add_argument('--title', default='Comparison', help='of the page')
-    parser.add_argument('--size', metavar='WxH', help='picture size for multiply-adds, in pixels '
+    parser.add_argument('--size', metavar='WxH', help='image size for multiply-adds, in pixels '
                         "(default: the papers', or the benchmark's for unpublished models)")
     parser.add_argument('--resamples', type=int, default=1000,
                         help='of the paired bootstrap (default: %(default)s)')

@@ -11,7 +11,7 @@ from convnext_dense.commands.options import choose_device
 CONFIGS = demo.CONFIGS.parent / 'compare'
 MODELS = {name: CONFIGS / f'cascade-mask-rcnn_{name.lower()}_shapes.py'
           for name in ('ConvNeXt', 'Swin', 'ResNet')}
-SIZE = '{size}x{size}'.format(**demo.DATA)  # of the pictures
+SIZE = '{size}x{size}'.format(**demo.DATA)  # of the images
 ROUNDS = 10
 
 
@@ -25,7 +25,7 @@ def train_models(folder):
         list[str]: what ``compare`` takes: the named work directories and the benchmark.
     """
     from convnext_dense.config import load_config
-    from convnext_dense.data.shapes import write_shapes
+    from convnext_dense.datasets.shapes import write_shapes
     device = choose_device(None)
     data_root = load_config(MODELS['ConvNeXt']).data_root
     write_shapes(data_root, **demo.DATA)
@@ -39,7 +39,7 @@ def train_models(folder):
 
 
 def time_models(folder):
-    """Time the trained models on the pictures of the data set.
+    """Time the trained models on the images of the data set.
 
     Returns:
         Path: the benchmark's file.

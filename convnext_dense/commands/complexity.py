@@ -12,7 +12,7 @@ COLUMNS = '{:<16}{:>12}{:>16}'
 
 def add_arguments(parser):
     parser.add_argument('configs', nargs='+', metavar='CONFIG', help='config files')
-    parser.add_argument('--size', metavar='WxH', help='picture size in pixels (default: the '
+    parser.add_argument('--size', metavar='WxH', help='image size in pixels (default: the '
                         "papers': 1280x800 for detectors; for segmenters 4c x c, c the crop)")
     parser.add_argument('--proposals', type=int, default=1000, help='RoIs of each box head '
                         '(default: %(default)s)')

@@ -1,7 +1,7 @@
 """Train and evaluate a small ConvNeXt detector and segmenter on the embedded data set.
 
-Draws the pictures, trains Cascade Mask R-CNN and UperNet on them, evaluates both on pictures that
-they have not seen, prints one table and writes annotated pictures, ground truth beside prediction.
+Draws the images, trains Cascade Mask R-CNN and UperNet on them, evaluates both on images that
+they have not seen, prints one table and writes annotated images, ground truth beside prediction.
 """
 import contextlib
 import multiprocessing
@@ -22,7 +22,7 @@ TASKS = [
     ('UperNet', 'upernet_convnext_shapes.py', [('mIoU', 'mIoU', .01, .70)]),
 ]
 DATA = dict(train=400, val=100, size=160)
-PICTURES = 12
+IMAGES = 12
 MIN_SCORE = .5  # of the drawn predictions
 PROGRESS_SECONDS = 10
 
@@ -41,18 +41,18 @@ def add_arguments(parser):
 def run(args):
     device = choose_device(args.device)
     overrides = parse_overrides(args.cfg_options)
-    from convnext_dense.data.shapes import write_shapes
+    from convnext_dense.datasets.shapes import write_shapes
     start = time.time()
     written = write_shapes(args.data_root, **DATA)
-    say(f'[1/3] data set: {DATA["train"]} training and {DATA["val"]} validation pictures in '
+    say(f'[1/3] data set: {DATA["train"]} training and {DATA["val"]} validation images in '
         f'{args.data_root} ({"drawn" if written else "already there"})')
     work_dir = Path(args.work_dir)
     trained = train_all([
         (f'[2/3] {title}', CONFIGS / config, args.data_root, work_dir / Path(config).stem, device,
          overrides) for title, config, _ in TASKS], device)
     results = [(title, metrics, result) for (title, _, metrics), result in zip(TASKS, trained)]
-    paths = write_pictures(work_dir, [result['drawings'] for result in trained])
-    say(f'[3/3] {len(paths)} annotated pictures, ground truth beside prediction: '
+    paths = write_images(work_dir, [result['drawings'] for result in trained])
+    say(f'[3/3] {len(paths)} annotated images, ground truth beside prediction: '
         f'{paths[0]} and the others beside it')
     say('')
     say(format_table(results))
@@ -113,7 +113,7 @@ def train_and_evaluate(label, config, data_root, work_dir, device, overrides=Non
         progress = progress_hook(label, console)
         runner.register_hook(progress, 'LOWEST')
         runner.train()
-        drawings = draw_predictions(runner, PICTURES)
+        drawings = draw_predictions(runner, IMAGES)
     return dict(metrics=progress.metrics, drawings=drawings, seconds=progress.seconds,
                 parameters=sum(p.numel() for p in runner.model.parameters()))
 
@@ -139,7 +139,7 @@ def progress_hook(label, console):
                 f'{minutes(self.seconds)} gone, {minutes(left)} left', console)
 
         def before_val(self, runner):
-            say(f'{label}: evaluating {len(runner.val_dataloader.dataset)} pictures', console)
+            say(f'{label}: evaluating {len(runner.val_dataloader.dataset)} images', console)
 
         def after_val_epoch(self, runner, metrics=None):
             self.metrics = metrics
@@ -148,10 +148,10 @@ def progress_hook(label, console):
 
 
 def draw_predictions(runner, count):
-    """Ground truth and prediction of the first ``count`` validation pictures.
+    """Ground truth and prediction of the first ``count`` validation images.
 
     Returns:
-        list: (name, picture of the ground truth, picture of the prediction).
+        list: (name, image of the ground truth, image of the prediction).
     """
     import torch
     runner.model.eval()
@@ -169,27 +169,27 @@ def draw_sample(sample, metainfo):
     """(name, ground truth, prediction) of one mmdet or mmseg data sample."""
     import cv2
 
-    from convnext_dense.analysis.pictures import draw_instances, draw_label_map
-    picture, names = cv2.imread(sample.img_path), metainfo['classes']
+    from convnext_dense.analysis.images import draw_instances, draw_label_map
+    image, names = cv2.imread(sample.img_path), metainfo['classes']
     if 'pred_sem_seg' in sample:
-        truth, prediction = (draw_label_map(picture, pixels.data[0].cpu().numpy(), names)
+        truth, prediction = (draw_label_map(image, pixels.data[0].cpu().numpy(), names)
                              for pixels in (sample.gt_sem_seg, sample.pred_sem_seg))
         return Path(sample.img_path).stem, truth, prediction
     truth = sample.gt_instances
     found = sample.pred_instances
     found = found[found.scores >= MIN_SCORE].cpu().numpy()
     return (Path(sample.img_path).stem,
-            draw_instances(picture, truth.bboxes.cpu().numpy(), truth.masks.masks,
+            draw_instances(image, truth.bboxes.cpu().numpy(), truth.masks.masks,
                            truth.labels.tolist(), names),
-            draw_instances(picture, found.bboxes, found.masks, found.labels.tolist(), names,
+            draw_instances(image, found.bboxes, found.masks, found.labels.tolist(), names,
                            found.scores))
 
 
-def write_pictures(work_dir, drawings):
-    """One file a picture: the tasks below each other, ground truth beside prediction.
+def write_images(work_dir, drawings):
+    """One file an image: the tasks below each other, ground truth beside prediction.
 
     Args:
-        work_dir (Path): pictures go to its folder ``pictures``.
+        work_dir (Path): images go to its folder ``images``.
         drawings (list[list]): for each task what :func:`draw_predictions` gave.
 
     Returns:
@@ -197,8 +197,8 @@ def write_pictures(work_dir, drawings):
     """
     import cv2
 
-    from convnext_dense.analysis.pictures import grid, with_title
-    folder = work_dir / 'pictures'
+    from convnext_dense.analysis.images import grid, with_title
+    folder = work_dir / 'images'
     folder.mkdir(parents=True, exist_ok=True)
     paths = []
     for tasks in zip(*drawings):

@@ -73,10 +73,10 @@ def build_runner(cfg):
     """The runner that the config names, or the toolkit's."""
     from mmengine.device import get_device
 
+    from convnext_dense.acceleration.cpu.allocator import keep_freed_memory
     from convnext_dense.checkpoints import read_safely_in_mmengine
     from convnext_dense.registry import RUNNERS
     from convnext_dense.runtime import Runner
-    from convnext_dense.runtime.allocator import keep_freed_memory
     read_safely_in_mmengine()
     if get_device() == 'cpu':
         keep_freed_memory()

@@ -1,5 +1,5 @@
 """Fetch, verify and unpack COCO 2017 or ADE20K; quick and harmless when run again."""
-from convnext_dense.data.benchmarks import BENCHMARKS
+from convnext_dense.datasets.benchmarks import BENCHMARKS
 
 
 def add_arguments(parser):
@@ -10,7 +10,7 @@ def add_arguments(parser):
     parser.add_argument('--splits', nargs='+', choices=['train', 'val'],
                         default=['train', 'val'], help='fetch only these (default: both)')
     parser.add_argument('--check', action='store_true', help='only verify: every file is there, '
-                        'none is empty, annotations and pictures match')
+                        'none is empty, annotations and images match')
     parser.add_argument('--archives', help='folder for the archives; those that are there '
                         'already are verified and used, and all stay (default: ROOT/archives, '
                         'where each is deleted once it is unpacked)')
@@ -21,7 +21,7 @@ def add_arguments(parser):
 
 
 def run(args):
-    from convnext_dense.data.prepare import prepare, problems
+    from convnext_dense.datasets.prepare import prepare, problems
     benchmark = BENCHMARKS[args.dataset]
     root = args.root or benchmark.root
     if not args.check:

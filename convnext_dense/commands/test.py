@@ -11,18 +11,18 @@ def add_arguments(parser):
     parser.add_argument('--show', action='store_true', help='show predictions in a window')
     parser.add_argument('--show-dir', help='draw predictions into this folder')
     parser.add_argument('--wait-time', type=float, default=2, metavar='SECONDS',
-                        help='how long --show shows a picture')
+                        help='how long --show shows an image')
     parser.add_argument('--tta', action='store_true',
                         help="use the config's test-time augmentation")
 
 
 def run(args):
     cfg, _ = prepare_config(args)
-    from convnext_dense.config import enable_pictures, enable_tta, keep_predictions
-    from convnext_dense.data.preflight import check_config
+    from convnext_dense.checks.preflight import check_config
+    from convnext_dense.config import enable_images, enable_tta, keep_predictions
     cfg.load_from = args.checkpoint
     if args.show or args.show_dir:
-        enable_pictures(cfg, args.show, args.show_dir, args.wait_time)
+        enable_images(cfg, args.show, args.show_dir, args.wait_time)
     check_config(cfg, training=False)
     if args.tta:
         enable_tta(cfg)

@@ -14,8 +14,8 @@ def add_arguments(parser):
 
 def run(args):
     cfg, device = prepare_config(args)
+    from convnext_dense.checks.preflight import check_config
     from convnext_dense.config import enable_amp, enable_auto_scale_lr, set_device
-    from convnext_dense.data.preflight import check_config
     if args.amp:
         enable_amp(cfg)
         set_device(cfg, device)

@@ -1,5 +1,7 @@
 """COCO and ADE20K metrics: exact, fast, the same for any number of processes."""
-from .coco_metric import CocoMetric
-from .iou_metric import IoUMetric
+import lazy_loader
 
-__all__ = ['CocoMetric', 'IoUMetric']
+__getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submod_attrs={
+    'coco_metric': ['CocoMetric'],
+    'iou_metric': ['IoUMetric'],
+})

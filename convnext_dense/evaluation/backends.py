@@ -51,11 +51,11 @@ class _Backend:
         """Match ``detections`` with the annotations and accumulate.
 
         Args:
-            detections (Detections): of pictures and categories of the data set.
+            detections (Detections): of images and categories of the data set.
             iou_type (str): ``bbox`` or ``segm``.
             image_ids, category_ids (list[int]): what is evaluated.
             iou_thresholds (Sequence[float]): IoU thresholds.
-            max_dets (Sequence[int]): numbers of detections a picture and category.
+            max_dets (Sequence[int]): numbers of detections an image and category.
             use_categories (bool): False matches whatever the category (class-agnostic proposals).
 
         Returns:

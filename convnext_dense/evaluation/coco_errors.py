@@ -1,4 +1,4 @@
-"""Naming the errors of a detector in a picture: missed, false, box, class or mask."""
+"""Naming the errors of a detector in an image: missed, false, box, class or mask."""
 from collections import Counter
 
 import numpy as np
@@ -12,8 +12,8 @@ SCORE = 0.3
 IOU = 0.5
 
 
-class PictureErrors:
-    """Errors and confusions of one picture's detections above a score.
+class ImageErrors:
+    """Errors and confusions of one image's detections above a score.
 
     Best score first, each detection takes the free object of its class that it overlaps most, by
     IoU 0.5 at least: it is right, or a ``mask`` error where the masks overlap less than that. The
@@ -121,8 +121,8 @@ def _best(iou, allowed, threshold):
     return best if candidates[best] >= threshold else None
 
 
-def picture_errors(truth, detections, categories, score=SCORE):
-    """Errors of every picture.
+def image_errors(truth, detections, categories, score=SCORE):
+    """Errors of every image.
 
     Args:
         truth: ground truth with ``images`` and ``annotations()``.
@@ -131,7 +131,7 @@ def picture_errors(truth, detections, categories, score=SCORE):
         score (float): detections below are left out.
 
     Returns:
-        dict[int, PictureErrors]: by image id, for the pictures of ``truth``.
+        dict[int, ImageErrors]: by image id, for the images of ``truth``.
     """
     labels = {category['id']: label for label, category in enumerate(categories)}
     objects = {image_id: [] for image_id in truth.images}
@@ -150,7 +150,7 @@ def picture_errors(truth, detections, categories, score=SCORE):
             masks = [detections.masks[row] for row in picked]
             true_masks = [_rle(ann.get('segmentation'), image) for ann in anns] \
                 if len(masks) else []
-        errors[image_id] = PictureErrors(
+        errors[image_id] = ImageErrors(
             detections.boxes[picked], label_of[picked], detections.scores[picked],
             np.array([ann['bbox'] for ann in anns], float).reshape(-1, 4),
             np.array([labels[ann['category_id']] for ann in anns], int),
@@ -162,15 +162,15 @@ def confusion_matrix(errors, classes):
     """Counts of (true, predicted) labels; the last row and column are background.
 
     Args:
-        errors (Iterable[PictureErrors]): of the pictures.
+        errors (Iterable[ImageErrors]): of the images.
         classes (int): number of classes.
 
     Returns:
         numpy.ndarray: (classes + 1, classes + 1) int64.
     """
     matrix = np.zeros((classes + 1, classes + 1), np.int64)
-    for picture in errors:
-        for pair in picture.pairs:
+    for image in errors:
+        for pair in image.pairs:
             matrix[pair] += 1  # -1 is the last row or column
     return matrix
 

@@ -25,7 +25,7 @@ def coco_figures(curves, iou_thresholds, max_dets):
     """The 12 figures of cocoapi's summary, in its order, under mmdet's names.
 
     The names of the recalls say 100, 300 and 1000 whatever ``max_dets`` is, as mmdet's do. mAP
-    counts 100 detections a picture, like cocoapi's summary, also where ``max_dets`` goes on to
+    counts 100 detections an image, like cocoapi's summary, also where ``max_dets`` goes on to
     1000 (without a limit of 100: the largest).
 
     Args:

@@ -15,8 +15,8 @@ from convnext_dense.registry import METRICS
 from .backends import load_ground_truth
 from .coco_figures import FIGURES, class_figures, coco_figures
 from .coco_ground_truth import dataset_from_instances, label_categories
-from .collect import collect_pictures, on_main_process
-from .detection_checks import check_detections, picture_id
+from .collect import collect_images, on_main_process
+from .detection_checks import check_detections, image_id
 from .detections import Detections
 from .proposal_recall import average_recalls
 from .rle import BackgroundEncoder
@@ -32,7 +32,7 @@ class CocoMetric(BaseMetric):
 
     The figures are pycocotools' to the last digits, the names in the log mmdet's. Detections go
     to the evaluating library as columns instead of through JSON files, masks are run-length
-    encoded in a thread beside the network, and a repeated picture counts once, so that any number
+    encoded in a thread beside the network, and a repeated image counts once, so that any number
     of processes gives the same figures.
 
     Args:
@@ -41,7 +41,7 @@ class CocoMetric(BaseMetric):
         metric (str | list[str]): ``bbox``, ``segm``, ``proposal`` (class-agnostic AR),
             ``proposal_fast`` (mmdet's own AR).
         classwise (bool): log a table of AP by class and size, and add ``<class>_precision``.
-        proposal_nums (Sequence[int]): three numbers of detections a picture.
+        proposal_nums (Sequence[int]): three numbers of detections an image.
         iou_thrs (float | Sequence[float], optional): IoU thresholds; 0.50:0.05:0.95 by default.
         metric_items (Sequence[str], optional): which of the 12 figures to log.
         format_only (bool): only write the detections, for a test server.
@@ -54,11 +54,11 @@ class CocoMetric(BaseMetric):
         use_mp_eval (bool): accepted for mmdet's configs; the backend decides about threads.
         backend (str): ``hotcoco``, ``pycocotools`` or ``faster-coco-eval``.
         report (bool): also write the figures by class and size, the detections, the
-            precision-recall curves, the confusion matrix and the worst pictures.
+            precision-recall curves, the confusion matrix and the worst images.
         report_dir (str, optional): where; ``evaluation`` in the run's log folder by default.
 
     Raises:
-        InputError: an unknown option, classes that the annotations lack, results for a picture
+        InputError: an unknown option, classes that the annotations lack, results for an image
             that they lack, and what :func:`check_detections` finds.
     """
     default_prefix = 'coco'
@@ -104,7 +104,7 @@ class CocoMetric(BaseMetric):
         return self._categories
 
     def process(self, data_batch, data_samples):
-        """Keep the detections of a batch of pictures.
+        """Keep the detections of a batch of images.
 
         Args:
             data_batch: unused.
@@ -116,7 +116,7 @@ class CocoMetric(BaseMetric):
         labels = len(self.dataset_meta['classes'] if self._truth is None else self.categories)
         for sample in data_samples:
             pred = sample['pred_instances']
-            result = {'img_id': picture_id(sample), 'img_path': sample.get('img_path'),
+            result = {'img_id': image_id(sample), 'img_path': sample.get('img_path'),
                       'size': tuple(int(side) for side in sample['ori_shape'][:2])}
             for name in ('bboxes', 'scores', 'labels', 'mask_scores'):
                 if name in pred:
@@ -131,16 +131,16 @@ class CocoMetric(BaseMetric):
                 result['masks'] = list(masks)
             if self._truth is None:
                 if 'instances' not in sample:
-                    raise InputError(f'CocoMetric: no ann_file, and picture {result["img_id"]} '
+                    raise InputError(f'CocoMetric: no ann_file, and image {result["img_id"]} '
                                      'has no instances: set ann_file or load annotations')
                 result['instances'] = sample['instances']
             self.results.append(result)
 
     def evaluate(self, size):
-        """The figures of all pictures that all processes have seen.
+        """The figures of all images that all processes have seen.
 
         Args:
-            size (int): number of pictures in the data set.
+            size (int): number of images in the data set.
 
         Returns:
             dict[str, float]: figures under their log keys, on every process.
@@ -148,7 +148,7 @@ class CocoMetric(BaseMetric):
         for result in self.results:
             if isinstance(result.get('masks'), Future):
                 result['masks'] = result['masks'].result()
-        results = collect_pictures(self.results, 'img_id', self.collect_device, self.collect_dir)
+        results = collect_images(self.results, 'img_id', self.collect_device, self.collect_dir)
         self.results.clear()
         figures = on_main_process(lambda: self.compute_metrics(results))
         return {f'{self.prefix}/{key}' if self.prefix else key: value
@@ -158,7 +158,7 @@ class CocoMetric(BaseMetric):
         """The figures of collected results.
 
         Args:
-            results (list[dict]): what ``process`` kept, each picture once.
+            results (list[dict]): what ``process`` kept, each image once.
 
         Returns:
             dict[str, float]: figures without the prefix, rounded to three digits like mmdet's.
@@ -178,11 +178,11 @@ class CocoMetric(BaseMetric):
             raise InputError("CocoMetric: metric 'segm' is asked for, but the model predicts no "
                              "masks: leave it out, or use a model with a mask head")
         if len(results) < len(truth.images):
-            logger.warning(f'results for {len(results)} of {len(truth.images)} pictures of the '
+            logger.warning(f'results for {len(results)} of {len(truth.images)} images of the '
                            'annotations: the objects of the others count as missed')
-        detections = {'bbox': Detections.from_pictures(results, category_ids)}
+        detections = {'bbox': Detections.from_images(results, category_ids)}
         if with_masks:
-            detections['segm'] = Detections.from_pictures(results, category_ids, masks=True)
+            detections['segm'] = Detections.from_images(results, category_ids, masks=True)
         if self.outfile_prefix is not None:
             for kind, columns in detections.items():
                 Path(self.outfile_prefix).parent.mkdir(parents=True, exist_ok=True)
@@ -191,7 +191,7 @@ class CocoMetric(BaseMetric):
         if self.format_only:
             return {}
         if not len(detections['bbox']):
-            logger.warning(f'no detections in {len(results)} pictures: every AP and AR is 0')
+            logger.warning(f'no detections in {len(results)} images: every AP and AR is 0')
 
         log, evaluations = {}, {}
         for metric in self.metrics:

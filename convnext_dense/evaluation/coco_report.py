@@ -1,4 +1,4 @@
-"""A detector's evaluation as files: figures, detections, curves, confusions, worst pictures.
+"""A detector's evaluation as files: figures, detections, curves, confusions, worst images.
 
 The layout is described in docs/evaluation.md.
 """
@@ -10,17 +10,17 @@ import numpy as np
 from mmengine.logging import print_log
 
 from . import coco_errors, plots
-from .coco_errors import confusion_matrix, picture_errors
+from .coco_errors import confusion_matrix, image_errors
 from .json_files import dump_json
 
 FORMAT = 'convnext_dense.detection/1'
 WORST = 20
-# errors drawn and listed a picture
+# errors drawn and listed an image
 SHOWN = 50
 # BGR, dark enough for white letters
 COLORS = {'missed': (200, 90, 20), 'false': (40, 30, 210), 'box': (0, 120, 200),
           'class': (160, 30, 150), 'mask': (60, 130, 20)}
-# pixels: the longer side of a drawn picture at least, and the strip above it
+# pixels: the longer side of a drawn image at least, and the strip above it
 SIDE, HEADER = 960, 28
 FONT = cv2.FONT_HERSHEY_SIMPLEX, 0.5
 
@@ -33,7 +33,7 @@ def write_report(folder, truth, categories, results, detections, evaluations, io
         folder (Path): exists.
         truth: ground truth of :func:`load_ground_truth`.
         categories (list[dict]): by label.
-        results (list[dict]): per-picture results, for the pictures' paths.
+        results (list[dict]): per-image results, for the images' paths.
         detections (dict[str, Detections]): by kind, ``bbox`` and ``segm``.
         evaluations (dict[str, tuple]): by kind: figures, figures of classes, curves.
         iou_thresholds, max_dets: of the evaluation.
@@ -56,7 +56,7 @@ def write_report(folder, truth, categories, results, detections, evaluations, io
         'evaluations': {}}
     for kind, (figures, rows, curves) in evaluations.items():
         detections[kind].write(folder / f'detections.{kind}.json')
-        errors = picture_errors(truth, detections[kind], categories)
+        errors = image_errors(truth, detections[kind], categories)
         matrix = confusion_matrix(errors.values(), len(categories))
         plots.precision_recall(curves, categories, iou_thresholds,
                                folder / f'pr_curves.{kind}.png')
@@ -71,19 +71,19 @@ def write_report(folder, truth, categories, results, detections, evaluations, io
                           'matrix': matrix.tolist()}}
     # of the last kind: the masks where they were evaluated
     paths = {result['img_id']: result.get('img_path') for result in results}
-    summary['worst'] = worst_pictures(errors, names, paths)
+    summary['worst'] = worst_images(errors, names, paths)
     _draw_worst(summary['worst'], folder / 'worst')
     dump_json(folder / 'detection.json', summary)
     print_log(f'report: {folder / "detection.json"}', 'current')
 
 
-def worst_pictures(errors, names, paths):
-    """The pictures with the costliest errors, each error named.
+def worst_images(errors, names, paths):
+    """The images with the costliest errors, each error named.
 
     Args:
-        errors (dict[int, PictureErrors]): by image id.
+        errors (dict[int, ImageErrors]): by image id.
         names (list[str]): of the classes, by label.
-        paths (dict[int, str]): of the pictures, by image id; only pictures in it are taken.
+        paths (dict[int, str]): of the images, by image id; only images in it are taken.
 
     Returns:
         list[dict]: ``image_id``, ``path``, ``cost``, ``counts``, ``errors``; the worst first.
@@ -92,39 +92,39 @@ def worst_pictures(errors, names, paths):
                    key=lambda image_id: (-errors[image_id].cost, image_id))
     worst = []
     for image_id in order[:WORST]:
-        picture = errors[image_id]
-        if not picture.errors:
+        image = errors[image_id]
+        if not image.errors:
             break
         entries = []
-        for error in picture.errors[:SHOWN]:
+        for error in image.errors[:SHOWN]:
             entry = dict(error, category=names[error['label']])
             del entry['label']
             if 'true' in entry:
                 entry['true'] = names[entry['true']]
             entries.append(entry)
-        worst.append({'image_id': image_id, 'path': paths[image_id], 'cost': picture.cost,
-                      'counts': picture.counts, 'errors': entries})
+        worst.append({'image_id': image_id, 'path': paths[image_id], 'cost': image.cost,
+                      'counts': image.counts, 'errors': entries})
     return worst
 
 
 def _draw_worst(worst, folder):
-    for rank, picture in enumerate(worst, 1):
-        if not picture['path'] or not Path(picture['path']).is_file():
+    for rank, image in enumerate(worst, 1):
+        if not image['path'] or not Path(image['path']).is_file():
             continue
-        canvas = cv2.imread(str(picture['path']))
+        canvas = cv2.imread(str(image['path']))
         if canvas is None:
             continue
         folder.mkdir(exist_ok=True)
-        cv2.imwrite(str(folder / f'{rank:02}_{picture["image_id"]}.jpg'), draw_errors(
-            canvas, picture['errors'], picture['counts']))
+        cv2.imwrite(str(folder / f'{rank:02}_{image["image_id"]}.jpg'), draw_errors(
+            canvas, image['errors'], image['counts']))
 
 
 def draw_errors(canvas, errors, counts):
-    """A picture with its errors, enlarged to ``SIDE`` pixels at least, their numbers above it.
+    """An image with its errors, enlarged to ``SIDE`` pixels at least, their numbers above it.
 
     Args:
         canvas (numpy.ndarray): (height, width, 3) uint8 BGR.
-        errors (list[dict]): ``errors`` of :func:`worst_pictures`.
+        errors (list[dict]): ``errors`` of :func:`worst_images`.
         counts (dict[str, int]): number of errors of each name.
 
     Returns:

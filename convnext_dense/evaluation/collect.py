@@ -1,4 +1,4 @@
-"""Bringing the results of all processes together, every picture once."""
+"""Bringing the results of all processes together, every image once."""
 import torch
 from mmengine.dist import (
     all_reduce,
@@ -12,16 +12,16 @@ from mmengine.logging import print_log
 from convnext_dense.errors import InputError
 
 
-def collect_pictures(results, key, device='cpu', folder=None):
-    """All processes' per-picture results on the main process, in the order of their keys.
+def collect_images(results, key, device='cpu', folder=None):
+    """All processes' per-image results on the main process, in the order of their keys.
 
-    Samplers pad the ranks' shares to one length by repeating pictures. mmengine cuts the padding
-    off by counting, which is right only for its own sampler; here a repeated picture is known by
+    Samplers pad the ranks' shares to one length by repeating images. mmengine cuts the padding
+    off by counting, which is right only for its own sampler; here a repeated image is known by
     its key, so any sampler and any uneven share gives the same result.
 
     Args:
         results (list[dict]): this process's results.
-        key (str): entry that identifies a picture in every process.
+        key (str): entry that identifies an image in every process.
         device (str): ``cpu`` (through files) or ``gpu`` (through the process group).
         folder (str, optional): shared folder for ``cpu``.
 
@@ -39,7 +39,7 @@ def collect_pictures(results, key, device='cpu', folder=None):
     for result in results:
         unique.setdefault(result[key], result)
     if len(unique) < len(results):
-        print_log(f'{len(results) - len(unique)} repeated pictures counted once', 'current')
+        print_log(f'{len(results) - len(unique)} repeated images counted once', 'current')
     return [unique[name] for name in sorted(unique)]
 
 

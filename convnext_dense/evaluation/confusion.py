@@ -67,11 +67,11 @@ def _runs(prediction, label):
 
 
 def boundary_mask(labels, ratio=0.02):
-    """Pixels of a label map that lie near another label or the picture's edge.
+    """Pixels of a label map that lie near another label or the image's edge.
 
     The inner boundary of Boundary IoU (Cheng et al., CVPR 2021), for all classes at once: a pixel
     belongs to it where the square of side 2d+1 around it holds another label or leaves the
-    picture; d is ``ratio`` times the picture's diagonal, rounded, at least 1.
+    image; d is ``ratio`` times the image's diagonal, rounded, at least 1.
 
     Args:
         labels (torch.Tensor): (height, width), labels below 65536.

@@ -1,15 +1,15 @@
-"""Checks of a picture's detections, before hours of results are lost to a bad one."""
+"""Checks of an image's detections, before hours of results are lost to a bad one."""
 import numpy as np
 
 from convnext_dense.errors import InputError
 
 
-def picture_id(sample):
-    """The integer id of a data sample's picture."""
+def image_id(sample):
+    """The integer id of a data sample's image."""
     try:
         return int(sample['img_id'])
     except (TypeError, ValueError) as error:
-        raise InputError(f'picture {sample["img_id"]!r}: COCO ids are whole numbers; number the '
+        raise InputError(f'image {sample["img_id"]!r}: COCO ids are whole numbers; number the '
                          'images of the annotation file') from error
 
 
@@ -21,26 +21,26 @@ def check_detections(result, masks, classes, images=None, ann_file=None):
             corners, ``scores``, ``labels``, perhaps ``mask_scores``.
         masks (torch.Tensor | numpy.ndarray | list[dict] | None): the masks.
         classes (int): number of classes.
-        images (dict[int, dict], optional): the annotated pictures.
+        images (dict[int, dict], optional): the annotated images.
         ann_file (str, optional): the annotation file's name.
 
     Raises:
-        InputError: the picture is not among ``images`` or of another size, a score or coordinate
+        InputError: the image is not among ``images`` or of another size, a score or coordinate
             is not finite, a box has negative width or height, a label is not below ``classes``,
             there are not as many boxes, scores, labels and masks, or a mask has not the
-            picture's size. Boxes of no width or height and boxes that leave the picture stay:
+            image's size. Boxes of no width or height and boxes that leave the image stay:
             they simply match little.
     """
     if images is not None:
         image = images.get(result['img_id'])
         if image is None:
-            raise _error(result, f'not one of the {len(images)} pictures of '
+            raise _error(result, f'not one of the {len(images)} images of '
                                  f'{ann_file or "the annotations"}: the data set and the '
                                  'evaluator must name the same annotation file')
         stated = (image.get('height'), image.get('width'))
         if None not in stated and stated != result['size']:
             raise _error(result, f'is {_size(result["size"])}, but {ann_file or "its annotation"} '
-                                 f'says {_size(stated)}: replace the picture or the annotation')
+                                 f'says {_size(stated)}: replace the image or the annotation')
     boxes, scores, labels = result['bboxes'], result['scores'], result['labels']
     counts = {'boxes': len(boxes), 'scores': len(scores), 'labels': len(labels)}
     if masks is not None:
@@ -67,7 +67,7 @@ def check_detections(result, masks, classes, images=None, ann_file=None):
         else {tuple(masks.shape[1:])}
     for size in sizes - {result['size']}:
         raise _error(result, f'is {_size(result["size"])}, but a mask is {_size(size)}: masks '
-                             'must be scaled to the original picture')
+                             'must be scaled to the original image')
 
 
 def _refuse(result, bad, name, values, expected):
@@ -80,7 +80,7 @@ def _refuse(result, bad, name, values, expected):
 
 def _error(result, message):
     path = f' ({result["img_path"]})' if result.get('img_path') else ''
-    return InputError(f'picture {result["img_id"]}{path}: {message}')
+    return InputError(f'image {result["img_id"]}{path}: {message}')
 
 
 def _size(size):

@@ -1,4 +1,4 @@
-"""Detections of many pictures as columns, and COCO's results format."""
+"""Detections of many images as columns, and COCO's results format."""
 import json
 from dataclasses import dataclass
 
@@ -7,7 +7,7 @@ import numpy as np
 
 @dataclass
 class Detections:
-    """Detections, picture after picture, the best score of a picture not necessarily first.
+    """Detections, image after image, the best score of an image not necessarily first.
 
     Attributes:
         image_ids, category_ids (numpy.ndarray): (n,) int64.
@@ -25,26 +25,26 @@ class Detections:
         return len(self.scores)
 
     @classmethod
-    def from_pictures(cls, pictures, category_ids, masks=False):
-        """Columns of the per-picture results that ``CocoMetric.process`` keeps.
+    def from_images(cls, images, category_ids, masks=False):
+        """Columns of the per-image results that ``CocoMetric.process`` keeps.
 
         Args:
-            pictures (list[dict]): ``img_id``, ``bboxes`` (n, 4) corners, ``scores``, ``labels``,
+            images (list[dict]): ``img_id``, ``bboxes`` (n, 4) corners, ``scores``, ``labels``,
                 and for masks ``masks`` and perhaps ``mask_scores``.
             category_ids (list[int]): category id of each label.
             masks (bool): take the masks, and their own scores where a detector has them.
         """
-        counts = [len(picture['scores']) for picture in pictures]
-        labels = _join([picture['labels'] for picture in pictures], np.int64)
-        corners = _join([picture['bboxes'] for picture in pictures], np.float64).reshape(-1, 4)
+        counts = [len(image['scores']) for image in images]
+        labels = _join([image['labels'] for image in images], np.int64)
+        corners = _join([image['bboxes'] for image in images], np.float64).reshape(-1, 4)
         corners[:, 2:] -= corners[:, :2]
-        scores = [picture.get('mask_scores', picture['scores']) if masks else picture['scores']
-                  for picture in pictures]
+        scores = [image.get('mask_scores', image['scores']) if masks else image['scores']
+                  for image in images]
         return cls(
-            image_ids=np.repeat(np.array([p['img_id'] for p in pictures], np.int64), counts),
+            image_ids=np.repeat(np.array([p['img_id'] for p in images], np.int64), counts),
             category_ids=np.asarray(category_ids, np.int64)[labels],
             boxes=corners, scores=_join(scores, np.float64),
-            masks=[rle for p in pictures for rle in p['masks']] if masks else None)
+            masks=[rle for p in images for rle in p['masks']] if masks else None)
 
     def records(self, with_boxes=True):
         """The detections as dicts in COCO's results format.

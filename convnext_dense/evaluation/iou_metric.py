@@ -11,7 +11,7 @@ from PIL import Image
 from convnext_dense.errors import InputError
 from convnext_dense.registry import METRICS
 
-from .collect import collect_pictures, on_main_process
+from .collect import collect_images, on_main_process
 from .confusion import count_boundaries, count_pixels, table_side
 from .iou_figures import CLASS_FIGURES, iou_figures
 
@@ -23,9 +23,9 @@ BATCH = 32
 class IoUMetric(BaseMetric):
     """IoU and accuracy of classes, a drop-in for mmseg's IoUMetric.
 
-    Every picture is one confusion count on the device where the prediction is. The counts are
+    Every image is one confusion count on the device where the prediction is. The counts are
     integers (mmseg adds them up as float32, which is exact only below 2**24 pixels a class), and
-    a repeated picture counts once, so that any number of processes gives the same counts.
+    a repeated image counts once, so that any number of processes gives the same counts.
 
     Args:
         ignore_index (int): annotated label that does not count.
@@ -34,16 +34,16 @@ class IoUMetric(BaseMetric):
             mean, by default.
         beta (float): weight of recall in the F-score.
         collect_device (str): ``cpu`` or ``gpu``, for collecting from the processes.
-        output_dir (str, optional): folder for the predictions, one 8-bit PNG a picture.
+        output_dir (str, optional): folder for the predictions, one 8-bit PNG an image.
         format_only (bool): only write the predictions, for a test server.
         prefix (str, optional): prefix of the log keys.
         boundary (bool): add boundary IoU, ``mBoundaryIoU``.
-        boundary_ratio (float): its width in diagonals of the picture.
+        boundary_ratio (float): its width in diagonals of the image.
         reduce_zero_label (bool, optional): whether the data set's label 0 means "other" and the
             classes begin at 1, so that written predictions are label + 1 (ADE20K). By default
             the data sample says; test-time augmentation loses what it says.
-        report (bool): also write the figures by class, the counts of every picture, the confusion
-            matrix and the worst pictures.
+        report (bool): also write the figures by class, the counts of every image, the confusion
+            matrix and the worst images.
         report_dir (str, optional): where; ``evaluation`` in the run's log folder by default.
 
     Raises:
@@ -76,7 +76,7 @@ class IoUMetric(BaseMetric):
         self._waiting = []
 
     def process(self, data_batch, data_samples):
-        """Count the pixels of a batch of pictures, and write them where asked.
+        """Count the pixels of a batch of images, and write them where asked.
 
         Args:
             data_batch: unused.
@@ -109,20 +109,20 @@ class IoUMetric(BaseMetric):
                 self.results.append({'name': name})
 
     def evaluate(self, size):
-        """The figures of all pictures that all processes have seen.
+        """The figures of all images that all processes have seen.
 
         Args:
-            size (int): number of pictures in the data set.
+            size (int): number of images in the data set.
 
         Returns:
             dict[str, float]: figures in percent under their log keys, on every process.
         """
         self._fetch()
-        results = collect_pictures(self.results, 'name', self.collect_device, self.collect_dir)
+        results = collect_images(self.results, 'name', self.collect_device, self.collect_dir)
         self.results.clear()
         if results is not None and len(results) < size:
             MMLogger.get_current_instance().warning(
-                f'{len(results)} of {size} pictures of the data set were evaluated')
+                f'{len(results)} of {size} images of the data set were evaluated')
         figures = on_main_process(lambda: self.compute_metrics(results))
         return {f'{self.prefix}/{key}' if self.prefix else key: value
                 for key, value in figures.items()}
@@ -131,7 +131,7 @@ class IoUMetric(BaseMetric):
         """The figures of collected results.
 
         Args:
-            results (list[dict]): what ``process`` kept, each picture once.
+            results (list[dict]): what ``process`` kept, each image once.
 
         Returns:
             dict[str, float]: figures in percent without the prefix, two digits like mmseg's.
@@ -141,7 +141,7 @@ class IoUMetric(BaseMetric):
             logger.info(f'results are saved to {self.output_dir}')
             return {}
         if not results:
-            raise InputError('IoUMetric: no picture was evaluated: the data set is empty')
+            raise InputError('IoUMetric: no image was evaluated: the data set is empty')
         classes = self.dataset_meta['classes']
         confusion = np.zeros((len(classes), len(classes)), np.int64)
         for result in results:
@@ -167,12 +167,12 @@ class IoUMetric(BaseMetric):
     def _name(self, sample):
         name = sample.get('img_path')
         if name is None and get_world_size() > 1:
-            raise InputError('IoUMetric: a picture without img_path cannot be told from its '
+            raise InputError('IoUMetric: an image without img_path cannot be told from its '
                              "repetition in another process: add 'img_path' to the meta_keys of "
                              'PackSegInputs')
-        # padded, so that names sort like the pictures
+        # padded, so that names sort like the images
         return str(name) if name is not None else \
-            f'picture {len(self.results) + len(self._waiting):06}'
+            f'image {len(self.results) + len(self._waiting):06}'
 
     def _fetch(self):
         """Bring the waiting tables here in one transfer and keep their few filled cells."""
@@ -205,7 +205,7 @@ class IoUMetric(BaseMetric):
                 'num_classes')
 
     def _write(self, prediction, sample, name):
-        """Write one prediction as the ADE20K server wants it: an 8-bit PNG named as the picture,
+        """Write one prediction as the ADE20K server wants it: an 8-bit PNG named as the image,
         label 0 for "other" where the data set has it."""
         shift = self.reduce_zero_label
         if shift is None:

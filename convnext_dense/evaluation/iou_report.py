@@ -1,4 +1,4 @@
-"""A segmenter's evaluation as files: figures, counts of every picture, confusions, the worst.
+"""A segmenter's evaluation as files: figures, counts of every image, confusions, the worst.
 
 The layout is described in docs/evaluation.md.
 """
@@ -13,7 +13,7 @@ from .coco_report import WORST
 from .json_files import dump_json
 
 FORMAT = 'convnext_dense.segmentation/1'
-# confusions named a picture
+# confusions named an image
 SHOWN = 10
 
 
@@ -23,29 +23,29 @@ def write_report(folder, classes, results, confusion, summary, by_class):
     Args:
         folder (Path): exists.
         classes (Sequence[str]): names by label.
-        results (list[dict]): each picture's ``name`` and filled cells ``label``, ``prediction``,
+        results (list[dict]): each image's ``name`` and filled cells ``label``, ``prediction``,
             ``pixels``, perhaps ``boundary`` (3, classes).
-        confusion (numpy.ndarray): (classes, classes) pixels of all pictures.
+        confusion (numpy.ndarray): (classes, classes) pixels of all images.
         summary (dict): overall figures in [0, 1].
         by_class (dict): name of a figure to (classes,) values in [0, 1].
     """
     names = _short_names([result['name'] for result in results])
-    pictures = [dict(name=name, **picture_counts(result, len(classes)))
+    images = [dict(name=name, **image_counts(result, len(classes)))
                 for name, result in zip(names, results, strict=True)]
     rows = [{'name': name, **{key: values[row] for key, values in by_class.items()},
              'intersection': confusion[row, row], 'prediction': confusion[:, row].sum(),
              'label': confusion[row].sum()} for row, name in enumerate(classes)]
     dump_json(folder / 'segmentation.json', {
         'format': FORMAT, 'classes': list(classes), 'figures': summary, 'per_class': rows,
-        'confusion': confusion, 'pictures': pictures,
-        'worst': worst_pictures(pictures, results, classes)})
+        'confusion': confusion, 'images': images,
+        'worst': worst_images(images, results, classes)})
     plots.confusion(confusion, list(classes), list(classes),
                     folder / 'confusion_matrix.png')
     print_log(f'report: {folder / "segmentation.json"}', 'current')
 
 
-def picture_counts(result, classes):
-    """Pixels of the classes in one picture: dict of lists, classes without pixels left out."""
+def image_counts(result, classes):
+    """Pixels of the classes in one image: dict of lists, classes without pixels left out."""
     label, prediction, pixels = result['label'], result['prediction'], result['pixels']
     same = label == prediction
     counts = {name: np.bincount(values, pixels[chosen], classes).astype(np.int64)
@@ -61,22 +61,22 @@ def picture_counts(result, classes):
             **{name: values[present].tolist() for name, values in counts.items()}}
 
 
-def worst_pictures(pictures, results, classes):
-    """The pictures with the lowest mean IoU of their classes, their largest confusions named.
+def worst_images(images, results, classes):
+    """The images with the lowest mean IoU of their classes, their largest confusions named.
 
     Returns:
         list[dict]: ``name``, ``accuracy``, ``IoU``, ``errors``; the worst first.
     """
     scored = []
-    for picture, result in zip(pictures, results, strict=True):
-        right, found, true = (np.array(picture[name], float)
+    for image, result in zip(images, results, strict=True):
+        right, found, true = (np.array(image[name], float)
                               for name in ('intersection', 'prediction', 'label'))
         if not true.sum():
             continue
         wrong = np.flatnonzero(result['label'] != result['prediction'])
         wrong = wrong[np.argsort(-result['pixels'][wrong], kind='stable')][:SHOWN]
         scored.append({
-            'name': picture['name'], 'accuracy': right.sum() / true.sum(),
+            'name': image['name'], 'accuracy': right.sum() / true.sum(),
             'IoU': (right / (found + true - right)).mean(),
             'errors': [{'error': 'class', 'label': classes[result['label'][cell]],
                         'prediction': classes[result['prediction'][cell]],
@@ -86,7 +86,7 @@ def worst_pictures(pictures, results, classes):
 
 
 def _short_names(names):
-    """Paths below the pictures' common folder."""
+    """Paths below the images' common folder."""
     try:
         common = commonpath([str(Path(name).parent) for name in names])
     except ValueError:  # absolute and relative paths, or several drives

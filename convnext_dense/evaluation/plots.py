@@ -1,4 +1,4 @@
-"""Pictures of an evaluation: precision-recall curves and confusion matrices."""
+"""Images of an evaluation: precision-recall curves and confusion matrices."""
 import numpy as np
 from matplotlib import colormaps
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -25,7 +25,7 @@ def precision_recall(curves, categories, iou_thresholds, path):
         curves (Curves): accumulated; all areas and the last of maxDets are drawn.
         categories (list[dict]): ``id`` and ``name``.
         iou_thresholds (Sequence[float]): of the curves.
-        path (Path): picture file.
+        path (Path): image file.
     """
     precision = curves.precision[:, :, :, 0, -1]
     known = np.flatnonzero((precision > -1).all((0, 1)))
@@ -77,7 +77,7 @@ def confusion(matrix, rows, columns, path):
     Args:
         matrix (numpy.ndarray): (n, n) counts; row true, column predicted.
         rows, columns (Sequence[str]): n names each.
-        path (Path): picture file.
+        path (Path): image file.
     """
     sums = matrix.sum(1, keepdims=True)
     shares = np.divide(matrix, sums, out=np.zeros(matrix.shape), where=sums > 0)

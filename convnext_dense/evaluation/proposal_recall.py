@@ -4,13 +4,13 @@ from hotcoco import mask as hotcoco_mask
 
 
 def average_recalls(objects, proposals, numbers, iou_thresholds):
-    """Share of the objects that the first proposals of their picture find, mean over thresholds.
+    """Share of the objects that the first proposals of their image find, mean over thresholds.
 
-    In each picture the pair of the largest overlap is taken, again and again, each object and
+    In each image the pair of the largest overlap is taken, again and again, each object and
     each proposal once. Unlike cocoapi's recall the pairs are the same at every threshold.
 
     Args:
-        objects (list[numpy.ndarray]): a picture's objects, (m, 4) as x1, y1, x2, y2.
+        objects (list[numpy.ndarray]): an image's objects, (m, 4) as x1, y1, x2, y2.
         proposals (list[numpy.ndarray]): its proposals, (n, 4), the best first.
         numbers (Sequence[int]): numbers of proposals.
         iou_thresholds (Sequence[float]): IoU thresholds.

@@ -9,7 +9,7 @@ from hotcoco import mask as hotcoco_mask
 
 
 def encode_masks(masks):
-    """Compressed RLEs of the masks of one picture, byte for byte pycocotools'.
+    """Compressed RLEs of the masks of one image, byte for byte pycocotools'.
 
     RLE runs down the columns. Masks that lie in memory that way (those of this package's mask
     head) are encoded in one call. For others, stored by rows, most of the time would go into
@@ -51,10 +51,10 @@ def _encode_columns(columns):
 
 
 class BackgroundEncoder:
-    """Encodes the masks of pictures in a thread, while the network works on the next picture.
+    """Encodes the masks of images in a thread, while the network works on the next image.
 
     Args:
-        backlog (int): pictures that may wait at once; a further one waits for the oldest, which
+        backlog (int): images that may wait at once; a further one waits for the oldest, which
             bounds the memory of masks (100 masks of 480x640 take 31 MB).
     """
 

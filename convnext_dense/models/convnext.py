@@ -13,12 +13,12 @@ from mmcv.cnn.bricks import DropPath
 from mmengine.model import BaseModule
 from torch import nn
 
+from convnext_dense.acceleration import triton as fused_ops
+from convnext_dense.acceleration.cpu import block as cpu_block
+from convnext_dense.acceleration.cpu.patch_conv import PatchConv2d
 from convnext_dense.errors import InputError
-from convnext_dense.models import cpu_block
-from convnext_dense.models import ops as fused_ops
 from convnext_dense.models.architectures import ARCHITECTURES, resolve_arch
 from convnext_dense.models.layers import GRN, LayerNorm2d, build_norm2d, layer_norm_last
-from convnext_dense.models.patch_conv import PatchConv2d
 from convnext_dense.registry import MODELS
 
 
@@ -100,7 +100,7 @@ class Block(nn.Module):
         return x + self.drop_path(branch.permute(0, 3, 1, 2))
 
     def _drop_path_factor(self, x):
-        """What drop path multiplies each picture's branch with, or None for all ones."""
+        """What drop path multiplies each image's branch with, or None for all ones."""
         if not self.training or isinstance(self.drop_path, nn.Identity):
             return None
         return self.drop_path(x.new_ones(len(x), 1, 1, 1, dtype=torch.float32)).flatten()
@@ -120,7 +120,7 @@ class ConvNeXt(BaseModule):
     Args:
         arch (str | dict): a name (atto, femto, pico, nano, tiny, small, base, large, xlarge,
             huge), or ``dict(depths=..., channels=...)`` with any number of stages.
-        in_channels (int): channels of the pictures.
+        in_channels (int): channels of the images.
         stem_patch_size (int): kernel and stride of the stem, in pixels.
         norm_cfg (dict): norm of stem, blocks, downsampling and outputs.
         act_cfg (dict): activation of the blocks.
@@ -135,8 +135,9 @@ class ConvNeXt(BaseModule):
         gap_before_final_norm (bool): only False makes sense for dense prediction.
         with_cp (bool | Sequence[int]): activation checkpointing in every block, or in the blocks
             of these stages.
-        ops (str): ``auto`` takes the fused operators of :mod:`convnext_dense.models.ops` for maps
-            on a GPU, where Triton is there, and plain torch elsewhere. ``torch`` never takes them.
+        ops (str): ``auto`` takes the fused operators of
+            :mod:`convnext_dense.acceleration.triton` for maps on a GPU, where Triton is there, and
+            plain torch elsewhere. ``torch`` never takes them.
             ``triton`` is an error where they cannot run.
         init_cfg (dict | list | None): OpenMMLab's initialisation. None draws weights from a
             truncated normal distribution of deviation 0.02, as published. ``type='Pretrained'``
@@ -156,7 +157,7 @@ class ConvNeXt(BaseModule):
                  gap_before_final_norm=False, with_cp=False, ops='auto', init_cfg=None):
         depths, channels = resolve_arch(arch)
         if gap_before_final_norm:
-            raise InputError('ConvNeXt: gap_before_final_norm=True makes one vector a picture, '
+            raise InputError('ConvNeXt: gap_before_final_norm=True makes one vector an image, '
                              'which no neck can use; set it to False or leave it out')
         if not -1 <= frozen_stages <= len(depths):
             raise InputError(f'ConvNeXt: frozen_stages={frozen_stages}, but there are '
@@ -226,7 +227,7 @@ class ConvNeXt(BaseModule):
         """Feature maps of the stages in ``out_indices``.
 
         Args:
-            x (Tensor): pictures of shape (N, in_channels, H, W); H and W need not divide by 32.
+            x (Tensor): images of shape (N, in_channels, H, W); H and W need not divide by 32.
 
         Returns:
             tuple[Tensor]: for each output a map of shape (N, channels, H / stride, W / stride),

@@ -4,7 +4,7 @@ import torch.nn.functional as F
 from mmcv.cnn import build_norm_layer
 from torch import nn
 
-from convnext_dense.models import ops
+from convnext_dense.acceleration import triton as ops
 
 
 class LayerNorm2d(nn.LayerNorm):
@@ -75,7 +75,7 @@ def sum_of_squares(rows):
 
 
 def sums_of_squares(wide):
-    """Of each picture and channel: (N, pixels, K) to (N, 1, K)."""
+    """Of each image and channel: (N, pixels, K) to (N, 1, K)."""
     if wide.shape[1] < wide.shape[2] // 4:  # few pixels: the map of squares stays in the cache
         return wide.square().sum(1, keepdim=True)
     return torch.stack([sum_of_squares(rows) for rows in wide])[:, None]

@@ -1,34 +1,21 @@
 """Swin Transformer as OpenMMLab builds it, with its weights read safely."""
-from functools import cache
+from mmdet.models.backbones import SwinTransformer as MMDetSwinTransformer
+from mmengine.model import initialize
 
 from convnext_dense.registry import MODELS
 
 
-@MODELS.register_module(name='SwinTransformer')
-def build_swin(**kwargs):
-    """``type='convnext_dense.SwinTransformer'``: mmdet's Swin, whose own loader unpickles anything.
+@MODELS.register_module()
+class SwinTransformer(MMDetSwinTransformer):
+    """``mmdet.SwinTransformer``, whose own loader unpickles anything; the arguments are the same.
 
-    The arguments are mmdet's. ``init_cfg=dict(type='Pretrained', checkpoint=...)`` takes the
-    official weights and OpenMMLab's; which of the two is seen from the keys, so
-    ``convert_weights`` has no effect.
-
-    Returns:
-        mmdet.models.backbones.SwinTransformer
+    ``init_cfg=dict(type='Pretrained', checkpoint=...)`` takes the official weights and OpenMMLab's;
+    which of the two is seen from the keys, so ``convert_weights`` has no effect.
     """
-    return _swin_class()(**kwargs)
 
-
-@cache
-def _swin_class():
-    from mmdet.models.backbones import SwinTransformer as MMDetSwin  # takes seconds
-    from mmengine.model import initialize
-
-    class SwinTransformer(MMDetSwin):
-
-        def init_weights(self):
-            if self.init_cfg is None:
-                super().init_weights()
-            else:
-                initialize(self, dict(self.init_cfg, type='convnext_dense.Pretrained'))
-
-    return SwinTransformer
+    def init_weights(self) -> None:
+        """Initialise as ``init_cfg`` says."""
+        if self.init_cfg is None:
+            super().init_weights()
+        else:
+            initialize(self, dict(self.init_cfg, type='convnext_dense.Pretrained'))

@@ -1,3 +1,6 @@
-from convnext_dense.optim.constructor import LearningRateDecayOptimizerConstructor
+"""Layer-wise and stage-wise learning-rate decay."""
+import lazy_loader
 
-__all__ = ['LearningRateDecayOptimizerConstructor']
+__getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submod_attrs={
+    'constructor': ['LearningRateDecayOptimizerConstructor'],
+})

@@ -8,8 +8,8 @@ from mmengine.dist import is_main_process
 from mmengine.logging import print_log
 from mmengine.registry import DATASETS
 
-from convnext_dense.errors import blame
-from convnext_dense.runtime.bad_pictures import drop_undrawable_masks, look_at_boxes
+from convnext_dense.errors import convert_errors
+from convnext_dense.runtime.bad_images import drop_undrawable_masks, look_at_boxes
 
 _LAZY = (BaseDataset, ClassBalancedDataset, ConcatDataset, RepeatDataset)
 
@@ -19,7 +19,7 @@ def build_dataset(config, record):
 
     Args:
         config (dict): of the data set; data sets inside it are treated alike.
-        record (Record): of bad pictures and annotations.
+        record (Record): of bad images and annotations.
 
     Raises:
         InputError: the annotation file cannot be used.
@@ -32,7 +32,7 @@ def build_dataset(config, record):
             leaf.parse_data_info = partial(_parse, leaf, leaf.parse_data_info, record)
             leaf._without_target = [0, 0]
         names = ', '.join(str(leaf.ann_file or leaf.data_prefix) for leaf in leaves)
-        with blame(f'the annotations {names} cannot be used',
+        with convert_errors(f'the annotations {names} cannot be used',
                    'look at the file and at the data settings of the config'):
             dataset.full_init()
         for leaf in leaves:
@@ -72,27 +72,28 @@ def _parse(dataset, parse, record, raw):
         return parse(raw)
     dataset._without_target[0] += 1
     dataset._without_target[1] += not raw['raw_ann_info']
-    with blame(f'{dataset.ann_file}: the annotations of {raw["raw_img_info"].get("file_name")} '
-               'cannot be used', 'expected bbox=[x, y, width, height], area and category_id, as '
-               'COCO has them'):
+    name = raw['raw_img_info'].get('file_name')
+    with convert_errors(f'{dataset.ann_file}: the annotations of {name} cannot be used',
+                        'expected bbox=[x, y, width, height], area and category_id, as COCO '
+                        'has them'):
         problems = drop_undrawable_masks(raw) + list(look_at_boxes(raw))
         for problem in problems:
             if is_main_process() or record.strict:
-                record.add(_picture(dataset, raw), problem, used=True)
+                record.add(_image(dataset, raw), problem, used=True)
         info = parse(raw)
         if problems and isinstance(info, dict) and not info.get('instances'):
             info['without_target'] = True
         return info
 
 
-def _picture(dataset, raw):
+def _image(dataset, raw):
     return os.path.join(dataset.data_prefix.get('img') or '', raw['raw_img_info']['file_name'])
 
 
-def _report_empty(dataset, pictures, empty):
+def _report_empty(dataset, images, empty):
     if not empty or dataset.test_mode:
         return
     fate = 'left out (filter_empty_gt)' if (getattr(dataset, 'filter_cfg', None) or {}).get(
         'filter_empty_gt') else 'trained on as background'
-    print_log(f'{empty} of {pictures} pictures of {dataset.ann_file} have no annotation and are '
+    print_log(f'{empty} of {images} images of {dataset.ann_file} have no annotation and are '
               f'{fate}', 'current', logging.INFO)

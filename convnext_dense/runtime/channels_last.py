@@ -31,7 +31,9 @@ def arrange_for_training(model, compiles=False):
     """
     model.to(memory_format=torch.channels_last)
     if not compiles:
-        from convnext_dense.models.winograd import replace_convolutions  # needs mmcv's layers
+        from convnext_dense.acceleration.cpu.winograd import (
+            replace_convolutions,  # needs mmcv's layers
+        )
         replace_convolutions(model)
 
 
@@ -41,9 +43,9 @@ class ChannelsLastHook(Hook):
 
     On a CPU it halves the time of the convolutions; values change by rounding only. There a
     runner that has not trained also prepares its model for inference before it evaluates it, see
-    :func:`convnext_dense.models.inference.prepare_for_inference`; but not one with an exponential
-    moving average, whose weights are swapped in later, and not one that compiles. What a runner
-    that trains does is :func:`arrange_for_training`.
+    :func:`convnext_dense.acceleration.cpu.inference.prepare_for_inference`; but not one with an
+    exponential moving average, whose weights are swapped in later, and not one that compiles. What
+    a runner that trains does is :func:`arrange_for_training`.
     """
 
     def __init__(self):
@@ -71,6 +73,8 @@ class ChannelsLastHook(Hook):
                 next(model.parameters()).device.type != 'cpu' or \
                 any(isinstance(hook, EMAHook) for hook in runner.hooks):
             return
-        from convnext_dense.models.inference import prepare_for_inference  # needs mmcv's layers
+        from convnext_dense.acceleration.cpu.inference import (
+            prepare_for_inference,  # needs mmcv's layers
+        )
         prepare_for_inference(model)
         self._prepared = True

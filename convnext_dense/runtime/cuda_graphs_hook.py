@@ -2,13 +2,13 @@
 from mmengine.hooks import Hook
 from mmengine.model import BaseTTAModel, is_model_wrapper
 
-from convnext_dense.models.cuda_graphs import use_cuda_graphs
+from convnext_dense.acceleration.cuda_graphs import use_cuda_graphs
 from convnext_dense.registry import HOOKS
 
 
 @HOOKS.register_module()
 class CudaGraphsHook(Hook):
-    """Replays CUDA graphs of the backbone in inference, for pictures or crops of few sizes.
+    """Replays CUDA graphs of the backbone in inference, for images or crops of few sizes.
 
     Args:
         most (int): sizes that get a graph, each with memory of its own.

@@ -102,7 +102,7 @@ class Watch:
         _set(buffers, values)
         set_random_state(now)
         bad_loss = not all(loss.isfinite().all() for loss in self.losses)
-        found = all_gather_object((bad_loss, bad_loss or forward, module, pictures(data_batch)))
+        found = all_gather_object((bad_loss, bad_loss or forward, module, images(data_batch)))
         # a bad loss of one process spoils the gradients of all of them
         found = [one for one in found if one[1]] or found
         what = 'loss' if any(bad for bad, *_ in found) else 'gradient'
@@ -111,11 +111,11 @@ class Watch:
         wrapper.zero_grad()
         self.skipped += 1
         message = (f'the {what} of this step is NaN or infinite, first in '
-                   f'{module or "an unknown module"}; pictures: {", ".join(paths)}')
+                   f'{module or "an unknown module"}; images: {", ".join(paths)}')
         if self.skipped > self.skip:
             self.stop = (f'{message}. {self.skip} such steps were skipped before '
                          '(not_finite.skip); lower the learning rate, clip the gradient, or look '
-                         'at these pictures')
+                         'at these images')
         else:
             print_log(f'{message}. The step is skipped ({self.skipped} of {self.skip} that may '
                       'be)', 'current', logging.WARNING)
@@ -198,8 +198,8 @@ def tensors(value):
         yield from tensors(child)
 
 
-def pictures(data_batch):
-    """Paths of the pictures of a batch, where its samples know them."""
+def images(data_batch):
+    """Paths of the images of a batch, where its samples know them."""
     samples = data_batch.get('data_samples', ()) if isinstance(data_batch, dict) else ()
     paths = [getattr(sample, 'img_path', None) or getattr(sample, 'metainfo', {}).get('img_path')
              for sample in samples]

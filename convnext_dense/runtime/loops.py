@@ -9,14 +9,14 @@ from mmengine.runner import IterBasedTrainLoop as MMEngineIterLoop
 from mmengine.runner import TestLoop as MMEngineTestLoop
 from mmengine.runner import ValLoop as MMEngineValLoop
 
-from convnext_dense.errors import InputError, blame
+from convnext_dense.errors import InputError, convert_errors
 from convnext_dense.registry import LOOPS
-from convnext_dense.runtime.finite import pictures
+from convnext_dense.runtime.finite import images
 from convnext_dense.runtime.samples import start_at
 
 
-def _blame_pictures(work, data_batch):
-    return blame(f'{work} failed on {", ".join(pictures(data_batch))}',
+def _name_images(work, data_batch):
+    return convert_errors(f'{work} failed on {", ".join(images(data_batch))}',
                  'look at these, their annotations, and whether pipeline and model fit each other')
 
 
@@ -26,7 +26,7 @@ class _Step:
     def _step(self, batch_idx, data_batch, end_of_pass=False):
         runner = self.runner
         runner.call_hook('before_train_iter', batch_idx=batch_idx, data_batch=data_batch)
-        with _blame_pictures('training', data_batch):
+        with _name_images('training', data_batch):
             outputs = runner.watch.train_step(runner.model, data_batch, runner.optim_wrapper)
         self._count(batch_idx)
         runner.call_hook('after_train_iter', batch_idx=batch_idx, data_batch=data_batch,
@@ -173,7 +173,7 @@ class _Endless:
                 continue
             self.batch += 1
             return batch
-        raise InputError('the training data give not a single batch: too few pictures for '
+        raise InputError('the training data give not a single batch: too few images for '
                          'train_dataloader.batch_size with drop_last=True')
 
 
@@ -187,18 +187,18 @@ class _Evaluation:
 
     def run_iter(self, idx, data_batch):
         if data_batch is not None:
-            with _blame_pictures('evaluation', data_batch):
+            with _name_images('evaluation', data_batch):
                 super().run_iter(idx, data_batch)
         self.runner.after_evaluation_step(idx)
 
 
 @LOOPS.register_module()
 class ValLoop(_Evaluation, MMEngineValLoop):
-    """mmengine's validation; batches of which no picture could be read are passed over."""
+    """mmengine's validation; batches of which no image could be read are passed over."""
 
 
 @LOOPS.register_module()
 class TestLoop(_Evaluation, MMEngineTestLoop):
-    """mmengine's testing; batches of which no picture could be read are passed over."""
+    """mmengine's testing; batches of which no image could be read are passed over."""
 
     __test__ = False  # no test case of pytest

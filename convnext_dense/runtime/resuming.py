@@ -3,11 +3,11 @@
 ========================================  ====================================================
 same processes, batch size and data       exact: the weights at the end are bit-identical
 other number of data workers              exact: no random state depends on the workers
-other processes, same batch in all        approximate: same pictures and augmentations a step,
+other processes, same batch in all        approximate: same images and augmentations a step,
                                           other rounding, dropped paths and sampled regions
-other batch size in all                   approximate: goes on at the same picture of the pass;
+other batch size in all                   approximate: goes on at the same image of the pass;
                                           iterations of an epoch-based run are counted anew
-other number of pictures                  approximate: goes on at the same batch, the order of
+other number of images                  approximate: goes on at the same batch, the order of
                                           this pass is another
 longer or shorter schedule                approximate: the learning rate follows the schedule of
                                           the checkpoint
@@ -223,5 +223,5 @@ def _adapt(loop, progress, was, now):
         reasons.append(f'{was["world_size"]} processes became {now["world_size"]}: other rounding '
                        'and dropped paths')
     if was['samples'] != now['samples']:
-        reasons.append(f'the data set had {was["samples"]} pictures and has {now["samples"]}')
+        reasons.append(f'the data set had {was["samples"]} images and has {now["samples"]}')
     return reasons

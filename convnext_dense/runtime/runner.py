@@ -16,13 +16,13 @@ from mmengine.utils import apply_to, get_git_hash
 from mmengine.version import __version__ as mmengine_version
 from torch.utils.data import DataLoader, Dataset, IterableDataset
 
-from convnext_dense.errors import InputError, blame
+from convnext_dense.acceleration.compiling import compile_options, compile_parts
+from convnext_dense.errors import InputError, convert_errors
 from convnext_dense.registry import RUNNERS
 from convnext_dense.runtime import files, resuming
 from convnext_dense.runtime.annotations import build_dataset
-from convnext_dense.runtime.bad_pictures import Inspector, Record
+from convnext_dense.runtime.bad_images import Inspector, Record
 from convnext_dense.runtime.channels_last import memory_format_hooks
-from convnext_dense.runtime.compiling import compile_options, compile_parts
 from convnext_dense.runtime.finite import Watch
 from convnext_dense.runtime.loops import EpochBasedTrainLoop, IterBasedTrainLoop, TestLoop, ValLoop
 from convnext_dense.runtime.random_state import random_state, set_random_state
@@ -43,10 +43,10 @@ class Runner(MMEngineRunner):
     The arguments are mmengine's. Where a config names one of mmengine's four loops, the loop of
     the same name of :mod:`convnext_dense.runtime.loops` is built. The config may also have::
 
-        bad_pictures = dict(strict=False, limit=.1)   # see Record
+        bad_images = dict(strict=False, limit=.1)   # see Record
         not_finite = dict(skip=10)                    # see Watch
         memory_format = 'channels_last'               # see ChannelsLastHook
-        compile = True                                # see convnext_dense.runtime.compiling
+        compile = True                                # see convnext_dense.acceleration.compiling
     """
 
     def __init__(self, model, work_dir, *, load_from=None, resume=False, cfg=None, **kwargs):
@@ -65,7 +65,7 @@ class Runner(MMEngineRunner):
         self._evaluates_only = kwargs.get('train_cfg') is None
         self.watch = Watch(**(settings.get('not_finite') or {}))
         self.stopping = Stopping()
-        self._bad_pictures = dict(settings.get('bad_pictures') or {})
+        self._bad_images = dict(settings.get('bad_images') or {})
         self._records = {}
         options = compile_options(settings.get('compile'))
         self._work_dir = os.path.abspath(work_dir)
@@ -179,7 +179,7 @@ class Runner(MMEngineRunner):
             return dataloader
         name = next((name for name in LOADERS if getattr(self, f'_{name}', None) is dataloader),
                     'a data loader')
-        with blame(name, 'look at its settings in the config'):
+        with convert_errors(name, 'look at its settings in the config'):
             return self._build_dataloader(dict(dataloader), name, seed, diff_rank_seed)
 
     def _build_dataloader(self, config, name, seed, diff_rank_seed):
@@ -212,7 +212,7 @@ class Runner(MMEngineRunner):
             config['batch_sampler'] = dict(type=batch_sampler_type)
         loader = super().build_dataloader(config, seed, diff_rank_seed)
         if loader.batch_sampler is None and not isinstance(loader.dataset, IterableDataset):
-            raise InputError(f'{name}.batch_size is None; give the number of pictures of a batch')
+            raise InputError(f'{name}.batch_size is None; give the number of images of a batch')
         loader.generator = torch.Generator()  # or each iterator draws from the global one
         loader.generator.manual_seed(own_seed)
         if not isinstance(loader.dataset, IterableDataset):
@@ -223,10 +223,10 @@ class Runner(MMEngineRunner):
         return loader
 
     def _record(self):
-        name = 'bad_pictures_test.jsonl' if self._evaluates_only or (
-            self._train_loop is None) else 'bad_pictures.jsonl'
+        name = 'bad_images_test.jsonl' if self._evaluates_only or (
+            self._train_loop is None) else 'bad_images.jsonl'
         if name not in self._records:
-            record = Record(Path(self.work_dir) / name, **self._bad_pictures)
+            record = Record(Path(self.work_dir) / name, **self._bad_images)
             if is_main_process() and not (self._resumes and self._resume_path):
                 record.clear()
             self._records[name] = record
@@ -260,24 +260,24 @@ class Runner(MMEngineRunner):
         """Launch training.
 
         Raises:
-            InputError: a data worker was killed, too many bad pictures or bad steps.
+            InputError: a data worker was killed, too many bad images or bad steps.
             SystemExit: a signal came; the state was saved.
         """
         with self.stopping:
             model = self._guarded(super().train)
-        self._list_bad_pictures()
+        self._list_bad_images()
         return model
 
     def val(self):
         """Launch validation."""
         metrics = self._guarded(super().val)
-        self._list_bad_pictures()
+        self._list_bad_images()
         return metrics
 
     def test(self):
         """Launch testing."""
         metrics = self._guarded(super().test)
-        self._list_bad_pictures()
+        self._list_bad_images()
         return metrics
 
     def _guarded(self, work):
@@ -357,7 +357,7 @@ class Runner(MMEngineRunner):
         self.train_loop._iter -= 1  # as inside the last step, where checkpoints are written
         self._stop(asked)
 
-    def _list_bad_pictures(self):
+    def _list_bad_images(self):
         for record in self._records.values():
             text = record.summary()
             if text:

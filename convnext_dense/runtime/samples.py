@@ -2,7 +2,7 @@
 
 Each index that a sampler draws carries its place: (seed, pass over the data, position in the
 pass, over all processes). Whoever reads the sample, in whichever data worker, seeds Python,
-numpy and torch from that place first. So the pictures and their augmentations do not depend on the
+numpy and torch from that place first. So the images and their augmentations do not depend on the
 number of workers, on prefetching, or on what was read before, and a resumed run needs no state of
 a data worker: it only starts the sampler at the right place.
 """
@@ -14,11 +14,11 @@ from mmengine.dist import get_dist_info
 from mmengine.logging import print_log
 from torch.utils.data import Sampler, get_worker_info
 
-from convnext_dense.errors import InputError, blame
+from convnext_dense.errors import InputError, convert_errors
 from convnext_dense.runtime.random_state import seed_all, seeded
 
 IMPORTED_IN = os.getpid()
-ATTEMPTS = 10  # other pictures that are tried in the place of a bad one
+ATTEMPTS = 10  # other images that are tried in the place of a bad one
 
 
 class Draw(int):
@@ -86,7 +86,7 @@ class Batches:
 
     def __iter__(self):
         start, self.start = self.start, 0
-        with blame(f'{self.name}.sampler', 'look at the settings of the samplers'):
+        with convert_errors(f'{self.name}.sampler', 'look at the settings of the samplers'):
             for number, batch in enumerate(self.batch_sampler):
                 if number >= start:
                     yield batch
@@ -125,7 +125,7 @@ class SampleReader:
 
     Args:
         dataset (Dataset): it has ``__getitem__`` and ``__len__``.
-        inspector (Inspector): knows and records bad pictures.
+        inspector (Inspector): knows and records bad images.
         replace (bool): put another sample in a bad one's place (training), else leave it out.
     """
 
@@ -168,7 +168,7 @@ class SampleReader:
                     problem = self.inspector.failed(self.dataset, index, error)
             if not self.replace:
                 return []
-        raise InputError(f'{ATTEMPTS + 1} pictures in a row cannot be used, the last is {problem}; '
+        raise InputError(f'{ATTEMPTS + 1} images in a row cannot be used, the last is {problem}; '
                          'look at the pipeline of the data set and at its folder')
 
 
@@ -185,6 +185,6 @@ class Collate:
         self.name = name
 
     def __call__(self, samples):
-        with blame(f'{self.name}: its samples do not join to a batch',
+        with convert_errors(f'{self.name}: its samples do not join to a batch',
                    'look at its pipeline and collate_fn'):
             return self.collate(samples) if samples else None

@@ -9,8 +9,9 @@ from pathlib import Path
 import torch
 
 import convnext_dense
+from convnext_dense.acceleration import triton as ops
 from convnext_dense.config import nested
-from convnext_dense.models import ConvNeXt, ops
+from convnext_dense.models import ConvNeXt
 
 PACKAGES = {'mmengine': 'onedl-mmengine', 'mmcv': 'onedl-mmcv', 'mmdet': 'onedl-mmdetection',
             'mmseg': 'onedl-mmsegmentation'}

@@ -9,7 +9,7 @@ _CAUSES = {
     'Bus error': 'killed by a bus error: the shared memory /dev/shm was full; enlarge it '
                  '(docker run --shm-size=8g), or lower num_workers',
     'Segmentation fault': 'crashed (segmentation fault) in a compiled library; set num_workers=0 '
-                          'to see the picture that it was reading',
+                          'to see the image that it was reading',
     'Terminated': 'ended by SIGTERM, from outside',
 }
 

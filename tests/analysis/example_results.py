@@ -7,20 +7,20 @@ SIZE = 200
 CLASSES = ('disc', 'ring', 'star')
 
 
-def annotations(pictures=60, seed=0):
+def annotations(images=60, seed=0):
     """Ground truth in COCO's format, boxes of all three sizes and a few crowds."""
     rng = np.random.default_rng(seed)
     objects = []
-    for picture in range(1, pictures + 1):
+    for image in range(1, images + 1):
         for _ in range(rng.integers(0, 8)):
             width, height = rng.uniform(8, 120, 2)
             left, top = rng.uniform(0, SIZE - 120, 2)
             objects.append(dict(
-                id=len(objects) + 1, image_id=picture, bbox=[left, top, width, height],
+                id=len(objects) + 1, image_id=image, bbox=[left, top, width, height],
                 category_id=int(rng.integers(1, len(CLASSES) + 1)), area=width * height,
                 iscrowd=int(rng.random() < .05)))
     return dict(images=[dict(id=i + 1, width=SIZE, height=SIZE, file_name=f'{i}.png')
-                        for i in range(pictures)],
+                        for i in range(images)],
                 categories=[dict(id=i + 1, name=name) for i, name in enumerate(CLASSES)],
                 annotations=objects)
 

@@ -77,7 +77,7 @@ def test_memory_counts_the_weights_and_the_largest_tensors():
         candidate.measure_memory()
     weights = sum(p.numel() * 4 for p in small.model.parameters())
     assert small.peak_memory > weights
-    # the larger picture and its logits alone
+    # the larger image and its logits alone
     assert large.peak_memory - small.peak_memory > (128**2 - 64**2) * 4 * (3 + CLASSES)
     again = Candidate('a', cfg.copy(), (64, 64))
     again.step()

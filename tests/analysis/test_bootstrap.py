@@ -7,7 +7,7 @@ from convnext_dense.analysis.bootstrap import compare_paired, resample_counts
 from convnext_dense.analysis.matches import DetectionMatches, SegmentationCounts
 from convnext_dense.errors import InputError
 
-TRUTH = annotations(pictures=150)
+TRUTH = annotations(images=150)
 FOUND = detections(TRUTH)
 
 
@@ -19,11 +19,11 @@ def match(tmp_path):
     return build
 
 
-def segmentation(shift, pictures=100, seed=0):
+def segmentation(shift, images=100, seed=0):
     rng = np.random.default_rng(seed)
-    union = rng.integers(500, 1000, (pictures, 4))
-    share = np.clip(rng.normal(.6, .1, (pictures, 4)) + shift, 0, 1)
-    return SegmentationCounts(range(pictures), 'abcd', share * union, union)
+    union = rng.integers(500, 1000, (images, 4))
+    share = np.clip(rng.normal(.6, .1, (images, 4)) + shift, 0, 1)
+    return SegmentationCounts(range(images), 'abcd', share * union, union)
 
 
 def test_identical_results_show_no_difference(match):
@@ -49,7 +49,7 @@ def test_another_draw_of_the_same_quality_shows_no_difference(match):
     assert difference.low < difference.difference < difference.high
 
 
-def test_pairing_finds_what_the_spread_of_the_pictures_hides():
+def test_pairing_finds_what_the_spread_of_the_images_hides():
     first, second = segmentation(0), segmentation(.005)
     difference = compare_paired([first], [second])
     assert difference.verdict == 'better' and difference.metric == 'mIoU'
@@ -84,8 +84,8 @@ def test_the_same_seed_gives_the_same_interval(match):
     assert compare_paired(*results, seed=1) != compare_paired(*results, seed=2)
 
 
-def test_results_on_different_pictures_are_an_input_error(match):
-    other = annotations(pictures=149)
+def test_results_on_different_images_are_an_input_error(match):
+    other = annotations(images=149)
     first, second = match(FOUND), match(detections(other), other)
     with pytest.raises(InputError, match='Swin on 149; 1 are in one result only, such as 150'):
         compare_paired([first], [second], ('ConvNeXt', 'Swin'))

@@ -19,7 +19,7 @@ from convnext_dense.cli import main
 from convnext_dense.errors import InputError
 
 CONFIGS = Path(__file__).parents[2] / 'configs'
-TRUTH = annotations(pictures=12)
+TRUTH = annotations(images=12)
 
 
 @pytest.fixture
@@ -93,7 +93,7 @@ def test_identical_results_show_no_difference(tmp_path, work_dir):
 
 
 def test_a_result_without_five_percent_of_its_boxes_is_found_worse(tmp_path):
-    truth = annotations(pictures=150)
+    truth = annotations(images=150)
     boxes = detections(truth)
     kept = np.random.default_rng(0).random(len(boxes)) >= .05
     paths = [write_work_dir(tmp_path / name, 'tiny_convnext_shapes', found, truth)
@@ -135,7 +135,7 @@ def test_a_benchmark_belongs_to_the_model_of_its_name(tmp_path, work_dir):
 
 def test_segmentation_results(tmp_path):
     summary = write_json(tmp_path / 'segmentation.json', dict(
-        format='convnext_dense.segmentation/1', classes=['wall', 'floor'], pictures=[
+        format='convnext_dense.segmentation/1', classes=['wall', 'floor'], images=[
             dict(name='a', classes=[0, 1], intersection=[30, 10], prediction=[50, 20],
                  label=[40, 40]),
             dict(name='b', classes=[1], intersection=[5], prediction=[5], label=[10])]))
@@ -158,8 +158,8 @@ def bad_unknown_model(tmp_path):
             write_json(tmp_path / 'b.json', benchmark_report(['other']))]
 
 
-def bad_pictures(tmp_path):
-    other = annotations(pictures=11)
+def bad_images(tmp_path):
+    other = annotations(images=11)
     return [write_work_dir(tmp_path / 'a', 'x_a', detections(TRUTH), TRUTH),
             write_work_dir(tmp_path / 'b', 'x_b', detections(other), other)]
 
@@ -210,7 +210,7 @@ def bad_kind(tmp_path):
     (bad_no_config, 'no config (.py) in it'),
     (bad_unknown_model, "unknown model 'other'; the configs and work directories here describe "
                         'tiny'),
-    (bad_pictures, 'was evaluated on 12 pictures, x_b on 11'),
+    (bad_images, 'was evaluated on 12 images, x_b on 11'),
     (bad_classes, 'differ in moon, star'),
     (bad_benchmark, 'not a file of tools/analysis/benchmark.py'),
     (bad_measurement, "KeyError: 'stages_ms'"),

@@ -114,7 +114,7 @@ def test_box_and_mask_heads_follow_the_number_of_rois():
 
 
 @pytest.mark.parametrize('crop, size', [(512, (512, 2048)), (640, (640, 2560))])
-def test_segmenters_are_counted_on_pictures_four_crops_wide(crop, size):
+def test_segmenters_are_counted_on_images_four_crops_wide(crop, size):
     cfg = Config(dict(model=dict(type='EncoderDecoder'), crop_size=(crop, crop)))
     assert published_size(cfg) == size
 

@@ -1,4 +1,4 @@
-"""AP and mIoU for any weighting of the pictures, against pycocotools on repeated pictures."""
+"""AP and mIoU for any weighting of the images, against pycocotools on repeated images."""
 import contextlib
 import io
 
@@ -38,16 +38,16 @@ def pycocotools_stats(truth, found):
 
 
 def repeated(counts):
-    """Truth and detections in which each picture stands as often as it was drawn."""
+    """Truth and detections in which each image stands as often as it was drawn."""
     images, objects, boxes = [], [], []
-    for picture, count in zip(sorted(image['id'] for image in TRUTH['images']), counts):
+    for image, count in zip(sorted(image['id'] for image in TRUTH['images']), counts):
         for _ in range(count):
             number = len(images) + 1
             images.append(dict(id=number, width=200, height=200))
             objects += [dict(item, image_id=number) for item in TRUTH['annotations']
-                        if item['image_id'] == picture]
+                        if item['image_id'] == image]
             boxes += [dict(item, image_id=number) for item in FOUND
-                      if item['image_id'] == picture]
+                      if item['image_id'] == image]
     objects = [dict(item, id=index + 1) for index, item in enumerate(objects)]
     return dict(TRUTH, images=images, annotations=objects), boxes
 
@@ -59,14 +59,14 @@ def test_ap_by_class_and_size_is_that_of_pycocotools(matches):
     assert matches.by_class() == pytest.approx(dict(zip(CLASSES, by_class)), abs=1e-9)
 
 
-def test_weighted_ap_is_that_of_pycocotools_on_repeated_pictures(matches):
-    counts = resample_counts(len(matches.pictures), resamples=6)
+def test_weighted_ap_is_that_of_pycocotools_on_repeated_images(matches):
+    counts = resample_counts(len(matches.images), resamples=6)
     expected = [pycocotools_stats(*repeated(count))[0][0] for count in counts]
     assert matches.figure(counts) == pytest.approx(expected, abs=1e-9)
 
 
 def test_large_arrays_are_taken_in_chunks(matches, monkeypatch):
-    counts = resample_counts(len(matches.pictures), resamples=20)
+    counts = resample_counts(len(matches.images), resamples=20)
     whole = matches.figure(counts)
     monkeypatch.setattr('convnext_dense.analysis.matches.CHUNK', 1000)
     np.testing.assert_array_equal(matches.figure(counts), whole)
@@ -86,11 +86,11 @@ def test_a_class_without_objects_does_not_count(tmp_path, matches):
     assert more.figure()[0] == matches.figure()[0]
 
 
-def test_only_the_evaluated_pictures_and_classes_count(tmp_path):
-    pictures = list(range(1, 31))
+def test_only_the_evaluated_images_and_classes_count(tmp_path):
+    images = list(range(1, 31))
     part = DetectionMatches(
         write_json(tmp_path / 'truth.json', TRUTH), write_json(tmp_path / 'found.json', FOUND),
-        image_ids=pictures, categories=TRUTH['categories'][:2])
+        image_ids=images, categories=TRUTH['categories'][:2])
     truth = dict(images=TRUTH['images'][:30], categories=TRUTH['categories'][:2], annotations=[
         item for item in TRUTH['annotations']
         if item['image_id'] <= 30 and item['category_id'] <= 2])
@@ -116,7 +116,7 @@ def test_missing_and_broken_files_are_input_errors(tmp_path):
         DetectionMatches(tmp_path / 'broken.json', tmp_path / 'broken.json')
 
 
-def test_miou_sums_pixels_over_the_pictures_before_dividing():
+def test_miou_sums_pixels_over_the_images_before_dividing():
     result = SegmentationCounts(['a', 'b'], ['wall', 'floor', 'never'],
                                 [[5, 0, 0], [1, 3, 0]], [[10, 2, 0], [10, 4, 0]])
     assert result.figure()[0] == pytest.approx(100 * (6 / 20 + 3 / 6) / 2)

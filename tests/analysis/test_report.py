@@ -29,7 +29,7 @@ PHONE, DESKTOP = 390, 1440
 def report(tmp_path_factory):
     """Folder of a report on three models; the first has two seeds, the last is the worst."""
     folder = tmp_path_factory.mktemp('comparison')
-    truth = annotations(pictures=80)
+    truth = annotations(images=80)
     runs = [('a', NAMES[0], 8, dict()), ('b', NAMES[0], 8, dict(seed=2)),
             ('c', NAMES[1], 16, dict(seed=3)), ('d', NAMES[2], 12, dict(found=.5, seed=4))]
     paths = [write_work_dir(folder / run, name, detections(truth, **options), truth, channels,
@@ -188,13 +188,13 @@ def test_every_model_and_stage_shows_its_colour(browser, figures):
     for name, figure in figures.items():
         colours = {trace.marker.line.color if name.startswith('bbox-by') and trace.error_y.array
                    else trace.marker.color or trace.line.color for trace in figure.data}
-        pixels = picture_of(browser, name)
+        pixels = image_of(browser, name)
         for colour in colours:
             rgb = [int(colour[i:i + 2], 16) for i in (1, 3, 5)]
             assert (np.abs(pixels - rgb).max(axis=2) < 40).sum() > 40, (name, colour)
 
 
-def picture_of(browser, name):
+def image_of(browser, name):
     """A chart as it is seen: RGB, shape (H, W, 3)."""
     box = browser.execute_script('''
         const box = document.getElementById(arguments[0]).getBoundingClientRect();

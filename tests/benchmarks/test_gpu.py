@@ -7,7 +7,7 @@ from mmengine.config import Config
 
 from benchmarks import gpu, gpu_kernels, gpu_models
 from benchmarks.gpu_measuring import Budget, Clock, line, machine_rates, ratios
-from convnext_dense.models.ops import plans
+from convnext_dense.acceleration.triton import plans
 
 
 @pytest.fixture(autouse=True)

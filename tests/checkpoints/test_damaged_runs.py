@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from convnext_dense.cli import main
-from convnext_dense.data.shapes import write_shapes
+from convnext_dense.datasets.shapes import write_shapes
 
 CONFIG = str(Path(__file__).parents[2] / 'configs' / 'demo' / 'upernet_convnext_shapes.py')
 TINY = ['model.backbone.arch.depths=[1,1,1,1]', 'train_cfg.max_iters=1', 'train_cfg.val_interval=5',

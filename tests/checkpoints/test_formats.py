@@ -26,7 +26,7 @@ from convnext_dense.checkpoints import FORMATS, load_weights, recognise
 from convnext_dense.checkpoints.export import convert_state
 from convnext_dense.checkpoints.formats import from_official, to_official
 
-PICTURES = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(1))
+IMAGES = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(1))
 
 
 def timm(version):
@@ -164,8 +164,8 @@ def test_features_equal_those_of_the_peer_after_loading(build, version):
     assert report.format == build.__name__.replace('timm_conv', 'timm').replace('_', '-')
     assert all(name.startswith(('norm', 'head')) for name in report.missing + report.unexpected)
     with torch.no_grad():
-        expected = features(PICTURES)
-        for stage, (x, y) in enumerate(zip(expected, ours(PICTURES), strict=True)):
+        expected = features(IMAGES)
+        for stage, (x, y) in enumerate(zip(expected, ours(IMAGES), strict=True)):
             x = getattr(ours, f'norm{stage}')(x)
             assert x.std() > .5  # the comparison is not one of zeros
             torch.testing.assert_close(y, x, atol=1e-5, rtol=0)
@@ -182,7 +182,7 @@ def test_mmpretrain_s_dense_backbone_gives_the_same_normalised_maps(version):
     ours = convnext(version)
     assert not load_weights(ours, peer.state_dict()).missing
     with torch.no_grad():
-        for x, y in zip(peer(PICTURES), ours(PICTURES), strict=True):
+        for x, y in zip(peer(IMAGES), ours(IMAGES), strict=True):
             torch.testing.assert_close(y, x, atol=1e-5, rtol=0)
 
 
@@ -198,7 +198,7 @@ def test_transformers_backbone_gives_the_same_normalised_maps(version):
     ours = convnext(version)
     assert not load_weights(ours, peer.state_dict()).missing
     with torch.no_grad():
-        for x, y in zip(peer(PICTURES).feature_maps, ours(PICTURES), strict=True):
+        for x, y in zip(peer(IMAGES).feature_maps, ours(IMAGES), strict=True):
             torch.testing.assert_close(y, x, atol=1e-5, rtol=0)
 
 

@@ -20,7 +20,7 @@ default_hooks = dict(checkpoint=dict(interval=2))
 
 @pytest.fixture
 def tiny(tmp_path, monkeypatch):
-    """The demo in an empty folder, with few pictures and two steps a model."""
+    """The demo in an empty folder, with few images and two steps a model."""
     configs = {}
     for name, base in compare_demo.MODELS.items():
         configs[name] = tmp_path / base.name
@@ -54,7 +54,7 @@ def test_the_demo_ends_in_a_report_on_trained_and_timed_models(tiny, capsys):
     assert f'report: {(folder / "report.html").as_uri()}' in said.err
     for name in ('ConvNeXt', 'Swin', 'ResNet'):
         assert f'| {name} | ' in said.out
-    for column in ('box AP, measured', 'mask AP, measured', 'inference pictures/s',
+    for column in ('box AP, measured', 'mask AP, measured', 'inference images/s',
                    'training memory MiB'):
         assert column in said.out
     assert 'Swin against ConvNeXt' in said.out

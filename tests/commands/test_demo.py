@@ -6,7 +6,7 @@ import pytest
 
 from convnext_dense.cli import run_command
 from convnext_dense.commands import demo
-from convnext_dense.data import shapes
+from convnext_dense.datasets import shapes
 
 CONFIGS = [demo.CONFIGS / config for _, config, _ in demo.TASKS]
 
@@ -34,9 +34,9 @@ def test_demo_trains_evaluates_draws_and_says_what_it_missed(monkeypatch, tmp_pa
     assert table[0].split() == ['box', 'AP', 'mask', 'AP', 'mIoU', 'parameters', 'training']
     assert table[1].startswith('Cascade Mask R-CNN, ConvNeXt')
     assert table[2].startswith('UperNet, ConvNeXt')
-    pictures = sorted((tmp_path / 'work' / 'pictures').iterdir())
-    assert [path.name for path in pictures] == ['000000.png', '000001.png']
-    assert min(cv2.imread(str(pictures[0])).shape[:2]) > 2 * 160
+    images = sorted((tmp_path / 'work' / 'images').iterdir())
+    assert [path.name for path in images] == ['000000.png', '000001.png']
+    assert min(cv2.imread(str(images[0])).shape[:2]) > 2 * 160
     for config in CONFIGS:
         assert (tmp_path / 'work' / config.stem / 'console.log').stat().st_size
 

@@ -1,4 +1,4 @@
-"""`train` and `test` from the command line on a few pictures: what a user types, end to end."""
+"""`train` and `test` from the command line on a few images: what a user types, end to end."""
 import json
 import pickle
 from pathlib import Path
@@ -9,7 +9,7 @@ from mmengine.config import Config
 from mmengine.model import BaseTTAModel
 
 from convnext_dense.cli import main
-from convnext_dense.data.shapes import write_shapes
+from convnext_dense.datasets.shapes import write_shapes
 
 CONFIGS = Path(__file__).resolve().parents[2] / 'configs'
 TASKS = {
@@ -89,26 +89,26 @@ def test_testing_repeats_the_figures_of_training(task, data, trained, tmp_path):
 def test_predictions_of_a_detector_are_kept_and_drawn(data, trained, tmp_path):
     out = tmp_path / 'predictions.pkl'
     assert run_test('detector', data, trained, tmp_path, '--out', str(out),
-                    '--show-dir', 'pictures') == 0
+                    '--show-dir', 'images') == 0
     predictions = pickle.loads(out.read_bytes())  # made by this very test
     assert len(predictions) == 3 and 'pred_instances' in predictions[0]
-    assert len(list(tmp_path.rglob('pictures/*'))) == 3
+    assert len(list(tmp_path.rglob('images/*'))) == 3
 
 
 def test_predictions_of_a_segmenter_are_kept_and_drawn(data, trained, tmp_path):
     import cv2
-    out, pictures = tmp_path / 'labels', tmp_path / 'pictures'
+    out, images = tmp_path / 'labels', tmp_path / 'images'
     assert run_test('segmenter', data, trained, tmp_path, '--out', str(out),
-                    '--show-dir', str(pictures)) == 0
+                    '--show-dir', str(images)) == 0
     maps = sorted(out.glob('*.png'))
     assert len(maps) == 3
     assert cv2.imread(str(maps[0]), cv2.IMREAD_UNCHANGED).shape == (96, 96)
-    assert len([path for path in pictures.rglob('*') if path.suffix in ('.png', '.jpg')]) == 3
+    assert len([path for path in images.rglob('*') if path.suffix in ('.png', '.jpg')]) == 3
 
 
 @pytest.mark.parametrize('task', TASKS)
 def test_test_time_augmentation_merges_all_views(task, data, trained, tmp_path, monkeypatch):
-    """With the published scales and ratios and flips, of pictures an eighth as large."""
+    """With the published scales and ratios and flips, of images an eighth as large."""
     cfg = Config.fromfile(CONFIGS / TASKS[task]['config'])
     published = Config.fromfile(CONFIGS / '_base_/datasets' / TASKS[task]['data_set'])
     cfg.tta_model, cfg.tta_pipeline = published.tta_model, published.tta_pipeline

@@ -30,7 +30,7 @@ def test_all_backbones_see_the_same_data(kind):
 
 
 @pytest.mark.parametrize('name', NAMES)
-def test_a_batch_has_16_pictures(name):
+def test_a_batch_has_16_images(name):
     cfg = config(name)
     assert cfg.train_dataloader.batch_size * GPUS == cfg.auto_scale_lr.base_batch_size == 16
     assert not cfg.auto_scale_lr.enable
@@ -68,8 +68,8 @@ def test_ade20k_pipelines_equal_those_of_mmseg(crop):
         assert ours == {**without(peer, 'reduce_zero_label'), 'data_root': peer['data_root'] + '/'}
 
 
-def picture(height, width):
-    """What loading leaves of a picture with one instance in each half."""
+def noise_image(height, width):
+    """What loading leaves of an image with one instance in each half."""
     from mmdet.structures.bbox import HorizontalBoxes
     from mmdet.structures.mask import BitmapMasks
     masks = np.zeros((2, height, width), dtype=np.uint8)
@@ -103,7 +103,7 @@ def without_loading(steps):
 def test_coco_training_is_multi_scale_with_the_crop_of_detr():
     np.random.seed(0)
     pipeline = transforms(COCO[0], config(COCO[0]).train_dataloader.dataset.pipeline)
-    packed = [pipeline(picture(480, 640)) for _ in range(60)]
+    packed = [pipeline(noise_image(480, 640)) for _ in range(60)]
     sizes = [result['inputs'].shape[-2:] for result in packed]
     assert {min(size) for size in sizes} == set(SHORT_SIDES)
     assert all(max(size) <= 1333 for size in sizes)
@@ -112,10 +112,10 @@ def test_coco_training_is_multi_scale_with_the_crop_of_detr():
     assert {result['data_samples'].flip for result in packed} == {True, False}
 
 
-def test_coco_pictures_are_tested_at_800_pixels():
+def test_coco_images_are_tested_at_800_pixels():
     pipeline = transforms(COCO[0], config(COCO[0]).test_dataloader.dataset.pipeline)
-    assert pipeline(picture(480, 640))['inputs'].shape[-2:] == (800, 1067)
-    assert pipeline(picture(300, 1000))['inputs'].shape[-2:] == (400, 1333)
+    assert pipeline(noise_image(480, 640))['inputs'].shape[-2:] == (800, 1067)
+    assert pipeline(noise_image(300, 1000))['inputs'].shape[-2:] == (400, 1333)
 
 
 def labelled(height, width):
@@ -151,6 +151,6 @@ def test_ade20k_multi_scale_takes_six_ratios_of_the_test_size_with_flip(crop):
 
 def test_coco_multi_scale_has_three_sizes_with_flip():
     pipeline = transforms(COCO[0], config(COCO[0]).tta_pipeline)
-    packed = pipeline(picture(480, 640))
+    packed = pipeline(noise_image(480, 640))
     assert [image.shape[-2] for image in packed['inputs']] == [400, 400, 800, 800, 1200, 1200]
     assert [sample.flip for sample in packed['data_samples']] == [False, True] * 3

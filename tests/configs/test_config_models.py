@@ -186,8 +186,7 @@ def test_segmenters_are_tested_on_sliding_windows(name):
 
 
 # classes of the same names and settings
-FASTER = tuple(f'convnext_dense.models.{name}'
-               for name in ('encoder_decoder', 'mask_head', 'roi_heads', 'rpn_head', 'uper_head'))
+FASTER = ('convnext_dense.detection', 'convnext_dense.segmentation')
 
 
 def outline(thing, inside=()):

@@ -22,12 +22,12 @@ def as_list(stages):
 
 
 def shrunk(name, root):
-    """A config with small backbone, pictures and numbers of regions, on the data in ``root``."""
+    """A config with small backbone, images and numbers of regions, on the data in ``root``."""
     cfg = load_config(str(FILES[name]))
     set_data_root(cfg, root)
     set_device(cfg, 'cpu')
     model = cfg.model
-    # with two pictures, drop path would leave whole blocks without gradient
+    # with two images, drop path would leave whole blocks without gradient
     model.backbone.update(arch=SMALL, init_cfg=None, drop_path_rate=0.)
     if 'neck' in model:
         model.neck.in_channels = SMALL['channels']
@@ -55,7 +55,7 @@ def shrunk(name, root):
 
 @pytest.fixture(scope='module')
 def coco(tmp_path_factory):
-    """COCO's layout with one picture of two objects."""
+    """COCO's layout with one image of two objects."""
     root = tmp_path_factory.mktemp('coco')
     boxes = [[5, 5, 30, 25], [40, 20, 35, 25]]
     content = dict(
@@ -70,24 +70,24 @@ def coco(tmp_path_factory):
     for split in ('train', 'val'):
         (root / f'{split}2017').mkdir()
         (root / f'annotations/instances_{split}2017.json').write_text(json.dumps(content))
-        cv2.imwrite(str(root / f'{split}2017/1.jpg'), random_picture(60, 90))
+        cv2.imwrite(str(root / f'{split}2017/1.jpg'), random_image(60, 90))
     return str(root)
 
 
 @pytest.fixture(scope='module')
 def ade20k(tmp_path_factory):
-    """ADE20K's layout with one picture."""
+    """ADE20K's layout with one image."""
     root = tmp_path_factory.mktemp('ade20k')
     for split in ('training', 'validation'):
         for kind in ('images', 'annotations'):
             (root / kind / split).mkdir(parents=True)
-        cv2.imwrite(str(root / f'images/{split}/1.jpg'), random_picture(60, 80))
+        cv2.imwrite(str(root / f'images/{split}/1.jpg'), random_image(60, 80))
         labels = np.random.default_rng(0).integers(0, 151, (60, 80), dtype=np.uint8)
         cv2.imwrite(str(root / f'annotations/{split}/1.png'), labels)
     return str(root)
 
 
-def random_picture(height, width):
+def random_image(height, width):
     return np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
 
 

@@ -5,24 +5,24 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from random_coco import random_dataset, random_pictures
+from random_coco import random_dataset, random_images
 
 from convnext_dense.errors import InputError
 from convnext_dense.evaluation import CocoMetric, IoUMetric
 
-# pictures of each process: uneven, one process without any, some pictures twice (padding)
+# images of each process: uneven, one process without any, some images twice (padding)
 SHARES = {1: [range(7)], 2: [[0, 1, 2, 3, 4], [6, 5, 0]], 3: [[4, 0, 2, 3, 1, 6], [], [5, 6, 0]]}
 
 
 def coco_samples():
     rng = np.random.default_rng(4)
     dataset = random_dataset(rng, 7, 4, 8)
-    pictures = random_pictures(rng, dataset, 30, 9)
+    images = random_images(rng, dataset, 30, 9)
     return dataset, [
-        {'img_id': picture['img_id'], 'ori_shape': picture['size'], 'pred_instances': {
-            'bboxes': torch.from_numpy(picture['bboxes']), 'masks': picture['masks'],
-            'scores': torch.from_numpy(picture['scores']),
-            'labels': torch.from_numpy(picture['labels'])}} for picture in pictures]
+        {'img_id': image['img_id'], 'ori_shape': image['size'], 'pred_instances': {
+            'bboxes': torch.from_numpy(image['bboxes']), 'masks': image['masks'],
+            'scores': torch.from_numpy(image['scores']),
+            'labels': torch.from_numpy(image['labels'])}} for image in images]
 
 
 def label_samples():

@@ -11,10 +11,10 @@ def rectangle(x, y, w, h):
     return mask
 
 
-def random_dataset(rng, pictures=4, categories=3, objects=5, crowds=.2, ignored=.1):
-    """Pictures without objects, categories without annotations, crowds, ``ignore`` flags, areas
+def random_dataset(rng, images=4, categories=3, objects=5, crowds=.2, ignored=.1):
+    """Images without objects, categories without annotations, crowds, ``ignore`` flags, areas
     on the borders of small, medium and large, ids with gaps in no order."""
-    image_ids = rng.permutation(50)[:pictures] + 1
+    image_ids = rng.permutation(50)[:images] + 1
     category_ids = rng.permutation(20)[:categories] + 1
     annotations = []
     for image_id in image_ids:
@@ -46,11 +46,11 @@ def random_dataset(rng, pictures=4, categories=3, objects=5, crowds=.2, ignored=
         'annotations': annotations}
 
 
-def random_pictures(rng, dataset, detections=12, levels=6):
-    """Per-picture results as CocoMetric keeps them: jittered objects and false detections, with
+def random_images(rng, dataset, detections=12, levels=6):
+    """Per-image results as CocoMetric keeps them: jittered objects and false detections, with
     scores from a few values, so that many tie."""
     labels = {category['id']: n for n, category in enumerate(dataset['categories'])}
-    pictures = []
+    images = []
     for image in dataset['images']:
         objects = [ann for ann in dataset['annotations'] if ann['image_id'] == image['id']]
         count = int(rng.integers(0, detections + 1))
@@ -70,6 +70,6 @@ def random_pictures(rng, dataset, detections=12, levels=6):
             masks.append(rle.encode(rectangle(x, y, w, h)))
         scores = (rng.integers(0, levels, count) / levels).astype(np.float32) if levels else \
             rng.random(count).astype(np.float32)
-        pictures.append({'img_id': image['id'], 'size': (HEIGHT, WIDTH), 'bboxes': boxes,
+        images.append({'img_id': image['id'], 'size': (HEIGHT, WIDTH), 'bboxes': boxes,
                          'scores': scores, 'labels': picked, 'masks': masks})
-    return pictures
+    return images

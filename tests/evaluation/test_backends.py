@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pycocotools import mask as rle
-from random_coco import random_dataset, random_pictures
+from random_coco import random_dataset, random_images
 from reference_coco import reference_stats
 
 from convnext_dense.errors import InputError
@@ -30,22 +30,22 @@ def figures(backend, dataset, detections, kind, max_dets, use_categories=True):
     return list(coco_figures(curves, IOU_THRESHOLDS, max_dets).values())
 
 
-def detections_of(dataset, pictures, kind):
-    return Detections.from_pictures(
-        pictures, [category['id'] for category in dataset['categories']], masks=kind == 'segm')
+def detections_of(dataset, images, kind):
+    return Detections.from_images(
+        images, [category['id'] for category in dataset['categories']], masks=kind == 'segm')
 
 
 @settings(max_examples=200, deadline=None, derandomize=True, database=None,
           suppress_health_check=[HealthCheck.too_slow])
-@given(seed=st.integers(0, 2 ** 32 - 1), pictures=st.integers(1, 5), categories=st.integers(1, 4),
+@given(seed=st.integers(0, 2 ** 32 - 1), images=st.integers(1, 5), categories=st.integers(1, 4),
        objects=st.integers(0, 8), detections=st.sampled_from([0, 3, 12, 12, 12, 130]),
        levels=st.sampled_from([0, 1, 4, 20]), crowds=st.sampled_from([0, .2, 1]),
        limits=st.sampled_from(LIMITS))
 def test_hotcoco_equals_pycocotools_on_random_data_sets(
-        seed, pictures, categories, objects, detections, levels, crowds, limits):
+        seed, images, categories, objects, detections, levels, crowds, limits):
     rng = np.random.default_rng(seed)
-    dataset = random_dataset(rng, pictures, categories, objects, crowds)
-    found = random_pictures(rng, dataset, detections, levels)
+    dataset = random_dataset(rng, images, categories, objects, crowds)
+    found = random_images(rng, dataset, detections, levels)
     for kind in ('bbox', 'segm'):
         columns = detections_of(dataset, found, kind)
         expected = reference_stats(dataset, columns, kind, limits)
@@ -59,7 +59,7 @@ def test_hotcoco_equals_pycocotools_on_random_data_sets(
 def test_every_backend_equals_pycocotools(backend, kind, use_categories):
     rng = np.random.default_rng(5)
     dataset = random_dataset(rng, 12, 4, 8)
-    columns = detections_of(dataset, random_pictures(rng, dataset, 40, 9), kind)
+    columns = detections_of(dataset, random_images(rng, dataset, 40, 9), kind)
     for limits in LIMITS:
         expected = reference_stats(dataset, columns, kind, limits, use_categories)
         assert expected[0] > 0.01
@@ -73,7 +73,7 @@ def test_every_backend_equals_pycocotools(backend, kind, use_categories):
 def test_no_detections_at_all_give_zero(backend, kind):
     rng = np.random.default_rng(2)
     dataset = random_dataset(rng, 4, 3, 8)
-    columns = detections_of(dataset, random_pictures(rng, dataset, 0), kind)
+    columns = detections_of(dataset, random_images(rng, dataset, 0), kind)
     assert len(columns) == 0
     assert figures(backend, dataset, columns, kind, [100, 300, 1000])[0] == 0
 
@@ -107,7 +107,7 @@ def test_summary_ap_counts_100_detections_like_cocoapi():
 def test_class_figures_are_cocoapis_for_that_class_alone():
     rng = np.random.default_rng(11)
     dataset = random_dataset(rng, 12, 4, 8)
-    columns = detections_of(dataset, random_pictures(rng, dataset, 30), 'bbox')
+    columns = detections_of(dataset, random_images(rng, dataset, 30), 'bbox')
     truth = load_ground_truth('hotcoco', dataset)
     ids = [category['id'] for category in dataset['categories']]
     rows = class_figures(truth.evaluate(columns, 'bbox', list(truth.images), ids, IOU_THRESHOLDS,
@@ -146,7 +146,7 @@ def test_penn_fudan_with_realistic_detections(backend, kind):
     dataset = json.loads((folder / 'annotations/instances_val2017.json').read_text())
     rng = np.random.default_rng(3)
     sizes = {image['id']: (image['height'], image['width']) for image in dataset['images']}
-    pictures = []
+    images = []
     for image_id, (height, width) in sizes.items():
         boxes, masks, scores = [], [], []
         for ann in dataset['annotations']:
@@ -164,10 +164,10 @@ def test_penn_fudan_with_realistic_detections(backend, kind):
                 boxes.append([x, y, x + w, y + h])
                 masks.append(rle.encode(moved))
                 scores.append(score * rng.uniform(.7, 1.1))
-        pictures.append({'img_id': image_id, 'bboxes': np.array(boxes, np.float32).reshape(-1, 4),
+        images.append({'img_id': image_id, 'bboxes': np.array(boxes, np.float32).reshape(-1, 4),
                          'labels': np.zeros(len(boxes), int), 'masks': masks,
                          'scores': np.array(scores, np.float32)})
-    columns = detections_of(dataset, pictures, kind)
+    columns = detections_of(dataset, images, kind)
     expected = reference_stats(dataset, columns, kind, [100, 300, 1000])
     assert 0.2 < expected[0] < 0.99
     np.testing.assert_allclose(

@@ -5,7 +5,7 @@ from pycocotools import mask as rle
 from random_coco import rectangle
 
 from convnext_dense.evaluation.backends import load_ground_truth
-from convnext_dense.evaluation.coco_errors import PictureErrors, confusion_matrix, picture_errors
+from convnext_dense.evaluation.coco_errors import ImageErrors, confusion_matrix, image_errors
 from convnext_dense.evaluation.detections import Detections
 
 OBJECT = (20, 20, 40, 40)
@@ -16,7 +16,7 @@ DOG, CAT = 0, 1
 
 def errors(found, true, crowds=None, masks=None, true_masks=None):
     """``found``: (box, label, score), ``true``: (box, label)."""
-    return PictureErrors(
+    return ImageErrors(
         np.array([box for box, _, _ in found], float).reshape(-1, 4),
         np.array([label for _, label, _ in found], int),
         np.array([score for _, _, score in found]),
@@ -40,9 +40,9 @@ def errors(found, true, crowds=None, masks=None, true_masks=None):
      [(DOG, DOG), (-1, CAT)]),
     ([], [], {}, [])])
 def test_each_error_is_named(found, true, counts, pairs):
-    picture = errors(found, true)
-    assert picture.counts == counts
-    assert picture.pairs == pairs
+    image = errors(found, true)
+    assert image.counts == counts
+    assert image.pairs == pairs
 
 
 def test_a_detection_on_a_crowd_of_its_class_is_neither_right_nor_wrong():
@@ -53,19 +53,19 @@ def test_a_detection_on_a_crowd_of_its_class_is_neither_right_nor_wrong():
 
 def test_a_right_box_with_a_wrong_mask_is_a_mask_error():
     whole, part = (rle.encode(rectangle(*box)) for box in (OBJECT, HALF))
-    picture = errors([(OBJECT, DOG, .9)], [(OBJECT, DOG)], None, [part], [whole])
-    assert picture.counts == {'mask': 1}
-    assert picture.errors[0]['iou'] == pytest.approx(.45)
+    image = errors([(OBJECT, DOG, .9)], [(OBJECT, DOG)], None, [part], [whole])
+    assert image.counts == {'mask': 1}
+    assert image.errors[0]['iou'] == pytest.approx(.45)
     assert errors([(OBJECT, DOG, .9)], [(OBJECT, DOG)], None, [whole], [whole]).counts == {}
 
 
 def test_errors_cost_their_scores_and_missed_objects_one():
-    picture = errors([(AWAY, CAT, .4), (HALF, DOG, .7)], [(OBJECT, DOG), ((5, 5, 9, 9), CAT)])
-    assert [error['error'] for error in picture.errors] == ['missed', 'box', 'false']
-    assert picture.cost == pytest.approx(1 + .7 + .4)
+    image = errors([(AWAY, CAT, .4), (HALF, DOG, .7)], [(OBJECT, DOG), ((5, 5, 9, 9), CAT)])
+    assert [error['error'] for error in image.errors] == ['missed', 'box', 'false']
+    assert image.cost == pytest.approx(1 + .7 + .4)
 
 
-def test_pictures_and_confusions_of_a_data_set():
+def test_images_and_confusions_of_a_data_set():
     dataset = {'images': [{'id': 3, 'height': 120, 'width': 150},
                           {'id': 7, 'height': 120, 'width': 150}],
                'categories': [{'id': 18, 'name': 'dog'}, {'id': 17, 'name': 'cat'}],
@@ -74,8 +74,8 @@ def test_pictures_and_confusions_of_a_data_set():
     truth = load_ground_truth('hotcoco', dataset)
     found = Detections(np.array([7, 7, 3]), np.array([17, 17, 18]),
                        np.array([OBJECT, AWAY, AWAY], float), np.array([.9, .2, .5]))
-    by_picture = picture_errors(truth, found, truth.categories)
-    assert {image: picture.counts for image, picture in by_picture.items()} == {
+    by_image = image_errors(truth, found, truth.categories)
+    assert {image_id: errors.counts for image_id, errors in by_image.items()} == {
         3: {'false': 1}, 7: {'class': 1}}  # a score of 0.2 is not shown
-    assert confusion_matrix(by_picture.values(), 2).tolist() == [
+    assert confusion_matrix(by_image.values(), 2).tolist() == [
         [0, 1, 0], [0, 0, 0], [1, 0, 0]]

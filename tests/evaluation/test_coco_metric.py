@@ -9,7 +9,7 @@ import pytest
 import torch
 from mmdet.evaluation import CocoMetric as Reference
 from pycocotools import mask as rle
-from random_coco import HEIGHT, WIDTH, random_dataset, random_pictures
+from random_coco import HEIGHT, WIDTH, random_dataset, random_images
 
 import convnext_dense
 from convnext_dense.errors import InputError
@@ -23,29 +23,29 @@ def case(tmp_path):
     dataset = random_dataset(rng, 8, 4, 8)
     path = tmp_path / 'annotations.json'
     path.write_text(json.dumps(dataset))
-    return Case(dataset, path, random_pictures(rng, dataset, 30, 9))
+    return Case(dataset, path, random_images(rng, dataset, 30, 9))
 
 
 class Case:
-    def __init__(self, dataset, path, pictures):
-        self.dataset, self.path, self.pictures = dataset, path, pictures
+    def __init__(self, dataset, path, images):
+        self.dataset, self.path, self.images = dataset, path, images
         self.classes = [category['name'] for category in dataset['categories']]
 
     def samples(self, masks='tensor', mask_scores=False):
         samples = []
-        for picture in self.pictures:
-            pred = {name: torch.from_numpy(np.array(picture[name]))
+        for image in self.images:
+            pred = {name: torch.from_numpy(np.array(image[name]))
                     for name in ('bboxes', 'scores', 'labels')}
             if mask_scores:
                 pred['mask_scores'] = pred['scores'].flip(0)
             if masks == 'tensor':
-                stack = np.zeros((0, HEIGHT, WIDTH)) if not picture['masks'] else \
-                    rle.decode(picture['masks']).transpose(2, 0, 1)
+                stack = np.zeros((0, HEIGHT, WIDTH)) if not image['masks'] else \
+                    rle.decode(image['masks']).transpose(2, 0, 1)
                 pred['masks'] = torch.from_numpy(stack.astype(bool))
             elif masks == 'rle':
-                pred['masks'] = copy.deepcopy(picture['masks'])
-            samples.append({'img_id': picture['img_id'], 'ori_shape': picture['size'],
-                            'img_path': f'{picture["img_id"]}.jpg', 'pred_instances': pred})
+                pred['masks'] = copy.deepcopy(image['masks'])
+            samples.append({'img_id': image['img_id'], 'ori_shape': image['size'],
+                            'img_path': f'{image["img_id"]}.jpg', 'pred_instances': pred})
         return samples
 
     def run(self, kind, samples=None, **options):
@@ -55,7 +55,7 @@ class Case:
         for sample in self.samples() if samples is None else samples:
             metric.process(None, [sample])
         with redirect_stdout(io.StringIO()):
-            return metric.evaluate(len(self.pictures))
+            return metric.evaluate(len(self.images))
 
 
 @pytest.mark.parametrize('options', [
@@ -128,23 +128,23 @@ def test_labels_follow_the_annotation_files_order_of_categories(tmp_path, order)
     assert log[f'coco/{names[order[0]]}_precision'] == 1
 
 
-def test_a_picture_that_comes_twice_counts_once(case):
+def test_a_image_that_comes_twice_counts_once(case):
     samples = case.samples()
     assert case.run(CocoMetric, samples + samples[:3]) == case.run(CocoMetric, samples)
 
 
 def test_proposal_fast_equals_mmdets_recall(case):
-    # mmdet's own stops on pictures with different numbers of objects (numpy >= 1.24), so its
+    # mmdet's own stops on images with different numbers of objects (numpy >= 1.24), so its
     # inner function is called with an array of objects
     from mmdet.evaluation.functional.bbox_overlaps import bbox_overlaps
     from mmdet.evaluation.functional.recall import _recalls
     ious = []
-    for picture in case.pictures:
+    for image in case.images:
         boxes = np.array([[x, y, x + w, y + h] for ann in case.dataset['annotations']
-                          if ann['image_id'] == picture['img_id'] and not ann['iscrowd']
+                          if ann['image_id'] == image['img_id'] and not ann['iscrowd']
                           and not ann.get('ignore') for x, y, w, h in [ann['bbox']]],
                          np.float32).reshape(-1, 4)
-        ious.append(bbox_overlaps(boxes, picture['bboxes']))
+        ious.append(bbox_overlaps(boxes, image['bboxes']))
     table = np.empty(len(ious), object)
     table[:] = ious
     numbers = np.array([1, 5, 100])
@@ -168,8 +168,8 @@ def test_format_only_writes_what_mmdet_writes(case, tmp_path):
 
 
 def test_no_detection_gives_zero_and_a_warning(case, caplog):
-    for picture in case.pictures:
-        picture.update(bboxes=np.zeros((0, 4), np.float32), scores=np.zeros(0, np.float32),
+    for image in case.images:
+        image.update(bboxes=np.zeros((0, 4), np.float32), scores=np.zeros(0, np.float32),
                        labels=np.zeros(0, int), masks=[])
     log = case.run(CocoMetric, metric=['bbox', 'segm'])
     assert log['coco/bbox_mAP'] == log['coco/segm_mAP'] == 0
@@ -190,8 +190,8 @@ def broken(case, **changes):
 
 
 @pytest.mark.parametrize('changes,message', [
-    ({'img_id': 999}, r'picture 999 \(.*jpg\): not one of the 8 pictures of .*annotations.json'),
-    ({'img_id': 'a12'}, "picture 'a12': COCO ids are whole numbers"),
+    ({'img_id': 999}, r'image 999 \(.*jpg\): not one of the 8 images of .*annotations.json'),
+    ({'img_id': 'a12'}, "image 'a12': COCO ids are whole numbers"),
     ({'ori_shape': (10, 20)}, 'is 20x10, but .*annotations.json says 150x120'),
     ({'scores': torch.tensor([float('nan')])}, 'detection 0 has score nan; expected finite'),
     ({'mask_scores': torch.tensor([float('inf')])}, 'detection 0 has mask score inf'),
@@ -202,15 +202,15 @@ def broken(case, **changes):
     ({'masks': torch.zeros(1, 20, 30).bool()}, 'is 150x120, but a mask is 30x20'),
     ({'masks': [{'size': [20, 30], 'counts': b''}]}, 'is 150x120, but a mask is 30x20'),
     ({'masks': torch.zeros(2, HEIGHT, WIDTH).bool()}, '1 boxes, 1 scores, 1 labels, 2 masks')])
-def test_bad_detections_are_named_with_their_picture(case, changes, message):
+def test_bad_detections_are_named_with_their_image(case, changes, message):
     metric = CocoMetric(ann_file=str(case.path))
     metric.dataset_meta = {'classes': case.classes}
     with pytest.raises(InputError, match=message) as error:
         metric.process(None, [broken(case, **changes)])
-    assert '\n' not in str(error.value) and str(error.value).startswith('picture ')
+    assert '\n' not in str(error.value) and str(error.value).startswith('image ')
 
 
-def test_boxes_without_area_and_outside_the_picture_are_allowed(case):
+def test_boxes_without_area_and_outside_the_image_are_allowed(case):
     boxes = torch.tensor([[5., 5., 5., 5.], [-20., -20., 500., 500.]])
     case.run(CocoMetric, [broken(case, bboxes=boxes, scores=torch.tensor([.5, .4]),
                                  labels=torch.tensor([0, 1]),

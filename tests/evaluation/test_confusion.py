@@ -85,7 +85,7 @@ def test_boundary_is_what_lies_near_another_label_or_the_edge(ratio, distance):
 
 
 def test_boundary_is_that_of_the_paper_for_one_class():
-    # mask_to_boundary of Cheng et al.: the mask less its erosion, the edge of the picture outside
+    # mask_to_boundary of Cheng et al.: the mask less its erosion, the edge of the image outside
     import cv2
     mask = np.zeros((60, 80), np.uint8)
     cv2.circle(mask, (30, 30), 22, 1, -1)

@@ -34,8 +34,8 @@ def test_one_process(alone):
     coco, iou, *again, error = log
     assert again == [coco, iou]
     assert coco['coco/bbox_mAP'] > 0 and coco['coco/segm_mAP'] > 0 and iou['mIoU'] > 0
-    assert len(json.loads(files['segmentation.json'])['pictures']) == 7
-    assert error.startswith('IoUMetric: no picture was evaluated')
+    assert len(json.loads(files['segmentation.json'])['images']) == 7
+    assert error.startswith('IoUMetric: no image was evaluated')
 
 
 @pytest.mark.parametrize('world', [2, 3])

@@ -56,8 +56,8 @@ def test_log_equals_mmseg(options, dtype):
 
 @pytest.mark.skipif('CONVNEXT_DENSE_CAMVID' not in os.environ,
                     reason='CONVNEXT_DENSE_CAMVID does not name the CamVid folder')
-def test_counts_of_every_camvid_picture_equal_mmseg():
-    """The maps of the pictures before stand for predictions: most of a street stays the same."""
+def test_counts_of_every_camvid_image_equal_mmseg():
+    """The maps of the images before stand for predictions: most of a street stays the same."""
     paths = sorted(Path(os.environ['CONVNEXT_DENSE_CAMVID'], 'annotations/validation').iterdir())
     maps = [torch.from_numpy(np.array(Image.open(path))) for path in paths]
     data = [{'pred_sem_seg': {'data': torch.where(before == 255, 3, before).long()[None]},
@@ -100,7 +100,7 @@ def test_counts_stay_whole_where_mmsegs_do_not():
     assert seen['confusion'].tolist() == [[2 ** 24 + 1, 1], [0, 0]]
 
 
-def test_a_picture_that_comes_twice_counts_once():
+def test_a_image_that_comes_twice_counts_once():
     data = samples()
     assert run(IoUMetric, data + data[:2]) == run(IoUMetric, data)
 
@@ -181,7 +181,7 @@ def test_test_time_augmentation_does_not_lose_the_zero_label(tmp_path):
     (lambda sample: sample['pred_sem_seg'].update(data=torch.zeros(1, 3, 4)),
      r'predicted 4x3, but annotated \d+x\d+'),
     (lambda sample: sample.pop('gt_sem_seg'), 'no annotated label map')])
-def test_bad_label_maps_are_named_with_their_picture(change, message):
+def test_bad_label_maps_are_named_with_their_image(change, message):
     sample = samples(1)[0]
     change(sample)
     with pytest.raises(InputError, match=f'000.jpg: .*{message}'):
@@ -197,7 +197,7 @@ def test_wrong_options(options, message):
 
 
 def test_an_empty_data_set_is_no_silent_zero():
-    with pytest.raises(InputError, match='no picture was evaluated'):
+    with pytest.raises(InputError, match='no image was evaluated'):
         run(IoUMetric, [])
 
 

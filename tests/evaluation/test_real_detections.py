@@ -8,7 +8,7 @@ import pytest
 from reference_coco import reference_stats
 
 from convnext_dense.cli import main
-from convnext_dense.data.shapes import write_shapes
+from convnext_dense.datasets.shapes import write_shapes
 from convnext_dense.evaluation.backends import BACKENDS, load_ground_truth
 from convnext_dense.evaluation.coco_figures import coco_figures
 from convnext_dense.evaluation.coco_metric import IOU_THRESHOLDS

@@ -7,7 +7,7 @@ import pytest
 import torch
 from mmengine.logging import MMLogger
 from pycocotools import mask as rle
-from random_coco import HEIGHT, WIDTH, random_dataset, random_pictures
+from random_coco import HEIGHT, WIDTH, random_dataset, random_images
 
 from convnext_dense.evaluation import CocoMetric, IoUMetric
 from convnext_dense.evaluation.coco_metric import report_folder
@@ -24,14 +24,14 @@ def detection(tmp_path_factory):
     metric = CocoMetric(ann_file=str(folder / 'instances.json'), metric=['bbox', 'segm'],
                         report=True, report_dir=str(folder / 'report'))
     metric.dataset_meta = {'classes': [category['name'] for category in dataset['categories']]}
-    for picture in random_pictures(rng, dataset, 30):
-        path = folder / f'{picture["img_id"]}.png'
+    for image in random_images(rng, dataset, 30):
+        path = folder / f'{image["img_id"]}.png'
         cv2.imwrite(str(path), np.full((HEIGHT, WIDTH, 3), 90, np.uint8))
         metric.process(None, [{
-            'img_id': picture['img_id'], 'ori_shape': picture['size'], 'img_path': str(path),
-            'pred_instances': {name: torch.from_numpy(np.array(picture[name]))
+            'img_id': image['img_id'], 'ori_shape': image['size'], 'img_path': str(path),
+            'pred_instances': {name: torch.from_numpy(np.array(image[name]))
                                for name in ('bboxes', 'scores', 'labels')}
-            | {'masks': picture['masks']}}])
+            | {'masks': image['masks']}}])
     log = metric.evaluate(25)
     return dataset, log, folder / 'report'
 
@@ -81,18 +81,18 @@ def test_saved_detections_give_the_same_figures(detection):
                                    rtol=0, atol=1e-12)
 
 
-def test_worst_pictures_are_named_and_drawn(detection):
+def test_worst_images_are_named_and_drawn(detection):
     _, _, folder = detection
     worst = json.loads((folder / 'detection.json').read_text())['worst']
     assert len(worst) == WORST
-    costs = [picture['cost'] for picture in worst]
+    costs = [image['cost'] for image in worst]
     assert costs == sorted(costs, reverse=True) and costs[-1] > 0
-    for picture in worst:
-        assert sum(picture['counts'].values()) == len(picture['errors'])
-        assert set(picture['counts']) <= set(COLORS)
+    for image in worst:
+        assert sum(image['counts'].values()) == len(image['errors'])
+        assert set(image['counts']) <= set(COLORS)
     drawn = sorted(path.name for path in (folder / 'worst').iterdir())
-    assert drawn == [f'{rank:02}_{picture["image_id"]}.jpg'
-                     for rank, picture in enumerate(worst, 1)]
+    assert drawn == [f'{rank:02}_{image["image_id"]}.jpg'
+                     for rank, image in enumerate(worst, 1)]
     canvas = cv2.imread(str(folder / 'worst' / drawn[0]))
     assert canvas.shape == (round(SIDE / WIDTH * HEIGHT) + HEADER, SIDE, 3)
     assert canvas.std() > 10
@@ -113,12 +113,12 @@ def test_errors_are_drawn_where_they_are_and_their_labels_do_not_hide_one_anothe
         assert filled.sum() >= 8 * labels
 
 
-def test_curves_and_confusions_are_pictures(detection):
+def test_curves_and_confusions_are_images(detection):
     _, _, folder = detection
     for name in ('pr_curves', 'confusion_matrix'):
         for kind in ('bbox', 'segm'):
-            picture = cv2.imread(str(folder / f'{name}.{kind}.png'))
-            assert min(picture.shape[:2]) > 300 and picture.std() > 5
+            image = cv2.imread(str(folder / f'{name}.{kind}.png'))
+            assert min(image.shape[:2]) > 300 and image.std() > 5
 
 
 def test_without_an_annotation_file_the_ground_truth_is_kept(tmp_path):
@@ -168,16 +168,16 @@ def test_segmentation_summary(segmentation):
     assert cv2.imread(str(folder / 'confusion_matrix.png')).std() > 5
 
 
-def test_counts_of_the_pictures_add_up_to_the_figures(segmentation):
+def test_counts_of_the_images_add_up_to_the_figures(segmentation):
     _, summary, _ = segmentation
-    assert [picture['name'] for picture in summary['pictures']] == [
+    assert [image['name'] for image in summary['images']] == [
         f'{number:02}.jpg' for number in range(23)]
     sums = {}
     for name in ('intersection', 'prediction', 'label', 'boundary_intersection',
                  'boundary_prediction', 'boundary_label'):
         sums[name] = np.zeros(4)
-        for picture in summary['pictures']:
-            np.add.at(sums[name], picture['classes'], picture[name])
+        for image in summary['images']:
+            np.add.at(sums[name], image['classes'], image[name])
     for prefix, figure in (('', 'IoU'), ('boundary_', 'BoundaryIoU')):
         both = sums[prefix + 'intersection'][:3]
         union = sums[prefix + 'prediction'][:3] + sums[prefix + 'label'][:3] - both

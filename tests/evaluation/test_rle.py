@@ -60,11 +60,11 @@ def test_masks_on_a_gpu():
     assert BackgroundEncoder().submit(masks.cuda()).result() == expected(masks.numpy())
 
 
-def test_background_encoder_keeps_the_pictures_apart():
+def test_background_encoder_keeps_the_images_apart():
     encoder = BackgroundEncoder(backlog=2)
-    pictures = [RNG.random((3, 20, 30)) < .3 for _ in range(7)]
-    futures = [encoder.submit(torch.from_numpy(masks)) for masks in pictures]
-    assert [future.result() for future in futures] == [expected(masks) for masks in pictures]
+    images = [RNG.random((3, 20, 30)) < .3 for _ in range(7)]
+    futures = [encoder.submit(torch.from_numpy(masks)) for masks in images]
+    assert [future.result() for future in futures] == [expected(masks) for masks in images]
 
 
 def test_background_encoder_bounds_the_waiting_masks(monkeypatch):

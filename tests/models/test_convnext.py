@@ -64,7 +64,7 @@ def share_weights(ours, peer, rename):
 
 
 class Reference:
-    """Our backbone of one architecture, with its maps and gradients for a picture.
+    """Our backbone of one architecture, with its maps and gradients for an image.
 
     Args:
         arch (str): name of the architecture.
@@ -77,8 +77,8 @@ class Reference:
         self.model = random_backbone(arch=arch, **self.options)
         self.parameters = [parameter for name, parameter in self.model.named_parameters()
                            if arch not in BIG or name.startswith('downsample_layers.0')]
-        self.picture = torch.randn(1, 3, 64, 64)
-        outputs = self.model(self.picture)
+        self.image = torch.randn(1, 3, 64, 64)
+        outputs = self.model(self.image)
         self.weights = [torch.randn_like(output) for output in outputs]
         self.gradients = self.gradients_of(outputs)
         self.outputs = [output.detach() for output in outputs]
@@ -110,7 +110,7 @@ def test_features_and_gradients_equal_timm(reference):
             ls_init_value=None if reference.use_grn else 1e-6, head_init_scale=1.).eval()
     missing = share_weights(ours, peer, timm_name)
     assert missing <= {'head.norm.weight', 'head.norm.bias'}
-    features = peer.forward_intermediates(reference.picture, intermediates_only=True)
+    features = peer.forward_intermediates(reference.image, intermediates_only=True)
     norms = [getattr(ours, f'norm{stage}') for stage in range(4)]
     reference.assert_same([
         F.layer_norm(x.permute(0, 2, 3, 1), x.shape[1:2], norm.weight, norm.bias, 1e-6)
@@ -130,7 +130,7 @@ def test_features_and_gradients_equal_mmpretrain(reference, monkeypatch):
     peer.eval()
     missing = share_weights(reference.model, peer, mmpretrain_name)
     assert not missing
-    reference.assert_same(peer(reference.picture))
+    reference.assert_same(peer(reference.image))
 
 
 def test_a_config_for_mmpretrain_builds_by_changing_the_scope():
@@ -182,8 +182,8 @@ def test_pointwise_layers_as_convolutions_give_the_same_values():
     shapes = {name: x.shape for name, x in convolutions.state_dict().items()}
     convolutions.load_state_dict({name: x.view(shapes[name])
                                   for name, x in linear.state_dict().items()})
-    picture = torch.randn(1, 3, 64, 64)
-    for a, b in zip(linear(picture), convolutions(picture)):
+    image = torch.randn(1, 3, 64, 64)
+    for a, b in zip(linear(image), convolutions(image)):
         torch.testing.assert_close(a, b, atol=1e-5, rtol=1e-5)
 
 
@@ -198,10 +198,10 @@ def test_other_norms_and_activations_come_from_mmcv():
 @pytest.mark.parametrize('options', [{}, V2])
 def test_channels_last_gives_the_same_features_and_keeps_the_layout(options):
     model = random_backbone(**{**SMALL, **options})
-    picture = torch.randn(2, 3, 64, 64)
-    expected = model(picture)
+    image = torch.randn(2, 3, 64, 64)
+    expected = model(image)
     model.to(memory_format=torch.channels_last)
-    maps = model(picture.to(memory_format=torch.channels_last))
+    maps = model(image.to(memory_format=torch.channels_last))
     for a, b in zip(maps, expected):
         assert a.is_contiguous(memory_format=torch.channels_last)
         torch.testing.assert_close(a, b, atol=1e-5, rtol=1e-5)
@@ -211,10 +211,10 @@ def test_channels_last_gives_the_same_features_and_keeps_the_layout(options):
 @pytest.mark.parametrize('dtype', [torch.bfloat16, torch.float16])
 def test_autocast_stays_near_float32_and_trains(dtype, options):
     model = random_backbone(**{**SMALL, **options})
-    picture = torch.randn(2, 3, 64, 64)
-    expected = model(picture)
+    image = torch.randn(2, 3, 64, 64)
+    expected = model(image)
     with torch.autocast('cpu', dtype=dtype):
-        maps = model(picture)
+        maps = model(image)
     bound = 0.1 if dtype is torch.bfloat16 else 0.02
     for a, b in zip(maps, expected):
         assert (a.float() - b).norm() / b.norm() < bound
@@ -227,10 +227,10 @@ def test_activation_checkpointing_gives_the_same_gradients(options):
     plain = random_backbone(**{**SMALL, **options}, drop_path_rate=.5).train()
     recomputed = ConvNeXt(**{**SMALL, **options}, drop_path_rate=.5, with_cp=True).train()
     recomputed.load_state_dict(plain.state_dict())
-    picture = torch.randn(4, 3, 64, 64)
+    image = torch.randn(4, 3, 64, 64)
     for model in (plain, recomputed):
         torch.manual_seed(3)
-        sum(x.square().mean() for x in model(picture)).backward()
+        sum(x.square().mean() for x in model(image)).backward()
     for a, b in zip(plain.parameters(), recomputed.parameters()):
         torch.testing.assert_close(a.grad, b.grad, atol=1e-6, rtol=1e-6)
 
@@ -242,8 +242,8 @@ def test_compiled_equals_eager(options):
     model = random_backbone(**{**SMALL, **options, 'arch': arch})
     compiled = torch.compile(copy.deepcopy(model), backend='aot_eager', fullgraph=True)
     for size in ((64, 64), (64, 96)):
-        picture = torch.randn(1, 3, *size)
-        for a, b in zip(compiled(picture), model(picture)):
+        image = torch.randn(1, 3, *size)
+        for a, b in zip(compiled(image), model(image)):
             torch.testing.assert_close(a, b, atol=1e-5, rtol=1e-5)
 
 

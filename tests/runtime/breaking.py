@@ -1,4 +1,4 @@
-"""Breaks pictures of a COCO data set in ten ways."""
+"""Breaks images of a COCO data set in ten ways."""
 import io
 import json
 from pathlib import Path
@@ -7,16 +7,16 @@ import numpy as np
 from PIL import Image
 
 
-def _encode(picture, **settings):
+def _encode(image, **settings):
     buffer = io.BytesIO()
-    picture.save(buffer, **settings)
+    image.save(buffer, **settings)
     return buffer.getvalue()
 
 
 def _sixteen(path):
     import cv2
-    picture = cv2.imread(str(path))
-    path.write_bytes(cv2.imencode('.png', picture.astype(np.uint16) * 257)[1].tobytes())
+    image = cv2.imread(str(path))
+    path.write_bytes(cv2.imencode('.png', image.astype(np.uint16) * 257)[1].tobytes())
 
 
 def _folder(path):
@@ -27,7 +27,7 @@ def _folder(path):
 FILES = {
     'is an empty file': lambda path: path.write_bytes(b''),
     'is truncated': lambda path: path.write_bytes(path.read_bytes()[:-len(path.read_bytes()) // 3]),
-    'is a PNG picture by content': lambda path: path.write_bytes(
+    'is a PNG image by content': lambda path: path.write_bytes(
         _encode(Image.open(path), format='PNG')),
     'has CMYK colours': lambda path: path.write_bytes(
         _encode(Image.open(path).convert('CMYK'), format='JPEG')),
@@ -35,17 +35,17 @@ FILES = {
     'has 1x1 pixels': lambda path: path.write_bytes(
         _encode(Image.open(path).resize((1, 1)), format='JPEG')),
     'is missing': lambda path: path.unlink(),
-    'is a folder, expected a picture': _folder,
+    'is a folder, expected an image': _folder,
 }
 ANNOTATIONS = ('its annotation says', 'has a box of no area')
-#: problems of pictures that are used all the same
-USED = ('is a PNG picture by content', 'has CMYK colours', 'has 16 bits a channel',
+#: problems of images that are used all the same
+USED = ('is a PNG image by content', 'has CMYK colours', 'has 16 bits a channel',
         'has a box of no area')
 PROBLEMS = (*FILES, *ANNOTATIONS)
 
 
-def break_pictures(annotation_file, folder, indices, problems=PROBLEMS):
-    """Break the pictures at some indices of an annotation file, each in its own way.
+def break_images(annotation_file, folder, indices, problems=PROBLEMS):
+    """Break the images at some indices of an annotation file, each in its own way.
 
     Returns:
         dict: problem by path.

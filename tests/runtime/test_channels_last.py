@@ -3,8 +3,8 @@ import pytest
 import torch
 from tiny import toy_config, with_validation
 
+from convnext_dense.acceleration.cpu.winograd import WinogradConv2d
 from convnext_dense.errors import InputError
-from convnext_dense.models.winograd import WinogradConv2d
 from convnext_dense.runtime import Runner
 from convnext_dense.runtime.channels_last import arrange_for_training
 

@@ -1,4 +1,4 @@
-"""Compiled models: values, no compilation for each picture size, testing, and the way back."""
+"""Compiled models: values, no compilation for each image size, testing, and the way back."""
 import copy
 from unittest import mock
 
@@ -6,9 +6,10 @@ import pytest
 import torch
 from tiny import tiny_backbone, toy_config
 
+from convnext_dense.acceleration import compiling
+from convnext_dense.acceleration.compiling import compile_options, compile_parts
 from convnext_dense.errors import InputError
-from convnext_dense.runtime import Runner, compiling
-from convnext_dense.runtime.compiling import compile_options, compile_parts
+from convnext_dense.runtime import Runner
 
 SIZES = [(64, 64), (64, 96), (128, 96), (80, 72)]
 
@@ -63,7 +64,7 @@ def detector_parts():
 @pytest.mark.no_cover  # the compiler itself is traced for most of the time
 @pytest.mark.parametrize('training', [False, True])
 @pytest.mark.parametrize('build', [segmenter, detector_parts])
-def test_another_picture_size_needs_no_other_compilation(build, training):
+def test_another_image_size_needs_no_other_compilation(build, training):
     model, backend = build().train(training), Counting()
     eager = copy.deepcopy(model)
     if build is detector_parts:
@@ -176,6 +177,6 @@ def test_inductor_itself_compiles_backbone_and_neck_once_for_all_sizes():
 @pytest.mark.slow
 @pytest.mark.parametrize('build', [segmenter, detector_parts])
 def test_inductor_gives_the_gradients_of_the_eager_model(build):
-    """For pictures of one size; 3 minutes each on 2 cores."""
+    """For images of one size; 3 minutes each on 2 cores."""
     counts = compiled_by_inductor(build, [(64, 96), (64, 96)], training=True)
     assert counts[-1] == counts[0]

@@ -11,7 +11,7 @@ from torch import nn
 
 from convnext_dense.errors import InputError
 from convnext_dense.runtime import Runner, files
-from convnext_dense.runtime.finite import find_module, pictures
+from convnext_dense.runtime.finite import find_module, images
 
 
 class Sick(nn.Module):
@@ -150,8 +150,8 @@ def test_modules_are_named_from_the_inside(tmp_path):
     assert find_module(model, batch) == ('conv (Conv2d)', True)
 
 
-def test_pictures_of_a_batch_are_named():
+def test_images_of_a_batch_are_named():
     class Sample:
         img_path = 'a/b.jpg'
-    assert pictures(dict(data_samples=[Sample(), Sample()])) == ['a/b.jpg', 'a/b.jpg']
-    assert pictures([1, 2]) == ['unknown']
+    assert images(dict(data_samples=[Sample(), Sample()])) == ['a/b.jpg', 'a/b.jpg']
+    assert images([1, 2]) == ['unknown']

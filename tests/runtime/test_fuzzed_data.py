@@ -20,9 +20,9 @@ from hypothesis import strategies as st
 from PIL import Image
 from tiny import detector_config, segmenter_config
 
+from convnext_dense.checks.preflight import check_config
 from convnext_dense.config import set_data_root
-from convnext_dense.data.preflight import check_config
-from convnext_dense.data.shapes import write_shapes
+from convnext_dense.datasets.shapes import write_shapes
 from convnext_dense.errors import InputError
 from convnext_dense.runtime import Runner
 
@@ -74,7 +74,7 @@ def base_config(make, root):
     config.train_cfg = dict(by_epoch=False, max_iters=2, val_interval=10)
     config.param_scheduler = None
     config.default_hooks.checkpoint.interval = 1000
-    config.update(log_level='CRITICAL', custom_hooks=[], bad_pictures=dict(limit=2))
+    config.update(log_level='CRITICAL', custom_hooks=[], bad_images=dict(limit=2))
     return config
 
 
@@ -117,10 +117,10 @@ def fuzz_files(make, root, work_dir, data):
         shape = data.draw(st.sampled_from([(64, 64), (64, 63), (1, 1)]))
         kind = data.draw(st.sampled_from(['uint8', 'uint16', 'bool', 'float32']))
         lowest = data.draw(st.integers(0, 255))
-        picture = io.BytesIO()
+        image = io.BytesIO()
         Image.fromarray(np.arange(lowest, lowest + shape[0] * shape[1]).reshape(shape).astype(
-            kind)).save(picture, 'TIFF' if kind == 'float32' else 'PNG')
-        text = picture.getvalue()
+            kind)).save(image, 'TIFF' if kind == 'float32' else 'PNG')
+        text = image.getvalue()
     if data.draw(st.integers(0, 4)) == 0:
         text = text[:data.draw(st.integers(0, len(text)))]
     if data.draw(st.integers(0, 9)) == 0:

@@ -44,7 +44,7 @@ def run(work_dir, mode, error):
 
 
 @pytest.mark.parametrize('mode, work', [('loss', 'training'), ('predict', 'evaluation')])
-def test_a_failing_step_names_its_pictures_and_keeps_the_traceback(tmp_path, mode, work):
+def test_a_failing_step_names_its_images_and_keeps_the_traceback(tmp_path, mode, work):
     with pytest.raises(InputError) as error:
         run(tmp_path, mode, IndexError('target 7 is out of bounds'))
     text = str(error.value)
@@ -56,6 +56,6 @@ def test_a_failing_step_names_its_pictures_and_keeps_the_traceback(tmp_path, mod
 
 
 @pytest.mark.parametrize('error', [torch.OutOfMemoryError('CUDA'), MemoryError()])
-def test_want_of_memory_is_no_matter_of_pictures(tmp_path, error):
+def test_want_of_memory_is_no_matter_of_images(tmp_path, error):
     with pytest.raises(type(error)):
         run(tmp_path, 'loss', error)

@@ -16,7 +16,7 @@ from mmengine.registry import OPTIM_WRAPPERS
 from mmengine.runner import Runner as MMEngineRunner
 from tiny import toy_config, with_validation
 
-from convnext_dense.data.shapes import write_shapes
+from convnext_dense.datasets.shapes import write_shapes
 from convnext_dense.errors import InputError
 from convnext_dense.runtime import Runner, files
 
@@ -40,7 +40,7 @@ class StopAt(Hook):
         self.batches = []
 
     def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
-        self.batches.append([float(picture.sum()) for picture in data_batch['inputs']])
+        self.batches.append([float(image.sum()) for image in data_batch['inputs']])
         self._stop(runner, 'train')
 
     def before_val_epoch(self, runner):
@@ -281,7 +281,7 @@ def test_another_number_of_workers_is_exact(tmp_path, by_epoch):
 @pytest.mark.parametrize('change, message', [
     (dict(batch_size=4), 'approximate: the batch of all processes was 2 and is 4'),
     (dict(epochs=5), 'approximate: 3 epochs became 5'),
-    (dict(length=14), 'approximate: the data set had 12 pictures and has 14'),
+    (dict(length=14), 'approximate: the data set had 12 images and has 14'),
     (dict(), 'exact'),
 ])
 def test_the_log_says_what_is_approximate(tmp_path, change, message):
@@ -289,7 +289,7 @@ def test_the_log_says_what_is_approximate(tmp_path, change, message):
     config = toy_config(tmp_path, **dict(change, log_level='INFO'))
     runner, second = train(config, resume=True)
     assert f'the resumed run is {message}' in log_of(tmp_path)
-    if 'batch_size' in change:  # 4 of 12 pictures of the second epoch were done
+    if 'batch_size' in change:  # 4 of 12 images of the second epoch were done
         assert len(second.batches) == 2 + 3
 
 

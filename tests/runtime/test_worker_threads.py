@@ -1,4 +1,4 @@
-"""Data workers read pictures with one thread of OpenCV and of torch each."""
+"""Data workers read images with one thread of OpenCV and of torch each."""
 import cv2
 import numpy as np
 import pytest

@@ -17,7 +17,7 @@ import unformatted  # noqa: E402,F401
 
 @MODELS.register_module()
 class ToyModel(BaseModel):
-    """One convolution with a dropout, on pictures of noise."""
+    """One convolution with a dropout, on images of noise."""
 
     def __init__(self):
         super().__init__(data_preprocessor=dict(type='BaseDataPreprocessor'))
@@ -34,7 +34,7 @@ class ToyModel(BaseModel):
 
 @DATASETS.register_module()
 class ToyData:
-    """Pictures of noise that differ each time they are read; ``reads`` collects what was read."""
+    """Images of noise that differ each time they are read; ``reads`` collects what was read."""
 
     def __init__(self, length=12, log=None, test_mode=False):
         self.length, self.log, self.test_mode = length, log, test_mode
@@ -47,11 +47,11 @@ class ToyData:
         import random
 
         import numpy as np
-        picture = torch.rand(3, 8, 8) + float(np.random.rand()) + random.random()
+        image = torch.rand(3, 8, 8) + float(np.random.rand()) + random.random()
         if self.log:
             with open(self.log, 'a') as file:
-                file.write(f'{index} {picture.sum().item():.6f}\n')
-        return dict(inputs=picture, data_samples=index)
+                file.write(f'{index} {image.sum().item():.6f}\n')
+        return dict(inputs=image, data_samples=index)
 
 
 @METRICS.register_module()

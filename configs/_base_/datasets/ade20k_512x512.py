@@ -13,11 +13,11 @@ train_pipeline = [
 test_pipeline = [
     dict(type='LoadImageFromFile'),
     dict(type='Resize', scale=(2048, 512), keep_ratio=True),
-    # after the resize: the ground truth keeps the picture's own size
+    # after the resize: the ground truth keeps the image's own size
     dict(type='LoadAnnotations'),
     dict(type='PackSegInputs'),
 ]
-# the published ratios are of the test scale, not of the picture's own size
+# the published ratios are of the test scale, not of the image's own size
 tta_model = dict(type='convnext_dense.SegTTAModel')
 tta_pipeline = [
     dict(type='LoadImageFromFile'),

@@ -1,4 +1,4 @@
-"""CamVid: road scenes with 11 classes, pictures of 480x360 at two thirds of their size."""
+"""CamVid: road scenes with 11 classes, images of 480x360 at two thirds of their size."""
 data_root = 'data/camvid/'
 
 metainfo = dict(classes=(
@@ -15,7 +15,7 @@ train_pipeline = [
 test_pipeline = [
     dict(type='LoadImageFromFile'),
     dict(type='Resize', scale=(320, 240), keep_ratio=True),
-    # after the resize: the ground truth keeps the picture's own size
+    # after the resize: the ground truth keeps the image's own size
     dict(type='LoadAnnotations'),
     dict(type='PackSegInputs'),
 ]

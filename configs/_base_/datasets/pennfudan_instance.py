@@ -1,4 +1,4 @@
-"""Penn-Fudan: 170 street pictures with pedestrians, as COCO instances of one class."""
+"""Penn-Fudan: 170 street images with pedestrians, as COCO instances of one class."""
 data_root = 'data/pennfudan/'
 
 metainfo = dict(classes=('person', ))
@@ -15,7 +15,7 @@ train_pipeline = [
 test_pipeline = [
     dict(type='LoadImageFromFile'),
     dict(type='Resize', scale=(448, 256), keep_ratio=True),
-    # after the resize: the ground truth keeps the picture's own size
+    # after the resize: the ground truth keeps the image's own size
     dict(type='LoadAnnotations', with_bbox=True, with_mask=True),
     dict(
         type='PackDetInputs',

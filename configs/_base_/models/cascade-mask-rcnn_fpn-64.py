@@ -1,4 +1,4 @@
-"""Cascade Mask R-CNN for small pictures and CPUs: 64 channels, short heads, few RoIs.
+"""Cascade Mask R-CNN for small images and CPUs: 64 channels, short heads, few RoIs.
 
 A config adds the backbone, ``neck.in_channels`` and, where it is not 5, the number of classes.
 The backbone starts from nothing, so that neck and heads have batch norms.

@@ -1,7 +1,7 @@
-"""UperNet for small pictures and CPUs: 64 channels, tested on whole pictures.
+"""UperNet for small images and CPUs: 64 channels, tested on whole images.
 
 A config adds the backbone, the heads' ``in_channels`` and ``num_classes``, and the size that the
-pictures are padded to.
+images are padded to.
 """
 _base_ = 'upernet_512x512.py'
 

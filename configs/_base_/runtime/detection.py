@@ -2,7 +2,7 @@
 _base_ = 'default.py'
 
 default_scope = 'mmdet'
-# the pictures of a batch differ in size, so that searching for the fastest convolution costs time
+# the images of a batch differ in size, so that searching for the fastest convolution costs time
 env_cfg = dict(cudnn_benchmark=False)
 default_hooks = dict(
     checkpoint=dict(by_epoch=True, interval=1),

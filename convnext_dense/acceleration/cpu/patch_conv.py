@@ -1,0 +1,65 @@
+"""Convolutions of patches that do not overlap, such as those between ConvNeXt's stages."""
+import torch.nn.functional as F
+from torch import nn
+from torch.autograd import Function
+from torch.autograd.function import once_differentiable
+
+from convnext_dense.models.layers import computed_by_hand
+
+
+class PatchConv2d(nn.Conv2d):
+    """``nn.Conv2d`` whose stride is its kernel size, without padding.
+
+    On a CPU in float32 it and its gradients are matrix products. These take half of the time of
+    oneDNN's gradients and round a third to two thirds as much as oneDNN on channels-last maps.
+
+    Args:
+        in_channels, out_channels (int): C and O.
+        patch_size (int): side of a patch in pixels.
+    """
+
+    def __init__(self, in_channels, out_channels, patch_size):
+        super().__init__(in_channels, out_channels, patch_size, stride=patch_size)
+
+    def forward(self, x):
+        """Maps of shape (N, C, H, W) to (N, O, H // patch_size, W // patch_size)."""
+        if not computed_by_hand(x) or any(
+                side % size for side, size in zip(x.shape[2:], self.kernel_size)):
+            return super().forward(x)
+        return _PatchConvolution.apply(x, self.weight, self.bias)
+
+
+class _PatchConvolution(Function):
+
+    @staticmethod
+    def forward(ctx, x, weight, bias):
+        _, channels, height, width = weight.shape
+        # as images, rows of patches, rows of a patch, patches, columns of a patch, channels
+        ctx.shape = (len(x), x.shape[2] // height, height, x.shape[3] // width, width, channels)
+        patches = x.permute(0, 2, 3, 1).reshape(ctx.shape).transpose(2, 3).flatten(3)
+        ctx.save_for_backward(patches, weight)
+        return F.linear(patches, _matrix(weight), bias).permute(0, 3, 1, 2)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, grad):
+        patches, weight = ctx.saved_tensors
+        grad = grad.permute(0, 2, 3, 1)
+        rows = grad.flatten(0, 2)
+        grads = [None, None, None]
+        if ctx.needs_input_grad[0]:
+            images, down, height, right, width, channels = ctx.shape
+            x_grad = (grad @ _matrix(weight)).view(images, down, right, height, width, channels)
+            grads[0] = x_grad.transpose(2, 3).reshape(
+                images, down * height, right * width, channels).permute(0, 3, 1, 2)
+        if ctx.needs_input_grad[1]:
+            grads[1] = (rows.T @ patches.flatten(0, 2)).view(
+                len(weight), *weight.shape[2:], -1).permute(0, 3, 1, 2)
+        if ctx.needs_input_grad[2]:
+            grads[2] = rows.sum(0)
+        return tuple(grads)
+
+
+def _matrix(weight):
+    """Filters (O, C, height, width) in the order of a patch's values: (O, height * width * C)."""
+    return weight.permute(0, 2, 3, 1).flatten(1)

@@ -1,0 +1,388 @@
+"""3x3 convolutions of large maps with a quarter of the multiplications, on CPUs.
+
+Winograd's minimal filtering F(4x4, 3x3) (Lavin and Gray, arXiv 1509.09308) computes a tile of 4x4
+outputs from 6x6 inputs with 36 instead of 144 multiplications a channel pair. The interpolation
+points 0, 1, -1, 1/2, -2 and infinity (Barabasz et al., arXiv 1803.10986) keep the rounding error at
+about 5 times that of the direct sum, a third of that of the usual points.
+"""
+import math
+from fractions import Fraction
+from functools import cache
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from mmcv.cnn import ConvModule
+from torch import nn
+from torch.autograd import Function
+from torch.autograd.function import once_differentiable
+
+from convnext_dense.acceleration.cpu.linear import linear, product, product_relu
+from convnext_dense.acceleration.cpu.threads import even_chunks, for_each
+
+POINTS = (0, 1, -1, Fraction(1, 2), -2)
+TILE, WINDOW, TAPS = 4, 6, 3
+#: tiles transformed at a time; their buffers stay in the cache
+CHUNK = 128
+#: the same, at most, for a thread of a stack of convolutions, whose filters each chunk reads again;
+#: some products of a tile have half or a quarter of these rows, and oneDNN wants 100 and more
+STACK_CHUNK = 384
+#: channels from which on Winograd takes less time than oneDNN for outputs and inputs' gradient; for
+#: the filters' gradient it does from 64 on
+MANY_CHANNELS = 128
+
+
+@cache
+def transforms(tile=TILE):
+    """Matrices of the one-dimensional F(tile, 3) with the first ``tile + 1`` points and infinity.
+
+    A tile of fewer outputs leaves the last points out, and their rows and columns are zero. The
+    filters' matrix is the same for all, so that tiles of several sizes share their filters.
+
+    Returns:
+        tuple[Tensor]: outputs, (tile, 6); filter, (6, 3); inputs, (6, tile + 2).
+    """
+    outputs, filters, inputs = [], [], []
+    points = POINTS[:tile + 1]
+    for point in POINTS:
+        others = [other for other in POINTS if other != point]
+        filters.append([Fraction(point)**power / _difference(point, others)
+                        for power in range(TAPS)])
+        if point not in points:
+            outputs.append([0] * tile)
+            inputs.append([0] * (tile + TAPS - 1))
+            continue
+        outputs.append([Fraction(point)**power for power in range(tile)])
+        scale = _difference(point, POINTS[tile + 1:])
+        polynomial = _polynomial([other for other in points if other != point])
+        inputs.append([*(scale * value for value in polynomial), 0])
+    outputs.append([0] * (tile - 1) + [1])
+    filters.append([0] * (TAPS - 1) + [1])
+    inputs.append(_polynomial(points))
+    as_tensor = [torch.tensor([[float(value) for value in row] for row in matrix],
+                              dtype=torch.float64) for matrix in (outputs, filters, inputs)]
+    return as_tensor[0].T, as_tensor[1], as_tensor[2]
+
+
+def _difference(point, others):
+    """The product of the differences to the other points."""
+    return math.prod((point - other for other in others), start=Fraction(1))
+
+
+def _polynomial(roots):
+    """Coefficients of the monic polynomial with these roots, constant term first."""
+    coefficients = [Fraction(1)]
+    for root in roots:
+        shifted = [Fraction(0), *coefficients]
+        coefficients = [high - root * low for high, low in zip(shifted, [*coefficients, 0])]
+    return coefficients
+
+
+class AxisTransforms(NamedTuple):
+    """Matrices that transform an axis of a map with a border of zeros.
+
+    The last tile is as small as what is left: a side of 7 takes tiles of 4 and 3, whose 11
+    products are one less than those of two tiles of 4.
+
+    Attributes:
+        to_products (Tensor): products x places; those of all tiles with the same point are
+            neighbours.
+        from_products (Tensor): places x products.
+        tiles (list[int]): how many tiles have a product with each point.
+    """
+    to_products: torch.Tensor
+    from_products: torch.Tensor
+    tiles: list
+
+
+@cache
+def axis_transforms(size):
+    """The :class:`AxisTransforms` of an axis of so many places."""
+    to_products, from_products = [[] for _ in range(WINDOW)], [[] for _ in range(WINDOW)]
+    for start in range(0, size, TILE):
+        tile = min(TILE, size - start)
+        outputs, _, inputs = transforms(tile)
+        for point, (row, column) in enumerate(zip(inputs, outputs.T)):
+            if column.any():
+                after = size - start - tile
+                to_products[point].append(F.pad(row, (start, after))[1:-1])
+                from_products[point].append(F.pad(column, (start, after)))
+    return AxisTransforms(torch.stack(sum(to_products, [])).float(),
+                          torch.stack(sum(from_products, []), 1).float(),
+                          [len(rows) for rows in to_products])
+
+
+def transform_filters(weight):
+    """Filters (O, C, 3, 3) as one matrix of shape (C, O) for each of the 36 products."""
+    matrix = transforms()[1]
+    filters = torch.mm(torch.kron(matrix, matrix).float(),
+                       weight.permute(2, 3, 0, 1).reshape(TAPS**2, -1))
+    return filters.view(WINDOW**2, *weight.shape[:2]).transpose(1, 2)
+
+
+def convolve(x, weight, bias=None):
+    """A 3x3 convolution with stride 1 and padding 1.
+
+    Maps with few tiles, where reading the larger filters costs more than it saves, and 16 bits go
+    through the direct convolution. The transformed filters take four times the memory of the
+    weights, so they are not kept.
+
+    Args:
+        x (Tensor): maps of shape (N, C, H, W).
+        weight (Tensor): filters of shape (O, C, 3, 3).
+        bias (Tensor | None): shape (O, ).
+
+    Returns:
+        Tensor: shape (N, O, H, W), channels-last in memory where it is computed here.
+    """
+    height, width = x.shape[2:]
+    if min(height, width) < 10 or len(x) * -(-height // TILE) * -(-width // TILE) < 64 or \
+            x.dtype != torch.float32 or torch.is_autocast_enabled('cpu') or \
+            torch.compiler.is_compiling():
+        return F.conv2d(x, weight, bias, padding=1)
+    if torch.is_grad_enabled() and any(
+            tensor is not None and tensor.requires_grad for tensor in (x, weight, bias)):
+        return _Convolution.apply(x, weight, bias)
+    return _outputs(x, weight, bias)
+
+
+class _Convolution(Function):
+    """:func:`convolve` with gradients: for the input a convolution, for the filters Winograd, too.
+
+    oneDNN takes two to five times as long for the filters' gradient of large channels-last maps.
+    """
+
+    @staticmethod
+    def forward(ctx, x, weight, bias):
+        ctx.save_for_backward(x, weight)
+        return _outputs(x, weight, bias)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, grad):
+        x, weight = ctx.saved_tensors
+        grads = [None, None, None]
+        if ctx.needs_input_grad[0]:
+            grads[0] = _outputs(grad, weight.transpose(0, 1).flip(2, 3))
+        if ctx.needs_input_grad[1]:
+            grads[1] = _filter_gradient(x, grad)
+        if ctx.needs_input_grad[2]:
+            grads[2] = grad.sum((0, 2, 3))
+        return tuple(grads)
+
+
+def _filter_gradient(x, grad):
+    """The gradient of the filters (O, C, 3, 3) from maps (N, C, H, W) and (N, O, H, W)."""
+    rows, columns = (-(-side // TILE) for side in x.shape[2:])
+    outputs, filters, inputs = transforms()
+    to_products = torch.kron(inputs, inputs).float()
+    from_outputs = torch.kron(outputs.T, outputs.T).float()
+    x, grad = x.permute(0, 2, 3, 1), grad.permute(0, 2, 3, 1)
+    sums = x.new_zeros(WINDOW**2, grad.shape[3], x.shape[3])
+    for images, part in _chunks(len(x), rows, columns):
+        left = product(from_outputs, _tiles(grad, images, part, columns).reshape(TILE**2, -1))
+        right = product(to_products, _windows(x, images, part, columns).reshape(WINDOW**2, -1))
+        sums.baddbmm_(left.view(WINDOW**2, -1, grad.shape[3]).transpose(1, 2),
+                      right.view(WINDOW**2, -1, x.shape[3]))
+    taps = torch.mm(torch.kron(filters.T, filters.T).float(), sums.flatten(1))
+    return taps.view(TAPS, TAPS, *sums.shape[1:]).permute(2, 3, 0, 1)
+
+
+def _chunks(images, rows, columns):
+    """Pairs of slices, of images and of the rows of tiles of each: about :data:`CHUNK` tiles."""
+    together = max(CHUNK // (rows * columns), 1)
+    step = max(CHUNK // columns, 1)
+    return [(slice(image, image + together), slice(row, min(row + step, rows)))
+            for image in range(0, images, together) for row in range(0, rows, step)]
+
+
+def _outputs(x, weight, bias=None):
+    if min(weight.shape[:2]) < MANY_CHANNELS:
+        return F.conv2d(x, weight, bias, padding=1)
+    rows, columns = (-(-side // TILE) for side in x.shape[2:])
+    filters = transform_filters(weight)
+    outputs, _, inputs = transforms()
+    to_products = torch.kron(inputs, inputs).float()
+    from_products = torch.kron(outputs, outputs).float()
+    x = x.permute(0, 2, 3, 1)
+    images, height, width, channels = x.shape
+    out = torch.empty(images, len(weight), rows * TILE, columns * TILE,
+                      memory_format=torch.channels_last)
+    y = out.permute(0, 2, 3, 1).view(images, rows, TILE, columns, TILE, -1)
+    for chunk in _chunks(images, rows, columns):
+        place, windows = y[chunk], _windows(x, *chunk, columns)
+        products = product(to_products, windows.reshape(WINDOW**2, -1))
+        products = torch.bmm(products.view(WINDOW**2, -1, channels), filters)
+        tiles = product(from_products, products.view(WINDOW**2, -1))
+        tiles = tiles.view(TILE, TILE, *windows.shape[2:5], -1).permute(2, 3, 0, 4, 1, 5)
+        if bias is None:
+            place.copy_(tiles)
+        else:
+            torch.add(tiles, bias, out=place)
+    if out.shape[2:] != (height, width):
+        out = out[:, :, :height, :width].contiguous(memory_format=torch.channels_last)
+    return out  # no view, which nothing might change in place
+
+
+def _windows(x, images, rows, columns):
+    """The overlapping input windows of some images and rows of tiles.
+
+    Args:
+        x (Tensor): maps (N, H, W, C).
+        images, rows (slice): of the maps and of the rows of tiles that each has.
+        columns (int): tiles of a row.
+
+    Returns:
+        Tensor: a view (6, 6, images, rows, columns, C) of the padded maps.
+    """
+    height, width = x.shape[1:3]
+    top, bottom = rows.start * TILE - 1, rows.stop * TILE + 1
+    x = F.pad(x[images, max(top, 0):bottom],
+              (0, 0, 1, columns * TILE + 1 - width, max(-top, 0), max(bottom - height, 0)))
+    _, down, right, _ = x.stride()
+    return x.as_strided((WINDOW, WINDOW, len(x), rows.stop - rows.start, columns, x.shape[3]),
+                        (down, right, x.stride(0), TILE * down, TILE * right, 1))
+
+
+def _tiles(y, images, rows, columns):
+    """The output tiles of the same, padded with zeros, as a view: (4, 4, N, rows, columns, O)."""
+    height, width = y.shape[1:3]
+    y = F.pad(y[images, rows.start * TILE:rows.stop * TILE],
+              (0, 0, 0, columns * TILE - width, 0, max(rows.stop * TILE - height, 0)))
+    return y.reshape(len(y), -1, TILE, columns, TILE, y.shape[3]).permute(2, 4, 0, 1, 3, 5)
+
+
+class WinogradConv2d(nn.Module):
+    """A 3x3 convolution with stride 1 and padding 1 by :func:`convolve`.
+
+    Args:
+        conv (nn.Conv2d): the convolution, for which :meth:`fits` is true; its parameters are kept
+            under their names.
+    """
+
+    def __init__(self, conv):
+        super().__init__()
+        self.weight, self.bias = conv.weight, conv.bias
+
+    @staticmethod
+    def fits(module):
+        """Whether a module is a float32 convolution on a CPU that this class can replace."""
+        return type(module) is nn.Conv2d and module.kernel_size == (3, 3) and \
+            module.stride == (1, 1) and module.padding == (1, 1) and \
+            module.dilation == (1, 1) and module.groups == 1 and \
+            module.padding_mode == 'zeros' and min(module.weight.shape[:2]) >= 64 and \
+            module.weight.device.type == 'cpu' and module.weight.dtype == torch.float32
+
+    def forward(self, x):
+        """Convolve maps of shape (N, C, H, W)."""
+        return convolve(x, self.weight, self.bias)
+
+
+def replace_convolutions(model):
+    """Put a :class:`WinogradConv2d` in place of every convolution that it fits, in place.
+
+    Args:
+        model (nn.Module): whose convolutions are replaced; itself it is not.
+    """
+    for parent in list(model.modules()):
+        for name, child in parent.named_children():
+            if WinogradConv2d.fits(child):
+                setattr(parent, name, WinogradConv2d(child))
+
+
+class WinogradStack(nn.Module):
+    """3x3 convolutions with ReLUs, one after the other, on the small maps of many RoIs.
+
+    A chunk of RoIs goes through all of them before the next, as position x RoI x channel, so that
+    its maps stay in the cache and every step is a matrix product. Each thread has its own chunks.
+    oneDNN's products round more than MKL's: four layers nine times as much as direct ones, not six.
+
+    Args:
+        modules (Iterable[mmcv.cnn.ConvModule]): for which :meth:`fits` is true; they are kept and
+            compute what is not for this class: large maps, few RoIs, 16 bits, training.
+        flat (bool): the result is going to be flattened, so it lies channels-first in memory.
+    """
+    LARGEST = 4 * TILE
+
+    def __init__(self, modules, flat=False):
+        super().__init__()
+        self.layers = nn.ModuleList(modules)
+        self.flat = flat
+
+    @staticmethod
+    def fits(modules):
+        return len(modules) > 0 and all(
+            isinstance(module, ConvModule) and WinogradConv2d.fits(module.conv) and
+            isinstance(module.norm, (nn.Identity, type(None))) and module.with_activation and
+            type(module.activate) is nn.ReLU and module.order[0] == 'conv' for module in modules)
+
+    def forward(self, x):
+        """Maps of shape (K, C, H, W) to (K, O, H, W)."""
+        if not 2 <= min(x.shape[2:]) <= max(x.shape[2:]) <= self.LARGEST or len(x) < 8 or \
+                torch.is_grad_enabled() or x.dtype != torch.float32 or \
+                torch.is_autocast_enabled('cpu'):
+            for module in self.layers:
+                x = module(x)
+            return x
+        layers = [(transform_filters(module.conv.weight), module.conv.bias)
+                  for module in self.layers]
+        rois, _, height, width = x.shape
+        out = x.new_empty(rois, len(self.layers[-1].conv.weight), height, width)
+        if not self.flat:
+            out = out.to(memory_format=torch.channels_last)
+
+        def compute(part):
+            y, scratch = x[part].permute(2, 3, 0, 1), _Scratch()
+            for filters, bias in layers:
+                y = _rectified_outputs(y, filters, bias, scratch)
+            out[part] = y.permute(2, 3, 0, 1)
+
+        for_each(compute, even_chunks(
+            rois, STACK_CHUNK // (-(-height // TILE) * -(-width // TILE))))
+        return out
+
+
+class _Scratch:
+    """Memory for all chunks: malloc gives much of what is freed back to the system.
+
+    Taking it from there again took up to a quarter of the time of a stack.
+    """
+
+    def __init__(self):
+        self.memory = {}
+
+    def take(self, name, *shape):
+        """A tensor of this shape, in the memory of an earlier one of this name if there was one."""
+        size = math.prod(shape)
+        if name not in self.memory or len(self.memory[name]) < size:
+            self.memory[name] = torch.empty(size)
+        return self.memory[name][:size].view(shape)
+
+
+def _rectified_outputs(x, filters, bias, scratch):
+    """A convolution, and ReLU, of small maps (H, W, K, C) with transformed filters (36, C, O).
+
+    What is added to the product with point 1 along both axes is added to all outputs: the bias.
+    """
+    height, width, rois, channels = x.shape
+    features = filters.shape[2]
+    vertical, horizontal = axis_transforms(height), axis_transforms(width)
+    lines = product(vertical.to_products, x.reshape(height, -1)).view(-1, width, rois * channels)
+    out = scratch.take('out', len(lines), width, rois * features)
+    biases = [None] * WINDOW**2
+    biases[POINTS.index(1) * (WINDOW + 1)] = bias
+    for line, (tiles, in_lines, out_lines) in enumerate(zip(
+            vertical.tiles, lines.split(vertical.tiles), out.split(vertical.tiles))):
+        inputs = scratch.take('inputs', sum(horizontal.tiles), tiles, rois * channels)
+        for in_line, place in zip(in_lines, inputs.unbind(1)):
+            torch.mm(horizontal.to_products, in_line, out=place)
+        numbers = [tiles * others * rois for others in horizontal.tiles]
+        of_line = slice(line * WINDOW, (line + 1) * WINDOW)
+        products = scratch.take('products', len(inputs), tiles, rois * features)
+        torch.cat([linear(part, filter.T, bias) for part, filter, bias in zip(
+            inputs.view(-1, channels).split(numbers), filters[of_line], biases[of_line])],
+            out=products.view(-1, features))
+        for place, out_line in zip(products.unbind(1), out_lines):
+            torch.mm(horizontal.from_products, place, out=out_line)
+    return product_relu(vertical.from_products, out.view(len(lines), -1)).view(
+        height, width, rois, features)

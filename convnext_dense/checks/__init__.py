@@ -1,0 +1,1 @@
+"""What is wrong with images, annotations and settings, found before any long work."""

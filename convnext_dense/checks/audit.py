@@ -1,0 +1,301 @@
+"""The full check of the data sets that a config names."""
+import multiprocessing
+import os
+import time
+from collections import Counter
+from concurrent.futures import ProcessPoolExecutor
+from typing import Any, NamedTuple
+
+from convnext_dense.checks.findings import ERROR, Findings
+from convnext_dense.checks.image_checks import ImageTask, check_image
+from convnext_dense.checks.preflight import check_loading
+from convnext_dense.checks.similar import similar
+from convnext_dense.config import nested
+from convnext_dense.datasets.coco_file import (
+    check_classes,
+    check_images_left,
+    read_annotations,
+    same_order,
+    usable,
+)
+from convnext_dense.datasets.labels import check_zero_label, label_maps
+from convnext_dense.errors import InputError
+
+CHUNK = 16  # images that a process takes at once
+IN_PROCESS = 64  # fewer images than this are not worth starting processes
+
+
+class SplitReport(NamedTuple):
+    """Result of one data set.
+
+    Attributes:
+        split (Split): the data set.
+        findings (Findings): problems.
+        tasks (list[ImageTask]): its images.
+        contents (dict[str, str]): path of the first image with each pixel hash.
+        thumbnails (dict[str, bytes]): small copy of each image, by path.
+        classes (dict[str, dict]): for each class ``instances`` and ``images``, or ``pixels``
+            and ``images``.
+        statistics (dict): number of images, range of sizes, ...
+    """
+    split: Any
+    findings: Findings
+    tasks: list
+    contents: dict
+    thumbnails: dict
+    classes: dict
+    statistics: dict
+
+
+def audit_split(split, workers=1, progress=True):
+    """Check every image and annotation of a data set.
+
+    Args:
+        split (Split): the data set.
+        workers (int): processes.
+        progress (bool): show a progress bar on stderr.
+
+    Returns:
+        SplitReport
+    """
+    start = time.perf_counter()
+    findings = Findings()
+    try:
+        collect = dict(coco=coco_tasks, labels=label_tasks).get(split.kind, other_tasks)
+        tasks = collect(split, findings)
+    except InputError as error:
+        findings.add('config', str(error))
+        return SplitReport(split, findings, [], {}, {}, {}, dict(images=0))
+    contents, thumbnails, values = {}, {}, {}
+    sizes, pixels, images_with = Counter(), Counter(), Counter()
+    for result in run(tasks, workers, progress, split.name):
+        for kind, text in result.findings:
+            findings.add(kind, text)
+        if result.size:
+            sizes[result.size] += 1
+        pixels.update(result.pixels)
+        images_with.update(result.pixels.keys())
+        values[result.path] = list(result.pixels)
+        if result.content in contents:
+            findings.add('duplicate-content', f'{result.path} and {contents[result.content]}')
+        elif result.content:
+            contents[result.content] = result.path
+            thumbnails[result.path] = result.thumbnail
+    ignored = None
+    if split.kind == 'labels':
+        classes, ignored = label_balance(split, pixels, images_with)
+        check_label_config(split, values, findings)
+    else:
+        classes = instance_balance(split, tasks)
+    if split.name.startswith('train'):
+        for name, count in classes.items():
+            if not count['images']:
+                findings.add('class-without-instances', name)
+    statistics = dict(images=len(tasks), **size_range(sizes),
+                      seconds=round(time.perf_counter() - start, 2))
+    if split.kind == 'labels':
+        statistics['ignored_share'] = ignored
+    else:
+        statistics.update(instance_sizes(tasks))
+    return SplitReport(split, findings, tasks, contents, thumbnails, classes, statistics)
+
+
+def run(tasks, workers, progress, name):
+    """Results of :func:`check_image`, in order."""
+    if progress:
+        from tqdm import tqdm
+        bar = tqdm(total=len(tasks), desc=f'check {name}', unit='image', mininterval=.5)
+    serial = workers <= 1 or len(tasks) < IN_PROCESS
+    # not forked: torch and OpenMMLab have started threads in this process
+    pool = None if serial else ProcessPoolExecutor(
+        workers, mp_context=multiprocessing.get_context('spawn'))
+    try:
+        for result in map(check_image, tasks) if serial else \
+                pool.map(check_image, tasks, chunksize=CHUNK):
+            if progress:
+                bar.update()
+            yield result
+    finally:
+        if pool:
+            pool.shutdown(cancel_futures=True)
+        if progress:
+            bar.close()
+
+
+def leakage(reports):
+    """Add what two data sets share, and what looks alike, to the later one's findings.
+
+    An image under the same path in both, as where a config tests on its val set, is no leakage
+    unless one of them is the training set.
+    """
+    for number, later in enumerate(reports):
+        for earlier in reports[:number]:
+            training = later.split.name.startswith('train') != \
+                earlier.split.name.startswith('train')
+            shared = later.contents.keys() & earlier.contents.keys()
+            for content in sorted(shared, key=later.contents.get):
+                paths = later.contents[content], earlier.contents[content]
+                if training or os.path.realpath(paths[0]) != os.path.realpath(paths[1]):
+                    later.findings.add('leakage', _pair(later, paths[0], earlier, paths[1]))
+            if training:
+                _look_alikes(later, earlier, {later.contents[content] for content in shared})
+
+
+def _look_alikes(later, earlier, known):
+    paths = [path for path in later.thumbnails if path not in known]
+    others = list(earlier.thumbnails)
+    for number, other, difference in similar([later.thumbnails[path] for path in paths],
+                                             list(earlier.thumbnails.values())):
+        later.findings.add('look-alike', _pair(later, paths[number], earlier, others[other])
+                           + f': mean difference of their thumbnails {difference:.1f} of 255')
+
+
+def _pair(later, path, earlier, other):
+    return f'{path} ({later.split.name}) and {other} ({earlier.split.name})'
+
+
+def coco_tasks(split, findings):
+    """The images of a COCO annotation file; problems of the file as a whole are added."""
+    path = split.dataset.ann_file
+    content = read_annotations(split.where, path)
+    images, annotations = content['images'], content['annotations']
+    categories = {category.get('id'): category.get('name') for category in content['categories']}
+    for key, kind, items in (
+            ('id', 'duplicate-image-id', images), ('file_name', 'duplicate-file-name', images),
+            ('id', 'duplicate-annotation-id', annotations),
+            ('id', 'duplicate-category', content['categories']),
+            ('name', 'duplicate-category', content['categories'])):
+        for value, count in Counter(item.get(key) for item in items).items():
+            if count > 1:
+                findings.add(kind, f'{path}: {key} {value!r}, {count} times')
+    by_image = {image.get('id'): [] for image in images}
+    for annotation in annotations:
+        image_id, category = annotation.get('image_id'), annotation.get('category_id')
+        if image_id not in by_image:
+            findings.add('unknown-image-id', f'annotation {annotation.get("id")}: image_id '
+                         f'{image_id!r}')
+        elif category not in categories:
+            findings.add('unknown-category-id', f'annotation {annotation.get("id")}: category_id '
+                         f'{category!r}')
+        else:
+            by_image[image_id].append(dict(annotation, category=categories[category]))
+    if not same_order(split.classes, content['categories']) and \
+            set(split.classes) <= set(categories.values()):
+        findings.add('category-order', f'{path} has {list(categories.values())[:8]}, the config '
+                     f'{list(split.classes)[:8]}')
+    for check in (lambda: check_classes(split.where, path, split.classes, content['categories']),
+                  lambda: check_images_left(split.where, path, split.classes, content,
+                                              split.dataset.filter_cfg,
+                                              split.dataset.test_mode)):
+        try:
+            check()
+        except InputError as error:
+            findings.add('config', str(error))
+    folder = split.dataset.data_prefix.get('img') or ''
+    masks = loads_masks(split)
+    return [ImageTask(os.path.join(folder, image['file_name']),
+                        (image.get('width'), image.get('height')),
+                        tuple(by_image[image.get('id')]), masks) for image in images]
+
+
+def loads_masks(split):
+    """Whether the pipeline of a data set loads instance masks."""
+    return any(step.get('with_mask') for step in nested(split.cfg.get('pipeline') or []))
+
+
+def label_tasks(split, findings):
+    """Images with label maps; label maps without an image are added to the findings."""
+    dataset = split.dataset
+    pairs = label_maps(split)
+    labels = (len(dataset.label_map or split.classes), dataset.ignore_index,
+              bool(dataset.reduce_zero_label)) if split.classes else None
+    folder = dataset.data_prefix.get('seg_map_path')
+    if folder and not dataset.ann_file:
+        known = {os.path.abspath(path) for _, path in pairs if path}
+        for parent, _, names in os.walk(folder):
+            for name in sorted(names):
+                path = os.path.join(parent, name)
+                if name.endswith(dataset.seg_map_suffix) and os.path.abspath(path) not in known:
+                    findings.add('map-without-image', path)
+    return [ImageTask(image, label_map=path, labels=labels) for image, path in pairs]
+
+
+def check_label_config(split, values, findings):
+    """Add what is wrong with ``reduce_zero_label``, from the values of all label maps."""
+    dataset = split.dataset
+    try:
+        check_loading(split)
+        if dataset.reduce_zero_label and split.classes:
+            check_zero_label(split.where, values, len(dataset.label_map or split.classes),
+                             dataset.ignore_index, whole=True)
+    except InputError as error:
+        findings.add('config', str(error))
+
+
+def other_tasks(split, findings):
+    """The images of a data set whose annotations this toolkit does not know."""
+    try:
+        infos = split.dataset.load_data_list()
+    except Exception as error:  # a class of the user's own: anything can go wrong in it
+        raise InputError(f'{split.where}: {type(split.dataset).__name__} cannot load its list of '
+                         f'images: {error}') from error
+    return [ImageTask(info['img_path']) for info in infos if info.get('img_path')]
+
+
+def instance_balance(split, tasks):
+    """Instances that training can use, and images with one, for each class."""
+    instances, images = Counter(), Counter()
+    for task in tasks:
+        names = [annotation['category'] for annotation in task.annotations if usable(annotation)]
+        instances.update(names)
+        images.update(set(names))
+    return {name: dict(instances=instances[name], images=images[name])
+            for name in split.classes} if split.kind == 'coco' else {}
+
+
+def instance_sizes(tasks):
+    """Usable instances, crowds, empty images, and COCO's size classes (32 and 96 pixels)."""
+    sizes, crowds = Counter(), 0
+    for task in tasks:
+        for annotation in task.annotations:
+            crowds += bool(annotation.get('iscrowd'))
+            if usable(annotation):
+                area = annotation['area']
+                sizes['small' if area < 32**2 else 'medium' if area < 96**2 else 'large'] += 1
+    return dict(instances=sum(sizes.values()), crowds=crowds,
+                images_without_instances=sum(not any(map(usable, task.annotations))
+                                               for task in tasks),
+                **{size: sizes[size] for size in ('small', 'medium', 'large')})
+
+
+def label_balance(split, pixels, images):
+    """Pixels and images of each class, and the share of ignored pixels."""
+    dataset = split.dataset
+    shift = 1 if dataset.reduce_zero_label else 0
+    counts = {name: dict(pixels=0, images=0) for name in split.classes}
+    for value in pixels:
+        label = value - shift
+        if dataset.label_map:
+            label = dataset.label_map.get(label, -1)
+        if 0 <= label < len(split.classes) and value != dataset.ignore_index:
+            counts[split.classes[label]]['pixels'] += pixels[value]
+            counts[split.classes[label]]['images'] += images[value]
+    total = sum(pixels.values())
+    used = sum(count['pixels'] for count in counts.values())
+    for count in counts.values():
+        count['share'] = round(count['pixels'] / used, 6) if used else 0.
+    return counts, round(1 - used / total, 6) if total else None
+
+
+def size_range(sizes):
+    """Smallest, most frequent and largest (width, height)."""
+    if not sizes:
+        return {}
+    by_area = sorted(sizes, key=lambda size: size[0] * size[1])
+    return dict(smallest=list(by_area[0]), most_frequent=list(sizes.most_common(1)[0][0]),
+                largest=list(by_area[-1]))
+
+
+def errors(reports):
+    """Number of errors in all data sets."""
+    return sum(report.findings.count(ERROR) for report in reports)

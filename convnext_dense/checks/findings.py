@@ -1,0 +1,88 @@
+"""What a check of a data set finds: kinds, how bad each is, and a report of all of them."""
+from collections import Counter
+from typing import NamedTuple
+
+ERROR, WARNING = 'error', 'warning'
+EXAMPLES = 10  # kept for each kind
+
+#: kind -> (severity, what it means). An error stops training or makes its result worthless; with
+#: a warning training runs, but some of the data are ignored or doubtful.
+KINDS = {
+    'config': (ERROR, 'the config and the data do not fit'),
+    'image-missing': (ERROR, 'images that are not there'),
+    'image-unreadable': (ERROR, 'images that cannot be decoded'),
+    'image-size': (ERROR, 'images of another size than stated'),
+    'image-rotated': (WARNING, 'images with an EXIF rotation, which loading applies'),
+    'duplicate-image-id': (ERROR, 'image ids used twice'),
+    'duplicate-annotation-id': (ERROR, 'annotation ids used twice'),
+    'duplicate-category': (ERROR, 'categories with the same id or name'),
+    'duplicate-file-name': (WARNING, 'images listed twice'),
+    'duplicate-content': (WARNING, 'images with the same pixels in one split'),
+    'leakage': (ERROR, 'images with the same pixels in two splits'),
+    'look-alike': (WARNING, 'images that look the same in two splits: copies of other size or '
+                   'encoding, or neighbours of a video'),
+    'unknown-image-id': (WARNING, 'annotations of images that are not listed: ignored'),
+    'unknown-category-id': (WARNING, 'annotations of categories that are not listed: ignored'),
+    'category-order': (WARNING, 'categories in another order than the classes of the config'),
+    'class-without-instances': (WARNING, 'classes that never occur'),
+    'box-malformed': (ERROR, 'boxes that are not four finite numbers'),
+    'box-empty': (WARNING, 'boxes less than a pixel wide or high: ignored'),
+    'box-outside': (WARNING, 'boxes that leave the image by more than a pixel'),
+    'area': (WARNING, 'areas that are missing or not positive: the instance is ignored'),
+    'mask-missing': (ERROR, 'instances without a mask, which the pipeline loads'),
+    'mask-malformed': (ERROR, 'masks that are neither polygons nor RLE'),
+    'polygon-invalid': (WARNING, 'polygons of less than three points: ignored'),
+    'polygon-degenerate': (WARNING, 'polygons without area'),
+    'polygon-outside': (WARNING, 'polygons that leave the image by more than a pixel'),
+    'rle-invalid': (ERROR, 'RLE that does not fill its image, or of another size'),
+    'mask-empty': (WARNING, 'masks without a pixel'),
+    'mask-off-box': (WARNING, 'masks whose extent is not their box (IoU below 0.5)'),
+    'map-missing': (ERROR, 'images without a label map'),
+    'map-without-image': (WARNING, 'label maps without an image'),
+    'map-unreadable': (ERROR, 'label maps that cannot be read as class numbers'),
+    'map-size': (ERROR, 'label maps of another size than their image'),
+    'label-values': (ERROR, 'label maps with values outside the classes'),
+    'map-ignored': (WARNING, 'label maps where every pixel is ignored'),
+}
+
+
+class Finding(NamedTuple):
+    """One thing that was found: its kind and where."""
+    kind: str
+    text: str
+
+
+class Findings:
+    """Findings of one data set, counted by kind, with the first few examples of each."""
+
+    def __init__(self, findings=()):
+        self.counts = Counter()
+        self.examples = {}
+        for finding in findings:
+            self.add(*finding)
+
+    def add(self, kind, text):
+        if kind not in KINDS:
+            raise KeyError(kind)
+        self.counts[kind] += 1
+        examples = self.examples.setdefault(kind, [])
+        if len(examples) < EXAMPLES:
+            examples.append(text)
+
+    def count(self, severity):
+        return sum(count for kind, count in self.counts.items() if KINDS[kind][0] == severity)
+
+    def lines(self, most=3):
+        """Lines of text, errors first."""
+        for kind in sorted(self.counts, key=lambda kind: (KINDS[kind][0], list(KINDS).index(kind))):
+            severity, meaning = KINDS[kind]
+            yield f'{severity:>7}: {self.counts[kind]} {meaning} [{kind}]'
+            for text in self.examples[kind][:most]:
+                yield f'         {text}'
+            if self.counts[kind] > most:
+                yield f'         and {self.counts[kind] - most} more'
+
+    def as_dict(self):
+        return {kind: dict(severity=KINDS[kind][0], meaning=KINDS[kind][1], count=count,
+                           examples=self.examples[kind])
+                for kind, count in self.counts.items()}

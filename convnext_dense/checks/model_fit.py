@@ -1,0 +1,153 @@
+"""Whether the parts of a model config fit each other and the classes of the data sets."""
+from convnext_dense.datasets.splits import default_scope
+from convnext_dense.errors import InputError
+
+NO_CLASSES = ('backbone', 'neck', 'rpn_head', 'data_preprocessor', 'train_cfg', 'test_cfg')
+ROI_HEAD_CLASSES = 80  # num_classes of mmdet's RoI heads where a config leaves it out
+
+
+def check_model(cfg, splits):
+    """Raise InputError for a backbone, neck or head that does not fit.
+
+    Args:
+        cfg (mmengine.Config): the config.
+        splits (Sequence[Split]): its data sets.
+    """
+    model = cfg.get('model') or {}
+    model = model.get('module', model)  # a test-time augmentation wrapper
+    backbone = model.get('backbone')
+    if backbone:
+        channels = backbone_channels(backbone, cfg)
+        if channels:
+            check_channels(model, channels)
+    for split in splits:
+        if split.classes:
+            check_num_classes(model, split.classes, split.where)
+
+
+def check_num_classes(model, classes, where):
+    """Raise InputError for a head whose ``num_classes`` is not that of the data set."""
+    for path, count in class_counts(model):
+        if count != len(classes):
+            names = ', '.join(map(str, classes[:5])) + (', ...' if len(classes) > 5 else '')
+            raise InputError(f'model.{path}.num_classes is {count}, but {where} has '
+                             f'{len(classes)} classes ({names}); set it to {len(classes)}, or '
+                             'correct metainfo.classes')
+
+
+def class_counts(model):
+    """Every head's path and number of classes: ``[('roi_head.bbox_head.0', 80), ...]``."""
+    counts = []
+    for name, part in model.items():
+        if name not in NO_CLASSES:
+            _collect(part, name, counts)
+    return counts
+
+
+def _collect(node, path, counts):
+    if isinstance(node, (list, tuple)):
+        for number, child in enumerate(node):
+            _collect(child, f'{path}.{number}', counts)
+    elif isinstance(node, dict):
+        name = path.rstrip('.0123456789').rpartition('.')[2]
+        if 'num_classes' in node:
+            counts.append((path, node['num_classes']))
+        elif path.startswith('roi_head.') and name in ('bbox_head', 'mask_head') \
+                and node.get('type'):
+            counts.append((path, ROI_HEAD_CLASSES))
+        for key, child in node.items():
+            if not key.startswith('loss') and isinstance(child, (dict, list, tuple)):
+                _collect(child, f'{path}.{key}', counts)
+
+
+def backbone_channels(backbone, cfg):
+    """Channels of each output of a backbone config, by arithmetic.
+
+    Returns:
+        tuple[int] | None: None for a backbone that is neither ConvNeXt nor Swin nor ResNet.
+
+    Raises:
+        InputError: an unknown type, arch or stage.
+    """
+    kind = backbone.get('type') or ''
+    if kind in ('ConvNeXt', 'convnext_dense.ConvNeXt'):
+        from convnext_dense.models import ConvNeXt
+        from convnext_dense.models.architectures import resolve_arch
+        channels = resolve_arch(backbone.get('arch', 'tiny'))[1]
+        stages = ConvNeXt._resolve_out_indices(backbone.get('out_indices'), len(channels))
+        return tuple(channels[stage] for stage in stages)
+    _check_type(backbone, cfg)
+    kind = kind.rpartition('.')[2]
+    if kind == 'SwinTransformer':
+        first, stages = backbone.get('embed_dims', 96), len(backbone.get('depths', (2, 2, 6, 2)))
+    elif kind in ('ResNet', 'ResNetV1c', 'ResNetV1d', 'ResNeXt') and backbone.get('depth'):
+        first = backbone.get('base_channels', 64) * (4 if backbone['depth'] >= 50 else 1)
+        stages = backbone.get('num_stages', 4)
+    else:
+        return None
+    indices = backbone.get('out_indices', (0, 1, 2, 3))
+    if not all(stage in range(stages) for stage in indices):
+        raise InputError(f'model.backbone: {kind} has {stages} stages, but '
+                         f'out_indices={tuple(indices)}; give 0 to {stages - 1}')
+    return tuple(first * 2**stage for stage in indices)
+
+
+def _check_type(backbone, cfg):
+    from mmengine.registry import MODELS
+    kind = backbone.get('type')
+    try:
+        with default_scope(cfg), MODELS.switch_scope_and_registry(None) as registry:
+            known = not isinstance(kind, str) or registry.get(kind)
+    except (KeyError, ImportError) as error:
+        raise InputError(f'model.backbone: type {kind!r}: {error}') from error
+    if not known:
+        raise InputError(f"model.backbone: there is no type {kind!r}; for ConvNeXt write "
+                         "type='convnext_dense.ConvNeXt'")
+
+
+def check_channels(model, channels):
+    """Raise InputError where the neck, or heads without a neck, expect other channels.
+
+    Args:
+        model (dict): the model's config.
+        channels (Sequence[int]): channels of the backbone's outputs.
+    """
+    neck = model.get('neck')
+    neck = neck[0] if isinstance(neck, (list, tuple)) else neck
+    if neck:
+        expected = neck.get('in_channels')
+        if isinstance(expected, (list, tuple)):
+            # some necks, YOLO's for one, count from the last output
+            fits = list(expected) in (list(channels), list(channels)[::-1])
+        else:
+            fits = expected is None or expected in channels
+        if not fits:
+            _raise('neck', expected, channels, list(channels))
+        return
+    for name in ('decode_head', 'auxiliary_head'):
+        heads = model.get(name) or ()
+        for number, head in enumerate(heads if isinstance(heads, (list, tuple)) else [heads]):
+            path = f'{name}.{number}' if isinstance(heads, (list, tuple)) else name
+            if name == 'decode_head' and number:
+                break  # a cascade: later heads read earlier ones
+            _check_head(path, head, channels)
+
+
+def _check_head(path, head, channels):
+    expected, index = head.get('in_channels'), head.get('in_index', -1)
+    if expected is None:
+        return
+    indices = list(index) if isinstance(index, (list, tuple)) else [index]
+    if not all(-len(channels) <= i < len(channels) for i in indices):
+        raise InputError(f'model.{path}.in_index={index}, but the backbone has {len(channels)} '
+                         'outputs; correct it, or the backbone\'s out_indices')
+    given = [channels[i] for i in indices]
+    if (list(expected) if isinstance(expected, (list, tuple)) else [expected]) != given:
+        _raise(path, expected, channels,
+               given if isinstance(expected, (list, tuple)) else given[0])
+
+
+def _raise(path, expected, channels, right):
+    shown = list(expected) if isinstance(expected, (list, tuple)) else expected
+    raise InputError(f'model.{path}.in_channels={shown} does not fit the backbone, whose outputs '
+                     f'have {list(channels)} channels; set it to {right}')

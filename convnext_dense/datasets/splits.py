@@ -1,0 +1,138 @@
+"""The data sets that a config names, without loading them."""
+import copy
+import io
+import os
+from contextlib import contextmanager, redirect_stdout
+from importlib import import_module
+from typing import Any, NamedTuple
+
+from convnext_dense.errors import InputError, convert_errors
+
+LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
+
+
+class Split(NamedTuple):
+    """One data set of a config.
+
+    Attributes:
+        name (str): ``train``, ``val`` or ``test``; with a number behind it where a loader
+            concatenates several data sets.
+        cfg (dict): its config, without wrappers.
+        dataset (mmengine.dataset.BaseDataset): the data set object, not loaded.
+        kind (str): ``coco`` (COCO annotations), ``labels`` (one label map an image) or
+            ``other``.
+        classes (tuple[str]): names, in label order; empty where the data set has none.
+    """
+    name: str
+    cfg: dict
+    dataset: Any
+    kind: str
+    classes: tuple
+
+    @property
+    def where(self):
+        """How messages name the data set."""
+        return f'{self.name}_dataloader' if self.name.isalpha() else f'{self.name} data set'
+
+
+def splits(cfg, loaders=LOADERS):
+    """The data sets of a config's loaders, in order.
+
+    Args:
+        cfg (mmengine.Config): the config.
+        loaders (Sequence[str]): which loaders; those that the config does not have are left out.
+
+    Returns:
+        list[Split]
+
+    Raises:
+        InputError: a data root that does not exist, an unknown type, or arguments that the type
+            does not take.
+    """
+    found = []
+    with default_scope(cfg):
+        for loader in loaders:
+            name = loader.removesuffix('_dataloader')
+            with convert_errors(loader, 'look at its data set in the config'):
+                leaves = list(unwrapped((cfg.get(loader) or {}).get('dataset')))
+                for number, leaf in enumerate(leaves, 1):
+                    found.append(_split(name + (str(number) if len(leaves) > 1 else ''), leaf))
+    return found
+
+
+@contextmanager
+def default_scope(cfg):
+    """Find types as the runner of this config will: in its ``default_scope`` first."""
+    from mmengine.registry import DefaultScope
+    with DefaultScope.overwrite_default_scope(cfg.get('default_scope') or 'mmengine'):
+        yield
+
+
+def unwrapped(dataset):
+    """The data set configs inside wrappers such as RepeatDataset and ConcatDataset."""
+    if isinstance(dataset, (list, tuple)):
+        for part in dataset:
+            yield from unwrapped(part)
+    elif dataset:
+        inner = dataset.get('datasets') or dataset.get('dataset')
+        if inner:
+            yield from unwrapped(inner)
+        else:
+            yield dataset
+
+
+def is_local(cfg):
+    """Whether the files of a data set are on this machine's file systems."""
+    backend = (cfg.get('backend_args') or {}).get('backend', 'local')
+    return backend == 'local' and '://' not in (cfg.get('data_root') or '')
+
+
+def _split(name, cfg):
+    where = f'{name}_dataloader'
+    root = cfg.get('data_root')
+    if root and is_local(cfg) and not os.path.isdir(root):
+        raise InputError(f'{where}: the data root {root} does not exist; give the folder of the '
+                         'data set with --data-root')
+    classes = (cfg.get('metainfo') or {}).get('classes')
+    if isinstance(classes, str) and not os.path.exists(classes):
+        raise InputError(f"{where}: metainfo classes={classes!r} is one string, not a list of "
+                         f"names; write classes=('{classes}', ) with the comma")
+    dataset = _build(where, cfg)
+    classes = tuple(dataset.metainfo.get('classes') or ())
+    return Split(name, cfg, dataset, _kind(dataset), classes)
+
+
+def _build(where, cfg):
+    """The data set object: classes, joined paths and label map resolved, nothing loaded."""
+    from mmengine.registry import DATASETS
+    _import_quietly(cfg.get('type'))
+    cfg = copy.deepcopy(dict(cfg))
+    cfg.update(lazy_init=True, pipeline=[])
+    if not is_local(cfg):
+        cfg['data_root'] = None  # joining paths would ask for the other storage's package
+    try:
+        return DATASETS.build(cfg)
+    except KeyError as error:
+        raise InputError(f'{where}: no data set type {cfg.get("type")!r} '
+                         f'({str(error).strip(chr(34))[:200]})') from error
+    except (AssertionError, TypeError, ValueError, FileNotFoundError) as error:
+        raise InputError(f'{where}: {cfg.get("type")} does not accept its arguments: '
+                         f'{error or type(error).__name__}') from error
+
+
+def _import_quietly(kind):
+    """Import the libraries' data sets without their lines about packages nobody needs."""
+    from mmengine.registry import DefaultScope
+    current = DefaultScope.get_current_instance()
+    scope = kind.partition('.')[0] if isinstance(kind, str) and '.' in kind else \
+        current and current.scope_name
+    if scope in ('mmdet', 'mmseg'):
+        with redirect_stdout(io.StringIO()):
+            import_module(f'{scope}.datasets')
+
+
+def _kind(dataset):
+    """How the data set keeps its annotations, from where its loading method was written."""
+    module = type(dataset).load_data_list.__module__
+    return {'mmdet.datasets.coco': 'coco',
+            'mmseg.datasets.basesegdataset': 'labels'}.get(module, 'other')

@@ -1,0 +1,169 @@
+"""mmseg's segmentor with inference from the logits to the label map in tiles."""
+import torch
+from mmengine.structures import PixelData
+from mmseg.models.decode_heads.decode_head import BaseDecodeHead
+from mmseg.models.segmentors import EncoderDecoder as MMSegEncoderDecoder
+from mmseg.models.segmentors import SegTTAModel as MMSegTTAModel
+
+from convnext_dense.errors import InputError
+from convnext_dense.registry import MODELS
+from convnext_dense.segmentation.label_map import axis_matrix, label_map
+
+MODES = ('whole', 'slide')
+
+
+@MODELS.register_module()
+class EncoderDecoder(MMSegEncoderDecoder):
+    """``mmseg.EncoderDecoder``: same arguments, same training, same label maps.
+
+    Windows go through the network in batches. Without ``seg_logits`` in the results, logits are
+    brought to the image's size tile by tile, and only their largest class is kept.
+
+    Args:
+        test_cfg (dict): mmseg's ``mode``, ``crop_size`` and ``stride``, and also
+            ``keep_logits`` (bool): give each sample its ``seg_logits``, as mmseg does; True by
+            default. ``window_batch`` (int): windows of each image that go through the network
+            at once; 1 by default.
+
+    Raises:
+        InputError: a ``mode`` that does not exist, or a ``stride`` that leaves gaps.
+    """
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        test_cfg = self.test_cfg or {}
+        mode = test_cfg.get('mode', 'whole')
+        if mode not in MODES:
+            raise InputError(f'EncoderDecoder: test_cfg.mode {mode!r}; there are {MODES}')
+        if mode == 'slide' and any(stride > crop for stride, crop in zip(
+                test_cfg['stride'], test_cfg['crop_size'])):
+            raise InputError(f'EncoderDecoder: test_cfg.stride {test_cfg["stride"]} leaves gaps '
+                             f'between windows of crop_size {test_cfg["crop_size"]}')
+
+    def predict(self, inputs, data_samples=None):
+        """Label maps; see mmseg.
+
+        Args:
+            inputs (Tensor): images of shape (N, C, H, W).
+            data_samples (list[SegDataSample] | None): with the meta data of the images.
+
+        Returns:
+            list[SegDataSample]: the samples with ``pred_sem_seg``, of shape (1, H, W) in the
+            original size, and, where they are kept, ``seg_logits``.
+        """
+        head = self.decode_head
+        plain = all(getattr(type(head), name) is getattr(BaseDecodeHead, name)
+                    for name in ('predict', 'predict_by_feat'))
+        if data_samples is None or self.test_cfg.get('keep_logits', True) or not plain or \
+                self.out_channels == 1:
+            return super().predict(inputs, data_samples)
+        size = inputs.shape[2:]
+        if self.test_cfg.get('mode', 'whole') == 'whole':
+            meta = data_samples[0].metainfo
+            size = tuple(meta.get('pad_shape', meta['img_shape'])[:2])
+        return self.predict_labels(self.window_logits(inputs), size, data_samples)
+
+    def window_logits(self, inputs):
+        """Logits of the windows in the size that the head gives them.
+
+        Args:
+            inputs (Tensor): images of shape (N, C, H, W).
+
+        Returns:
+            Tensor: shape (windows, N, classes, h, w).
+        """
+        axes = self._window_axes(inputs.shape[2:])
+        logits = torch.cat([self.decode_head.forward(self.extract_feat(crops))
+                            for crops in self._crops(inputs, axes)])
+        return logits.detach().unflatten(0, (-1, len(inputs)))
+
+    def predict_labels(self, logits, size, data_samples):
+        """Give the samples their label maps.
+
+        Args:
+            logits (Tensor): what :meth:`window_logits` gives.
+            size (tuple[int, int]): height and width that the windows cover together.
+            data_samples (list[SegDataSample]): with the meta data of the images.
+
+        Returns:
+            list[SegDataSample]: the same samples.
+        """
+        axes = self._window_axes(size)
+        for index, sample in enumerate(data_samples):
+            labels = self._label_map(logits[:, index], axes, size, sample.metainfo)
+            sample.set_data(dict(pred_sem_seg=PixelData(data=labels[None])))
+        return data_samples
+
+    def slide_inference(self, inputs, batch_img_metas):
+        """Logits of overlapping windows, averaged; the values are mmseg's.
+
+        Args:
+            inputs (Tensor): images of shape (N, C, H, W).
+            batch_img_metas (list[dict]): their meta data.
+
+        Returns:
+            Tensor: logits of shape (N, classes, H, W).
+        """
+        batch, _, height, width = inputs.shape
+        axes = self._window_axes((height, width))
+        sums = inputs.new_zeros(batch, self.out_channels, height, width)
+        counts = inputs.new_zeros(height, width)
+        windows = iter(_grid(axes))
+        for crops in self._crops(inputs, axes):
+            # mmseg's heads know a window from an image by the type of its shape
+            metas = [dict(batch_img_metas[0], img_shape=crops.shape[2:])]
+            for logits in self.encode_decode(crops, metas).split(batch):
+                rows, columns = next(windows)
+                sums[:, :, rows, columns] += logits
+                counts[rows, columns] += 1
+        return sums.div_(counts)
+
+    def _window_axes(self, size):
+        """Begin and end of the windows along both axes."""
+        if self.test_cfg.get('mode', 'whole') == 'whole':
+            return [(0, size[0])], [(0, size[1])]
+        axes = []
+        for length, crop, stride in zip(size, self.test_cfg['crop_size'], self.test_cfg['stride']):
+            number = max(length - crop + stride - 1, 0) // stride + 1
+            ends = [min(index * stride + crop, length) for index in range(number)]
+            axes.append([(max(end - crop, 0), end) for end in ends])
+        return axes
+
+    def _crops(self, inputs, axes):
+        """Batches of windows; in each, all images of the first window come first."""
+        windows = list(_grid(axes))
+        step = self.test_cfg.get('window_batch', 1)
+        for begin in range(0, len(windows), step):
+            yield torch.cat([inputs[:, :, rows, columns]
+                             for rows, columns in windows[begin:begin + step]])
+
+    def _label_map(self, logits, axes, size, meta):
+        left, right, top, bottom = meta.get('img_padding_size', meta.get('padding_size', [0] * 4))
+        flip = meta.get('flip_direction') if meta.get('flip') else None
+        borders = ((top, size[0] - bottom), (left, size[1] - right))
+        matrices = [axis_matrix(windows, cells, length, border, out, direction == flip,
+                                self.align_corners)
+                    for windows, cells, length, border, out, direction in zip(
+                        axes, logits.shape[2:], size, borders, meta['ori_shape'],
+                        ('vertical', 'horizontal'))]
+        # the windows beside and below one another as one map, channels last
+        rows, columns = map(len, axes)
+        mosaic = logits.unflatten(0, (rows, columns)).permute(0, 3, 1, 4, 2)
+        return label_map(mosaic.flatten(2, 3).flatten(0, 1), *matrices)
+
+
+@MODELS.register_module()
+class SegTTAModel(MMSegTTAModel):
+    """``mmseg.SegTTAModel`` for a segmentor that otherwise keeps no logits."""
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        test_cfg = self.module.test_cfg.copy()
+        test_cfg['keep_logits'] = True
+        self.module.test_cfg = test_cfg
+
+
+def _grid(axes):
+    for top, bottom in axes[0]:
+        for left, right in axes[1]:
+            yield slice(top, bottom), slice(left, right)

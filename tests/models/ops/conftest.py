@@ -1,9 +1,0 @@
-"""Tiles that Triton's interpreter, which takes a while for each row, gets through soon."""
-import pytest
-
-from convnext_dense.models.ops import plans
-
-
-@pytest.fixture(autouse=True)
-def low_tiles(monkeypatch):
-    monkeypatch.setattr(plans, 'ROWS', 2)
