@@ -8,7 +8,9 @@ from pathlib import Path
 from mmengine.config import Config, ConfigDict
 from mmengine.logging import print_log
 
+from convnext_dense.config_files import find_config
 from convnext_dense.errors import InputError
+from convnext_dense.registry import SCOPE  # its import lets mmengine find convnext_dense::...
 
 LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
 EVALUATORS = ('val_evaluator', 'test_evaluator')
@@ -21,14 +23,13 @@ def load_config(path, options=None):
     """Read a config file. A config is Python code and runs when it is read.
 
     Args:
-        path (str): the file.
+        path (str | Path): the file, or a name that :func:`find_config` knows.
         options (dict, optional): overrides, keys like ``model.backbone.drop_path_rate``.
 
     Raises:
         InputError: the file is missing, does not parse, or an override does not fit.
     """
-    if not Path(path).is_file():
-        raise InputError(f'config {path}: no such file')
+    path = find_config(path)
     try:
         cfg = Config.fromfile(path)
     except Exception as error:  # a config is code: anything can go wrong in it
@@ -39,6 +40,11 @@ def load_config(path, options=None):
     except Exception as error:
         raise InputError(f'--cfg-options {options} does not fit {path}: '
                          f'{_first_line(error)}') from error
+    for node in nested(cfg._cfg_dict):
+        # mmengine marks what comes from a base 'convnext_dense::...' with this scope, where only
+        # the toolkit's own classes are: the configs are written for their default_scope
+        if node.get('_scope_') == SCOPE:
+            del node['_scope_']
     return cfg
 
 
@@ -57,10 +63,10 @@ def nested(node):
         yield from nested(child)
 
 
-def set_work_dir(cfg, work_dir, config_path):
+def set_work_dir(cfg, work_dir):
     """Work directory: the option, or the config's own, or ``work_dirs/<name of the config>``."""
     cfg.work_dir = work_dir or cfg.get('work_dir') or str(
-        Path('work_dirs') / Path(config_path).stem)
+        Path('work_dirs') / Path(cfg.filename).stem)
 
 
 def set_data_root(cfg, root):

@@ -7,8 +7,11 @@ imported, and so registered, when it is first looked up by name, so that no conf
 from importlib import import_module
 
 from mmengine import registry as root
+from mmengine.config.utils import MODULE2PACKAGE
 
 SCOPE = 'convnext_dense'
+# module and distribution, which mmengine must know to read `convnext_dense::upernet/...`
+MODULE2PACKAGE.setdefault(SCOPE, SCOPE)
 
 
 class LazyRegistry(root.Registry):
@@ -21,7 +24,8 @@ class LazyRegistry(root.Registry):
     """
 
     def __init__(self, parent, *rooms):
-        super().__init__(parent.name, parent=parent, scope=SCOPE)
+        super().__init__(parent.name, parent=parent, scope=SCOPE,
+                         locations=[f'{SCOPE}.{room}' for room in rooms])
         self.rooms = rooms
 
     def get(self, key):

@@ -3,6 +3,7 @@ import os
 
 import pytest
 import unformatted  # noqa: F401
+from ran_tests import pytest_sessionfinish  # noqa: F401
 from uncovered import import_libraries
 
 # Triton reads it when it is imported, which mmdet does: the kernels' tests run on the CPU

@@ -146,13 +146,13 @@ def test_on_gpus_syncbn_is_for_several_processes(launcher, norm):
 
 
 def test_work_dir_is_the_option_or_the_configs_or_named_after_it():
-    cfg = Config(dict())
-    C.set_work_dir(cfg, None, 'configs/upernet/x.py')
+    cfg = Config(dict(), cfg_text='# none', filename='configs/upernet/x.py')
+    C.set_work_dir(cfg, None)
     assert cfg.work_dir == 'work_dirs/x'
     cfg = Config(dict(work_dir='own'))
-    C.set_work_dir(cfg, None, 'x.py')
+    C.set_work_dir(cfg, None)
     assert cfg.work_dir == 'own'
-    C.set_work_dir(cfg, 'option', 'x.py')
+    C.set_work_dir(cfg, 'option')
     assert cfg.work_dir == 'option'
 
 

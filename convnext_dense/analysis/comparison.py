@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from convnext_dense.analysis.matches import DetectionMatches, SegmentationCounts
+from convnext_dense.config_files import find_config
 from convnext_dense.errors import InputError
 
 SUMMARIES = {'detection.json': 'convnext_dense.detection/1',
@@ -78,12 +79,11 @@ def gather(paths, size=None):
             benchmarks.append((path, read_benchmark(path)))
         elif path.is_dir():
             _add_work_dir(models, path, name)
-        elif path.suffix == '.py':
-            _add_config(models, path, name)
+        elif path.suffix == '.py' or not path.exists():
+            _add_config(models, find_config(path), name)
         else:
-            raise InputError(f'{path}: ' + (
-                'neither a config (.py), a work directory nor a benchmark (.json)'
-                if path.exists() else 'no such file or folder'))
+            raise InputError(f'{path}: neither a config (.py), a work directory nor a benchmark '
+                             '(.json)')
     models = list(models.values())
     if not models:
         raise InputError('compare: no model; name configs or work directories')

@@ -38,7 +38,7 @@ def run(args):
         return 0
     workers = args.workers or min(len(os.sched_getaffinity(0)), 8)
     reports, config_findings, notes = audit(cfg, workers)
-    out = Path(args.out or Path('work_dirs') / Path(args.config).stem / 'data_check')
+    out = Path(args.out or Path('work_dirs') / Path(cfg.filename).stem / 'data_check')
     files = write_report(out, reports, config_findings, notes, args.samples, args.seed)
     lines, good = summary(reports, config_findings, notes)
     print('\n'.join(lines))

@@ -7,9 +7,10 @@ import contextlib
 
 from convnext_dense.commands import benchmark, demo
 from convnext_dense.commands.options import choose_device
+from convnext_dense.config_files import FOLDER
 
-CONFIGS = demo.CONFIGS.parent / 'compare'
-MODELS = {name: CONFIGS / f'cascade-mask-rcnn_{name.lower()}_shapes.py'
+CONFIGS = FOLDER / 'compare'
+MODELS = {name: CONFIGS / f'cascade-mask-rcnn_{name.lower()}_short_shapes.py'
           for name in ('ConvNeXt', 'Swin', 'ResNet')}
 SIZE = '{size}x{size}'.format(**demo.DATA)  # of the images
 ROUNDS = 10

@@ -62,7 +62,7 @@ def prepare_config(args):
     from convnext_dense.config import load_config, set_data_root, set_device, set_work_dir
     cfg = load_config(args.config, parse_overrides(args.cfg_options))
     cfg.launcher = args.launcher
-    set_work_dir(cfg, args.work_dir, args.config)
+    set_work_dir(cfg, args.work_dir)
     if args.data_root:
         set_data_root(cfg, args.data_root)
     set_device(cfg, device)

@@ -67,3 +67,25 @@ def test_demo_refuses_a_folder_with_other_data(tmp_path, capsys):
     (tmp_path / 'mine.jpg').touch()
     assert run_command('demo', ['--data-root', str(tmp_path), '--device', 'cpu']) == 2
     assert 'holds no data set of shapes' in capsys.readouterr().err
+
+
+def test_a_demo_of_a_few_steps_only_shows_that_everything_runs(monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr(demo, 'DATA', dict(train=1, val=1, size=64))
+    given = []
+
+    def train_all(jobs, device):
+        given.extend(job[-1] for job in jobs)
+        return [dict(metrics={key: 0. for _, key, _, _ in metrics}, drawings=[], seconds=1,
+                     parameters=1) for _, _, metrics in demo.TASKS]
+
+    monkeypatch.setattr(demo, 'train_all', train_all)
+    monkeypatch.setattr(demo, 'write_images', lambda work_dir, drawings: ['000000.png'])
+    assert run_command('demo', [
+        '--data-root', str(tmp_path / 'shapes'), '--work-dir', str(tmp_path), '--device', 'cpu',
+        '--steps', '2', '--cfg-options', 'train_dataloader.batch_size=2']) == 0
+    assert given == [{
+        'train_cfg.max_iters': 2, 'train_cfg.val_interval': 2,
+        'default_hooks.checkpoint.interval': 2, 'train_dataloader.batch_size': 2}] * 2
+    assert 'as expected' not in capsys.readouterr().out
+    assert run_command('demo', ['--steps', '0', '--device', 'cpu']) == 2
+    assert '--steps 0' in capsys.readouterr().err

@@ -1,5 +1,5 @@
 """A Swin Transformer of the same size and recipe."""
-_base_ = 'cascade-mask-rcnn_convnext_shapes.py'
+_base_ = 'cascade-mask-rcnn_convnext_short_shapes.py'
 
 model = dict(
     backbone=dict(
