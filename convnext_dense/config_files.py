@@ -28,9 +28,9 @@ def find_config(name: str | Path) -> Path:
     """The config file that a user means.
 
     Args:
-        name: a path; or a config of the package as ``NAME``, ``FOLDER/NAME`` or
-            ``convnext_dense::FOLDER/NAME``, with or without ``.py`` and ``configs/``; or the name of published
-            weights of a detector or segmenter, for the config that they fit.
+        name: a path; or a config of the package as ``NAME``, ``FOLDER/NAME``,
+            ``configs/FOLDER/NAME`` or ``convnext_dense::FOLDER/NAME``, with or without ``.py``; or
+            the name of a published detector or segmenter, for the config that its weights fit.
 
     Raises:
         InputError: there is no such file and no such config; the message names similar ones.
@@ -49,6 +49,6 @@ def find_config(name: str | Path) -> Path:
     if str(name) in fitting:
         return FOLDER / fitting[str(name)]
     close = get_close_matches(stem, [*names, *fitting], n=3)
-    raise InputError(f'config {name}: no such file, and the package has no config of that name; ' + (
-        f'similar: {", ".join(close)}' if close else
-        '`convnext-dense list configs` names them'))
+    hint = f'similar: {", ".join(close)}' if close else '`convnext-dense list configs` names them'
+    raise InputError(f'config {name}: no such file, and the package has no config of that name; '
+                     f'{hint}')

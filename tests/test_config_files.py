@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 import yaml
-from mmengine.hub import get_config
 from mmengine.config import Config
+from mmengine.hub import get_config
 
 from convnext_dense.checkpoints.zoo import entries
 from convnext_dense.config import load_config

@@ -217,7 +217,7 @@ def bad_kind(tmp_path):
     (bad_name, 'a benchmark file names its models itself'),
     (bad_format, "format 'other/2'"),
     (bad_annotations, 'annotations.json are not there'),
-    (bad_path, 'no such file or folder'),
+    (bad_path, 'no such file'),
     (bad_kind, 'neither a config')])
 def test_bad_input_is_one_clear_line(make, message, tmp_path, capsys):
     paths = [str(path) for path in make(tmp_path)]
