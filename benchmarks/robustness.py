@@ -111,7 +111,7 @@ def step(runner, batch):
 
 
 def guarded_step(runner, batch):
-    runner.watch.train_step(runner.model, batch, runner.optim_wrapper)
+    runner.non_finite_guard.train_step(runner.model, batch, runner.optim_wrapper)
     runner.after_step()
 
 
@@ -137,8 +137,8 @@ def measure_guards(kind, folder, rounds):
     """Training steps without and with guards, in turns on the same batches."""
     runner = start(kind, folder)
     clock = Clock()
-    for owner, name in ((runner.watch, '_remember'), (runner.watch, '_check'),
-                        (runner, 'after_step')):
+    guard = runner.non_finite_guard
+    for owner, name in ((guard, '_remember'), (guard, '_before_update'), (runner, 'after_step')):
         clock.watch(owner, name)
     loader = runner.train_dataloader
     inspector = Inspector(runner._record(), training=True)

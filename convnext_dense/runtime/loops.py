@@ -11,7 +11,7 @@ from mmengine.runner import ValLoop as MMEngineValLoop
 
 from convnext_dense.errors import InputError, convert_errors
 from convnext_dense.registry import LOOPS
-from convnext_dense.runtime.finite import images
+from convnext_dense.runtime.non_finite import images
 from convnext_dense.runtime.samples import start_at
 
 
@@ -27,7 +27,7 @@ class _Step:
         runner = self.runner
         runner.call_hook('before_train_iter', batch_idx=batch_idx, data_batch=data_batch)
         with _name_images('training', data_batch):
-            outputs = runner.watch.train_step(runner.model, data_batch, runner.optim_wrapper)
+            outputs = runner.non_finite_guard.train_step(runner.model, data_batch, runner.optim_wrapper)
         self._count(batch_idx)
         runner.call_hook('after_train_iter', batch_idx=batch_idx, data_batch=data_batch,
                          outputs=outputs)

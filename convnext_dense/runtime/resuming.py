@@ -79,7 +79,7 @@ def describe(runner, randoms, validated, written):
     if progress and validated:
         progress['validation_due'] = False
     return dict(format=FORMAT, written=written, progress=progress, run=_run(runner),
-                random=randoms, skipped=runner.watch.skipped)
+                random=randoms, skipped=runner.non_finite_guard.skipped)
 
 
 def statistics(model):
@@ -113,8 +113,12 @@ def load_states(runner, checkpoint, filename, resume_optimizer=True, resume_sche
                          'that wrote it, or start from its weights with load_from') from error
     runner.message_hub.load_state_dict(checkpoint['message_hub'])
     if resume_optimizer:
+        state = dict(checkpoint['optimizer'])
+        if not state.get('loss_scaler'):  # of a run without loss scaling, in bfloat16 say
+            state.pop('loss_scaler', None)
+            _say_new_scaler(runner.optim_wrapper, filename)
         try:
-            runner.optim_wrapper.load_state_dict(checkpoint['optimizer'])
+            runner.optim_wrapper.load_state_dict(state)
         except (ValueError, KeyError) as error:
             raise InputError(f'{filename} is of another optimizer: {_short(error)}; resume with '
                              'the config that wrote it') from error
@@ -128,6 +132,13 @@ def load_states(runner, checkpoint, filename, resume_optimizer=True, resume_sche
                          f'{list(now)}; start from its weights with load_from')
 
 
+def _say_new_scaler(optim_wrapper, filename):
+    scaler = getattr(optim_wrapper, 'loss_scaler', None)
+    if scaler is not None and scaler.is_enabled():
+        print_log(f'{filename} was written without loss scaling: the scale starts at '
+                  f'{scaler.get_scale():g}', 'current', logging.WARNING)
+
+
 def _load_schedulers(schedulers, states, filename):
     groups = schedulers.values() if isinstance(schedulers, dict) else [schedulers]
     kept = states.values() if isinstance(states, dict) else [states]
@@ -137,7 +148,24 @@ def _load_schedulers(schedulers, states, filename):
                              f'rate, the config {len(group)}; resume with the config that wrote '
                              'it')
         for scheduler, state in zip(group, group_states):
+            own = scheduler.state_dict()
+            for key, value in state.items():  # load_state_dict takes anything
+                if key in own and _is_number(own[key]) and not _is_number(value):
+                    raise InputError(f'{filename}: {key} of a schedule is {value!r}, expected a '
+                                     'number; the file is damaged')
             scheduler.load_state_dict(state)
+
+
+def _is_number(value):
+    return isinstance(value, (int, float))
+
+
+def _check_counts(counts, keys, filename):
+    for key in keys:
+        count = counts[key]
+        if not isinstance(count, int) or count < 0:
+            raise InputError(f'{filename}: {key} is {count!r}, expected a number from 0 on; the '
+                             'file is damaged')
 
 
 def _short(error):
@@ -156,6 +184,7 @@ def go_on(runner, checkpoint, filename):
     """
     loop, meta = runner.train_loop, checkpoint['meta']
     own = checkpoint.get('convnext_dense')
+    _check_counts(meta, ('epoch', 'iter'), filename)
     loop._epoch, loop._iter = meta['epoch'], meta['iter']
     if not hasattr(loop, 'go_on'):
         print_log(f'{type(loop).__name__} cannot start in the middle of an epoch', 'current',
@@ -168,6 +197,7 @@ def go_on(runner, checkpoint, filename):
                   'with a new random state', 'current', logging.WARNING)
         return None
     progress, was, now = dict(own['progress']), own['run'], _run(runner)
+    _check_counts(progress, ('epoch', 'batch'), filename)
     if progress['kind'] != kind:
         raise InputError(f'{filename} is of a run by {progress["kind"]}, the config trains by '
                          f'{kind}; resume with the config that wrote it')
@@ -184,7 +214,7 @@ def go_on(runner, checkpoint, filename):
     if kind == 'epoch':
         loop._epoch = progress['epoch']
     loop.go_on(progress)
-    runner.watch.skipped = own['skipped']
+    runner.non_finite_guard.skipped = own['skipped']
     if reasons:
         print_log('the resumed run is approximate: ' + '; '.join(reasons), 'current',
                   logging.WARNING)

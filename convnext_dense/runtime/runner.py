@@ -23,7 +23,7 @@ from convnext_dense.runtime import files, resuming
 from convnext_dense.runtime.annotations import build_dataset
 from convnext_dense.runtime.bad_images import Inspector, Record
 from convnext_dense.runtime.channels_last import memory_format_hooks
-from convnext_dense.runtime.finite import Watch
+from convnext_dense.runtime.non_finite import NonFiniteGuard
 from convnext_dense.runtime.loops import EpochBasedTrainLoop, IterBasedTrainLoop, TestLoop, ValLoop
 from convnext_dense.runtime.random_state import random_state, set_random_state
 from convnext_dense.runtime.samples import Batches, Collate, Draws, SampleReader
@@ -44,7 +44,7 @@ class Runner(MMEngineRunner):
     the same name of :mod:`convnext_dense.runtime.loops` is built. The config may also have::
 
         bad_images = dict(strict=False, limit=.1)   # see Record
-        not_finite = dict(skip=10)                    # see Watch
+        not_finite = dict(skip=10)                    # see NonFiniteGuard
         memory_format = 'channels_last'               # see ChannelsLastHook
         compile = True                                # see convnext_dense.acceleration.compiling
     """
@@ -63,7 +63,7 @@ class Runner(MMEngineRunner):
                 raise InputError(f'{name} is {kwargs[name]!r}; expected a dict with batch_size, '
                                  'num_workers, sampler and dataset')
         self._evaluates_only = kwargs.get('train_cfg') is None
-        self.watch = Watch(**(settings.get('not_finite') or {}))
+        self.non_finite_guard = NonFiniteGuard(**(settings.get('not_finite') or {}))
         self.stopping = Stopping()
         self._bad_images = dict(settings.get('bad_images') or {})
         self._records = {}
@@ -154,11 +154,15 @@ class Runner(MMEngineRunner):
         from convnext_dense.checkpoints import read_checkpoint
         checkpoint = read_checkpoint(filename, map_location='cpu', mmap=False)
         self._resume = True  # hooks look at it
-        # a hook may swap tensors (EMA); the flag tells it that this is no start
-        self.call_hook('after_load_checkpoint', checkpoint=checkpoint)
-        resuming.load_states(self, checkpoint, filename, resume_optimizer, resume_param_scheduler)
-        self._pending_state = resuming.go_on(self, checkpoint, filename)
-        self._written = files.written_at(checkpoint)[0]
+        with convert_errors(f'{filename}: its state cannot be gone on from',
+                            'resume with the config that wrote it, or start from its weights '
+                            'with load_from'):
+            # a hook may swap tensors (EMA); the flag tells it that this is no start
+            self.call_hook('after_load_checkpoint', checkpoint=checkpoint)
+            resuming.load_states(self, checkpoint, filename, resume_optimizer,
+                                 resume_param_scheduler)
+            self._pending_state = resuming.go_on(self, checkpoint, filename)
+            self._written = files.written_at(checkpoint)[0]
         self._has_loaded = True
         self.logger.info(f'resumed {filename}: epoch {self.epoch}, iteration {self.iter}')
 
@@ -319,7 +323,7 @@ class Runner(MMEngineRunner):
         """Called by the loops after a training step and its hooks."""
         for record in self._records.values():
             record.poll()
-        asked = self.stopping.agreed(1 if self.watch.stop else 0)
+        asked = self.stopping.agreed(1 if self.non_finite_guard.stop else 0)
         if not asked or not self._may_stop():
             return
         self._stop(asked)
@@ -330,7 +334,7 @@ class Runner(MMEngineRunner):
             print_log(f'signal {asked} came: the state after iteration {self.iter + 1} is in '
                       f'{path}; go on with --resume', 'current')
             raise SystemExit(exit_status(asked))
-        raise InputError(f'{self.watch.stop or "another process had to stop"}. The state before '
+        raise InputError(f'{self.non_finite_guard.stop or "another process had to stop"}. The state before '
                          f'it is in {path}')
 
     def _may_stop(self):

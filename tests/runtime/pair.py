@@ -8,6 +8,7 @@ import os
 import signal
 import socket
 import sys
+import traceback
 from pathlib import Path
 
 import torch
@@ -25,15 +26,19 @@ STEP = 3
 class OneBadLoss(ToyModel):
     """In the second process the loss of one step is NaN, its gradient is not."""
 
-    calls = 0
+    step = 0
 
     def forward(self, inputs, data_samples=None, mode='loss'):
         losses = super().forward(inputs, data_samples, mode)
         if mode == 'loss':
-            self.calls += torch.is_grad_enabled()  # the search for the module is no step
-            bad = os.environ.get('RANK') == '1' and self.calls == STEP
+            bad = os.environ.get('RANK') == '1' and self.step == STEP
             losses['loss_other'] = torch.tensor(float('nan') if bad else 0.)
         return losses
+
+
+class TellStep(Hook):
+    def before_train_iter(self, runner, batch_idx, data_batch=None):
+        runner.model.module.step = runner.iter
 
 
 class SignalOne(Hook):
@@ -52,6 +57,8 @@ def train(what, work_dir, answer):
     runner = Runner.from_cfg(config)
     if what == 'signal':
         runner.register_hook(SignalOne())
+    if what == 'nan':
+        runner.register_hook(TellStep())
     try:
         runner.train()
     except SystemExit as end:
@@ -59,7 +66,7 @@ def train(what, work_dir, answer):
     except InputError as error:
         status = str(error)
     answer.write_text(json.dumps(dict(
-        status=status, iter=runner.iter, skipped=runner.watch.skipped,
+        status=status, iter=runner.iter, skipped=runner.non_finite_guard.skipped,
         weights=[parameter.sum().item() for parameter in runner.model.parameters()])))
     os._exit(0)
 
@@ -79,6 +86,8 @@ def main():
             os.environ.update(RANK=str(rank), LOCAL_RANK=str(rank))
             try:
                 train(what, folder / 'work', folder / f'{rank}.json')
+            except BaseException:
+                traceback.print_exc()
             finally:
                 os._exit(1)
     for _ in range(2):

@@ -11,8 +11,6 @@ import pytest
 import torch
 from killing import final_state, same
 from mmengine.hooks import Hook
-from mmengine.optim import AmpOptimWrapper, OptimWrapper
-from mmengine.registry import OPTIM_WRAPPERS
 from mmengine.runner import Runner as MMEngineRunner
 from tiny import toy_config, with_validation
 
@@ -85,22 +83,15 @@ def test_a_resumed_run_sees_the_same_samples_and_ends_with_the_same_weights(
     assert same(final_state(tmp_path / 'one'), final_state(tmp_path / 'two'))
 
 
-@OPTIM_WRAPPERS.register_module()
-class ScaledOptimWrapper(AmpOptimWrapper):
-    """mmengine's AMP wrapper, which refuses to be made without a GPU, on a CPU."""
-
-    def __init__(self, **kwargs):
-        OptimWrapper.__init__(self, **kwargs)
-        self._scale_update_param, self.cast_dtype = None, None
-        self.loss_scaler = torch.amp.GradScaler('cpu', init_scale=2.**40, growth_interval=4)
-
-
+@pytest.mark.parametrize('fused', [True, False])
 @pytest.mark.parametrize('by_epoch', [True, False])
-def test_every_part_of_the_state_is_the_same_after_a_resume(tmp_path, by_epoch):
+def test_every_part_of_the_state_is_the_same_after_a_resume(tmp_path, by_epoch, fused):
     """AMP scaler (which skips steps and grows), EMA, schedules of lr and momentum, message hub."""
     one, two = (toy_config(
         tmp_path / name, by_epoch=by_epoch, epochs=6,
-        optim_wrapper=dict(type='ScaledOptimWrapper', optimizer=dict(type='AdamW', lr=.01)),
+        optim_wrapper=dict(
+            type='CpuAmpOptimWrapper', optimizer=dict(type='AdamW', lr=.01, fused=fused),
+            loss_scale=dict(init_scale=2.**40, growth_interval=4)),
         custom_hooks=[dict(type='EMAHook', momentum=.1)],
         param_scheduler=[
             dict(type='OneCycleLR', eta_max=.05, total_steps=36, by_epoch=False),
@@ -117,6 +108,43 @@ def test_every_part_of_the_state_is_the_same_after_a_resume(tmp_path, by_epoch):
     histories = [{key: torch.tensor(runner.message_hub.get_scalar(key).data[0])
                   for key in ('train/loss', 'train/lr')} for runner in (whole, resumed)]
     assert same(*histories) and len(histories[0]['train/loss']) == 36
+
+
+BFLOAT16, FLOAT16 = dict(enabled=False), dict(init_scale=2.**10)
+
+
+@pytest.mark.parametrize('before, now', [
+    (None, FLOAT16), (BFLOAT16, FLOAT16), (FLOAT16, BFLOAT16), (FLOAT16, None)])
+def test_a_run_goes_on_in_another_precision(tmp_path, before, now):
+    """Without a word about the scaler's state torch ends in a RuntimeError."""
+    def config(loss_scale):
+        return toy_config(tmp_path, log_level='INFO', optim_wrapper=dict(
+            optimizer=dict(type='AdamW', lr=.01, fused=True), **(
+                {} if loss_scale is None else dict(
+                    type='CpuAmpOptimWrapper', loss_scale=loss_scale))))
+    train(config(before), StopAt(7))
+    resumed, hook = train(config(now), resume=True)
+    assert resumed.iter == 18 and len(hook.batches) == 10
+    assert ('without loss scaling: the scale starts at 1024' in log_of(tmp_path)) == (
+        now == FLOAT16)
+
+
+@pytest.mark.parametrize('spoil', [
+    dict(optimizer=3), dict(optimizer=dict(state={}, param_groups=None)), dict(message_hub=[]),
+    dict(param_schedulers='none'), dict(param_schedulers=[dict(last_step='x')]),
+    dict(convnext_dense=dict(progress=dict(kind='epoch'))), dict(convnext_dense=7),
+    dict(meta=dict(iter='four', epoch=0)), dict(state_dict=[1])])
+def test_a_malformed_state_ends_in_one_line(tmp_path, spoil):
+    train(toy_config(tmp_path), StopAt(3))
+    path = files.newest_whole(tmp_path)[0]
+    checkpoint = torch.load(path, weights_only=False)
+    files.write_checkpoint(dict(checkpoint, **spoil), path)
+    for other in tmp_path.glob('*.pth'):
+        if str(other) != path:
+            other.unlink()
+    with pytest.raises(InputError) as error:
+        train(toy_config(tmp_path, load_from=path), resume=True)
+    assert '\n' not in str(error.value) and path in str(error.value)
 
 
 def test_nothing_is_read_twice_at_resume(tmp_path):

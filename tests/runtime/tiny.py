@@ -6,7 +6,8 @@ import torch
 from mmengine.config import Config
 from mmengine.evaluator import BaseMetric
 from mmengine.model import BaseModel
-from mmengine.registry import DATASETS, METRICS, MODELS
+from mmengine.optim import AmpOptimWrapper, OptimWrapper
+from mmengine.registry import DATASETS, METRICS, MODELS, OPTIM_WRAPPERS
 from torch import nn
 
 SIZE = 64
@@ -30,6 +31,22 @@ class ToyModel(BaseModel):
         inputs = torch.stack(inputs) if isinstance(inputs, (list, tuple)) else inputs
         out = self.head(self.drop(self.norm(self.conv(inputs)).mean((2, 3))))
         return dict(loss=(out ** 2).mean()) if mode == 'loss' else list(out)
+
+
+@OPTIM_WRAPPERS.register_module()
+class CpuAmpOptimWrapper(AmpOptimWrapper):
+    """mmengine's AMP wrapper, which refuses to be made without a GPU, with a scaler on the CPU.
+
+    Autocast on a CPU is bfloat16's in mmengine; the scaler is as real as on a GPU.
+    """
+
+    def __init__(self, loss_scale='dynamic', **kwargs):
+        OptimWrapper.__init__(self, **kwargs)
+        self._scale_update_param = loss_scale if isinstance(loss_scale, float) else None
+        self.cast_dtype = None
+        settings = dict(init_scale=loss_scale) if isinstance(loss_scale, float) else (
+            {} if loss_scale == 'dynamic' else loss_scale)
+        self.loss_scaler = torch.amp.GradScaler('cpu', **settings)
 
 
 @DATASETS.register_module()
