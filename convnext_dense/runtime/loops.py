@@ -16,8 +16,9 @@ from convnext_dense.runtime.samples import start_at
 
 
 def _name_images(work, data_batch):
-    return convert_errors(f'{work} failed on {", ".join(images(data_batch))}',
-                 'look at these, their annotations, and whether pipeline and model fit each other')
+    return convert_errors(
+        f'{work} failed on {", ".join(images(data_batch))}',
+        'look at these, their annotations, and whether pipeline and model fit each other')
 
 
 class _Step:
@@ -27,7 +28,8 @@ class _Step:
         runner = self.runner
         runner.call_hook('before_train_iter', batch_idx=batch_idx, data_batch=data_batch)
         with _name_images('training', data_batch):
-            outputs = runner.non_finite_guard.train_step(runner.model, data_batch, runner.optim_wrapper)
+            outputs = runner.non_finite_guard.train_step(runner.model, data_batch,
+                                                         runner.optim_wrapper)
         self._count(batch_idx)
         runner.call_hook('after_train_iter', batch_idx=batch_idx, data_batch=data_batch,
                          outputs=outputs)

@@ -7,9 +7,8 @@ from typing import Any
 import torch
 from mmengine.dist import all_gather_object, all_reduce, get_world_size
 from mmengine.logging import print_log
-from mmengine.model import is_model_wrapper
+from mmengine.model import BaseModel, is_model_wrapper
 from mmengine.optim import OptimWrapper
-from torch import nn
 
 from convnext_dense.errors import InputError
 from convnext_dense.runtime.random_state import random_state, set_random_state
@@ -70,7 +69,7 @@ class NonFiniteGuard:
         self._updated = False
         self._hooked: torch.optim.Optimizer | None = None
 
-    def train_step(self, model: nn.Module, data_batch: Any, wrapper: OptimWrapper) -> dict:
+    def train_step(self, model: BaseModel, data_batch: Any, wrapper: OptimWrapper) -> dict:
         """``model.train_step``, or an empty dict where the step was skipped."""
         optimizer = getattr(wrapper, 'optimizer', None)
         if not isinstance(optimizer, torch.optim.Optimizer):
@@ -190,7 +189,7 @@ def _set(buffers, values):
         buffer.copy_(value)
 
 
-def find_module(model: nn.Module, data_batch: Any,
+def find_module(model: BaseModel, data_batch: Any,
                 wrapper: OptimWrapper) -> tuple[str | None, str | None]:
     """The module where NaN or infinity begins, in the forward or else in the backward pass.
 
@@ -206,7 +205,9 @@ def find_module(model: nn.Module, data_batch: Any,
         its name and class (or a loss's name), and where it is: ``loss`` or ``gradient``; None and
         None where nothing was found.
     """
-    names, order, bad_outputs = {}, [], []
+    names: dict[torch.nn.Module, str] = {}
+    order: list[torch.nn.Module] = []
+    bad_outputs: list[torch.nn.Module] = []
 
     def look(module, args, output):
         order.append(module)

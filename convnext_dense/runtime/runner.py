@@ -23,8 +23,8 @@ from convnext_dense.runtime import files, resuming
 from convnext_dense.runtime.annotations import build_dataset
 from convnext_dense.runtime.bad_images import Inspector, Record
 from convnext_dense.runtime.channels_last import memory_format_hooks
-from convnext_dense.runtime.non_finite import NonFiniteGuard
 from convnext_dense.runtime.loops import EpochBasedTrainLoop, IterBasedTrainLoop, TestLoop, ValLoop
+from convnext_dense.runtime.non_finite import NonFiniteGuard
 from convnext_dense.runtime.random_state import random_state, set_random_state
 from convnext_dense.runtime.samples import Batches, Collate, Draws, SampleReader
 from convnext_dense.runtime.start_line import start_line
@@ -334,7 +334,8 @@ class Runner(MMEngineRunner):
             print_log(f'signal {asked} came: the state after iteration {self.iter + 1} is in '
                       f'{path}; go on with --resume', 'current')
             raise SystemExit(exit_status(asked))
-        raise InputError(f'{self.non_finite_guard.stop or "another process had to stop"}. The state before '
+        why = self.non_finite_guard.stop or 'another process had to stop'
+        raise InputError(f'{why}. The state before '
                          f'it is in {path}')
 
     def _may_stop(self):
