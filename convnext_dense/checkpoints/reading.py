@@ -4,25 +4,24 @@ A pickle can call any function of the machine when it is read. Here a file is re
 ``weights_only`` reader, which knows tensors and containers, or as safetensors; what OpenMMLab's
 own checkpoints hold besides is allowed by name, class by class.
 """
-import _compat_pickle
-import argparse
 import contextlib
+import io
 import json
-import pickletools
 import warnings
-import zipfile
 from pathlib import Path
 
 import torch
 
+from convnext_dense.checkpoints import archive, pickle_rules, rebuilders
 from convnext_dense.errors import InputError
 
 ZIP, PICKLE = b'PK\x03\x04', b'\x80'
-# torch.save before 1.6 wrote a pickle of this number first, then the rest
-LEGACY_MAGIC = bytes.fromhex('6cfc9c46f9206aa85019')
+# torch.save before 1.6: a number that marks such files, its version, the machine's sizes, what was
+# saved, and the order of the tensors
+LEGACY_PICKLES = 5
 
 
-def read_checkpoint(path, map_location='cpu', mmap=True, trust_pickle=False):
+def read_checkpoint(path, map_location='cpu', mmap=True, trust_pickle=False, checksums=True):
     """Read a checkpoint file; nothing in it is run.
 
     Args:
@@ -33,6 +32,8 @@ def read_checkpoint(path, map_location='cpu', mmap=True, trust_pickle=False):
         mmap (bool): leave the tensors in the file until they are used. They stay tied to the
             file, which must not be rewritten in place meanwhile.
         trust_pickle (bool): run whatever code the file holds. Only for files that you made.
+        checksums (bool): read the whole file once and compare it with the CRC-32 of its records,
+            where it has them (files of torch >= 1.6).
 
     Returns:
         dict: what was saved. A safetensors file gives ``dict(state_dict=..., meta=...)``.
@@ -51,7 +52,7 @@ def read_checkpoint(path, map_location='cpu', mmap=True, trust_pickle=False):
                       stacklevel=2)
         checkpoint = torch.load(path, map_location=map_location, weights_only=False)
     else:
-        checkpoint = _read_pickle(path, map_location, mmap and kind == 'zip')
+        checkpoint = _read_pickle(path, map_location, mmap and kind == 'zip', checksums)
     if not isinstance(checkpoint, dict):
         raise InputError(f'{path} holds a {type(checkpoint).__name__}, expected a dict of tensors '
                          'or a checkpoint; save model.state_dict() instead')
@@ -101,16 +102,52 @@ def sniff(path):
                      'a file of torch.save or safetensors')
 
 
-def _read_pickle(path, map_location, mmap):
+def _read_pickle(path, map_location, mmap, checksums):
+    """Read a file of torch.save whose pickles ask for nothing but what a checkpoint needs."""
     try:
-        with torch.serialization.safe_globals(_allowed()):
-            return torch.load(path, map_location=map_location, weights_only=True, mmap=mmap)
+        names = wanted_globals(path)
+        if names:
+            raise InputError(_refusal(path, names))
+        _check(path, checksums)
+        with torch.serialization.safe_globals(rebuilders.ALLOWED):
+            read = torch.load(path, map_location=map_location, weights_only=True, mmap=mmap)
+        return rebuilders.plain(read)
+    except (InputError, MemoryError):
+        raise
+    except pickle_rules.Forbidden as error:
+        raise InputError(f'{path} is refused: {error}; no checkpoint needs that: fetch it from '
+                         'whoever made it') from None
     except Exception as error:  # a torn or hostile file can raise anything
-        wanted = wanted_globals(path)
-        if wanted:
-            raise InputError(_refusal(path, wanted)) from None
-        raise InputError(f'{path} cannot be read: {_first_line(error)}; it is torn or no '
+        raise InputError(f'{path} cannot be read: {_first_line(error)}; it is torn, damaged or no '
                          'checkpoint: fetch or write it again') from None
+
+
+def _check(path, checksums):
+    """Look at a file's records and pickles before torch does."""
+    size = Path(path).stat().st_size
+    if sniff(path) == 'zip':
+        records = archive.records(path)
+        if checksums:
+            archive.check_crc(path, records)
+        wanted = {}
+        for name, record in records.items():
+            if not name.endswith('.pkl'):
+                continue
+            wanted = pickle_rules.check_pickle(io.BytesIO(archive.read_record(path, record)))
+            folder = name.rpartition('/')[0]
+            for key, count in wanted.items():
+                found = records.get(f'{folder}/data/{key}')
+                if found is None or found.size != count:
+                    raise archive.Damaged(f'the tensor data {key!r} should have {count} bytes, '
+                                          f'but has {found.size if found else "none"}')
+    else:
+        # a legacy file is several pickles in a row, then the bytes of the tensors
+        with open(path, 'rb') as file:
+            wanted = {}
+            for _ in range(LEGACY_PICKLES):
+                wanted.update(pickle_rules.check_pickle(file))
+            if file.tell() + sum(wanted.values()) > size:
+                raise archive.Damaged('it ends before its last tensor')
 
 
 def _refusal(path, wanted):
@@ -157,88 +194,20 @@ def wanted_globals(path):
     Returns:
         list[str]: sorted ``module.name``.
     """
-    from torch import _weights_only_unpickler as reader
-    with torch.serialization.safe_globals(_allowed()):
-        allowed = {**reader._get_allowed_globals(), **reader._get_user_allowed_globals()}
     names = set()
     with contextlib.suppress(Exception):  # what was found before a tear still counts
         for pickle in _pickles(path):
-            names |= _globals(pickle)
-    return sorted(names - set(allowed))
+            names |= pickle_rules.names_in(pickle)
+    return sorted(name for name in names if not pickle_rules.is_allowed(name))
 
 
 def _pickles(path):
-    """The pickle streams of a checkpoint file."""
-    if zipfile.is_zipfile(path):
-        with zipfile.ZipFile(path) as archive:
-            for name in archive.namelist():
-                if name.endswith('.pkl'):
-                    yield archive.read(name)
+    """The pickle streams of a checkpoint file, one after the other."""
+    if sniff(path) == 'zip':
+        for name, record in archive.records(path).items():
+            if name.endswith('.pkl'):
+                yield io.BytesIO(archive.read_record(path, record))
         return
     with open(path, 'rb') as file:
-        rest = file.read()
-    # a legacy file is several pickles in a row, then the bytes of the tensors
-    for _ in range(5):
-        if not rest.startswith(PICKLE):
-            return
-        yield rest
-        end = [position for _, _, position in pickletools.genops(rest)][-1] + 1
-        rest = rest[end:]
-
-
-def _globals(pickle):
-    """``module.name`` of every global that a pickle mentions."""
-    names, strings = set(), []
-    with contextlib.suppress(Exception):  # what was found before a tear still counts
-        for opcode, argument, _ in pickletools.genops(pickle):
-            if opcode.name in ('GLOBAL', 'INST'):
-                names.add('.'.join(_modern_name(*argument.split(' '))))
-            elif opcode.name == 'STACK_GLOBAL' and len(strings) >= 2:
-                names.add('.'.join(strings[-2:]))
-            elif isinstance(argument, str):
-                strings.append(argument)
-    return names
-
-
-def _modern_name(module, name):
-    """Protocol 2, which torch.save writes, gives modules the names of Python 2."""
-    module, name = _compat_pickle.NAME_MAPPING.get((module, name), (module, name))
-    return _compat_pickle.IMPORT_MAPPING.get(module, module), name
-
-
-def _allowed():
-    """What OpenMMLab's and the official training scripts save besides weights.
-
-    numpy moved its core in 2.0, so files name the same functions in two ways.
-    """
-    import numpy as np
-    from mmengine.logging.history_buffer import HistoryBuffer
-    core = np._core.multiarray if hasattr(np, '_core') else np.core.multiarray
-    allowed = [argparse.Namespace, slice, np.ndarray, np.dtype, HistoryBuffer,
-               _named(_history_method, 'builtins', 'getattr')]
-    for module in ('numpy._core.multiarray', 'numpy.core.multiarray'):
-        allowed += [_named(core.scalar, module, 'scalar'),
-                    _named(core._reconstruct, module, '_reconstruct')]
-    kinds = [np.bool_, np.float16, np.float32, np.float64, np.str_, np.int8, np.int16, np.int32,
-             np.int64, np.uint8, np.uint16, np.uint32, np.uint64]
-    return allowed + [type(np.dtype(kind)) for kind in kinds]
-
-
-def _named(function, module, name):
-    """A function that goes by another name; torch's reader looks names up."""
-    def allowed(*args):
-        return function(*args)
-    allowed.__module__, allowed.__name__, allowed.__qualname__ = module, name, name
-    return allowed
-
-
-def _history_method(owner, name):
-    """What ``getattr`` may fetch in a checkpoint: the statistics of mmengine's HistoryBuffer.
-
-    Checkpoints of OpenMMLab name those methods through getattr; getattr itself would open the
-    way to everything else.
-    """
-    from mmengine.logging.history_buffer import HistoryBuffer
-    if owner is HistoryBuffer and name in ('min', 'max', 'mean', 'current'):
-        return getattr(HistoryBuffer, name)
-    raise ValueError(f'it wants getattr({owner!r}, {name!r})')
+        for _ in range(LEGACY_PICKLES):
+            yield file
