@@ -22,6 +22,7 @@ def check_source(source: Source, progress: Iterable[ImageRecord] | None = None) 
             size than its annotations or its label map, or a mask is of no use.
     """
     repairs = Repairs()
+    _strip_common_folder(source.images)
     seen: dict[tuple[str | None, str], Path] = {}
     kept = []
     for image in progress or source.images:
@@ -42,6 +43,14 @@ def check_source(source: Source, progress: Iterable[ImageRecord] | None = None) 
     if not source.labels_of:
         _check_classes(source, repairs)
     source.notes += repairs.notes()
+
+
+def _strip_common_folder(images):
+    """Take away a folder that all names begin with: it tells no images apart."""
+    while images and len({image.name.partition('/')[0] for image in images}) == 1 and \
+            all('/' in image.name for image in images):
+        for image in images:
+            image.name = image.name.partition('/')[2]
 
 
 def _check_size(image, repairs):

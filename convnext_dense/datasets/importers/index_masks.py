@@ -91,7 +91,7 @@ def number_classes(counts: dict[int, int], names: tuple[str, ...] | None, where:
     {0: 0, 1: 1, 2: 2, 255: 255}
     """
     values = sorted(counts)
-    binary = values in ([0, 255], [255]) or lossy and _two_heaps(counts)
+    binary = values == [0, 255] or lossy and _two_heaps(counts)
     if binary:
         two = tuple(names or ('foreground', ))
         two = two if len(two) == 2 else ('background', *two)

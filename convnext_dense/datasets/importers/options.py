@@ -10,8 +10,10 @@ from convnext_dense.errors import InputError
 
 Colour = tuple[int, int, int]
 _NUMBERS = r'(?P<colour>\d{1,3})[,;\s]+(?P<green>\d{1,3})[,;\s]+(?P<blue>\d{1,3})'
-_NAME_FIRST = re.compile(rf'\s*(?P<name>[^,;:\t]*[^,;:\t\d\s][^,;:\t]*?)[,;:\s]+{_NUMBERS}(?!\d)')
+_NAME_FIRST = re.compile(
+    rf'\s*(?P<name>[^,;:\t]*[^,;:\t\d\s][^,;:\t]*?)\s*[,;:\t]\s*{_NUMBERS}(?!\d)')
 _COLOUR_FIRST = re.compile(rf'\s*{_NUMBERS}[,;:\s]+(?P<name>\S.*)')
+_WORDS_FIRST = re.compile(rf'\s*(?P<name>\S.*?)\s+{_NUMBERS}\s*')
 
 
 class Options(NamedTuple):
@@ -58,7 +60,8 @@ def read_table(path: Path) -> dict[Colour, str]:
         raise InputError(f'table of colours {path} cannot be read: {error}') from error
     table: dict[Colour, str] = {}
     for line in lines:
-        match = _NAME_FIRST.match(line) or _COLOUR_FIRST.match(line)
+        match = _NAME_FIRST.match(line) or _COLOUR_FIRST.match(line) or \
+            _WORDS_FIRST.fullmatch(line)
         colour = match and _colour(match.group('colour', 'green', 'blue'))
         if match and colour and not line.lstrip().startswith('#'):
             _enter(table, colour, match.group('name').strip(' \t"'), str(path))
