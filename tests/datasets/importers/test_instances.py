@@ -258,7 +258,8 @@ def test_cvat_shapes_of_every_kind(tmp_path):
     write_images(tmp_path, ['a.jpg'])
     (tmp_path / 'annotations.xml').write_text(f'''<annotations><meta><task><labels>
 <label><name>z</name><type>any</type></label><label><name>pose</name><type>points</type></label>
-</labels></task></meta><image id="0" name="a.jpg" subset="Train" width="{SIZE[0]}" height="{SIZE[1]}">
+</labels></task></meta><image id="0" name="a.jpg" subset="Train" width="{SIZE[0]}"
+ height="{SIZE[1]}">
 <box label="box" xtl="4" ytl="6" xbr="20" ybr="18" z_order="0"/>
 <box label="turned" xtl="10" ytl="20" xbr="30" ybr="24" rotation="90" z_order="0"/>
 <ellipse label="disc" cx="30" cy="20" rx="5" ry="3" z_order="0"/>

@@ -179,5 +179,5 @@ def test_images_and_label_maps_without_a_partner_are_named(tmp_path):
 def test_a_label_map_of_another_size_is_an_error(tmp_path):
     write_masks(tmp_path)
     write_images(tmp_path / 'images', ['a.jpg'], size=(SIZE[0] * 2, SIZE[1]))
-    with pytest.raises(InputError, match=r'a.png are for 128 x 64 pixels, but the image has 256 x 64'):
+    with pytest.raises(InputError, match='a.png are for 128 x 64 pixels, but .* 256 x 64'):
         read(tmp_path)
