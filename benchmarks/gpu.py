@@ -91,12 +91,12 @@ def run(plan, seconds, report=lambda text: print(text, flush=True)):
 
     from benchmarks import gpu_kernels, gpu_models
     from benchmarks.gpu_measuring import Budget, Clock, machine_rates
-    from convnext_dense.acceleration import triton as ops
+    from convnext_dense.acceleration.triton import give_kernels
     from convnext_dense.analysis.machine import describe_machine
     MMLogger.get_current_instance().setLevel('WARNING')
     begin, budget, device = time.monotonic(), Budget(seconds), plan['device']
-    ops.prepare('triton')
-    machine = dict(describe_machine(device), ops=ops.describe('triton', torch.device(device)))
+    _, form = give_kernels(torch.nn.Identity(), 'triton', torch.device(device))
+    machine = dict(describe_machine(device), ops=form)
     report(f'{machine.get("gpu", machine["cpu"])}, torch {torch.__version__}, {machine["ops"]}')
     if device == 'cuda':
         compile_beforehand(plan, budget.section(.25), report)

@@ -41,8 +41,6 @@ class TimmFeatures(nn.Module):
         self.features = import_timm().create_model(f'{family}_{arch}', features_only=True, **sizes)
         self.norms = nn.ModuleList(LayerNorm2d(channels, eps=1e-6)
                                    for channels in self.features.feature_info.channels())
-        for norm in self.norms:
-            norm.ops = 'torch'
 
     def forward(self, x):
         return tuple(norm(x) for norm, x in zip(self.norms, self.features(x)))
@@ -60,7 +58,7 @@ def backbone_sides(version, arch, compile_options):
 
     return dict(
         ours=lambda: (ConvNeXt(**options), torch.channels_last),
-        official=lambda: (OfficialForm(**options, ops='torch'), torch.contiguous_format),
+        official=lambda: (OfficialForm(**options), torch.contiguous_format),
         timm=lambda: (TimmFeatures(version, arch), torch.contiguous_format),
         timm_compiled=timm_compiled)
 
@@ -76,8 +74,12 @@ class BackboneSide:
     """
 
     def __init__(self, build, size, batch, device):
+        from convnext_dense.acceleration import Acceleration, prepare
         self.module, memory_format = build()
         self.module.to(device, memory_format=memory_format)
+        prepare(self.module, 'train', settings=Acceleration(
+            'channels_last' if memory_format is torch.channels_last else 'contiguous',
+            forms=False, ops='auto'))
         self.x = torch.randn(batch, 3, *size, device=device).contiguous(
             memory_format=memory_format)
         self.autocast = torch.autocast(device, torch.bfloat16)
@@ -202,14 +204,9 @@ class ModelSide:
             self.optimizer = wrapper
 
     def _use_our_means(self, training):
-        from convnext_dense.acceleration.cpu.inference import prepare_for_inference
-        from convnext_dense.acceleration.cuda_graphs import use_cuda_graphs
-        from convnext_dense.runtime.float32_predictions import predict_in_float32
-        predict_in_float32(self.model)
-        self.model.to(memory_format=torch.channels_last)
-        if not training:
-            prepare_for_inference(self.model)
-            use_cuda_graphs(self.model.backbone)
+        from convnext_dense.acceleration import Acceleration, prepare
+        prepare(self.model, 'train' if training else 'infer', settings=Acceleration(
+            ops='auto', float32_predictions=True, cuda_graphs=0 if training else 4))
 
     def train(self):
         with self.autocast():

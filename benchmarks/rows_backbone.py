@@ -78,8 +78,8 @@ def inference_side(build, channels_last=False, compiled=False, prepare=False):
     model = build()
     model.eval()
     if prepare:
-        from convnext_dense.acceleration.cpu.inference import prepare_for_inference
-        model = prepare_for_inference(model)
+        from convnext_dense.acceleration import prepare as prepare_model
+        prepare_model(model, 'infer')
     x = _arrange(model, channels_last)
     forward = torch.compile(model) if compiled else model
 
@@ -89,10 +89,13 @@ def inference_side(build, channels_last=False, compiled=False, prepare=False):
     return Side(step)
 
 
-def training_side(build, channels_last=False, compiled=False):
+def training_side(build, channels_last=False, compiled=False, prepare=False):
     """A side that computes the maps and, from given gradients of theirs, all other gradients."""
     model = build()
     model.train()
+    if prepare:
+        from convnext_dense.acceleration import prepare as prepare_model
+        prepare_model(model, 'train')
     x = _arrange(model, channels_last)
     forward = torch.compile(model) if compiled else model
     with torch.no_grad():
@@ -145,7 +148,7 @@ def v1_inference():
 @row('backbone-v1-training', 'ConvNeXt-T alone, training step, 2 x 256x256', peer='mmpretrain',
      bar=1.2, fastest_bar=1.)
 def v1_training():
-    return _sides(V1, training_side, dict(channels_last=True))
+    return _sides(V1, training_side, dict(channels_last=True, prepare=True))
 
 
 @row('backbone-v2-inference', 'ConvNeXt V2-T alone, inference, 2 x 256x256', peer='mmpretrain',
@@ -157,4 +160,4 @@ def v2_inference():
 @row('backbone-v2-training', 'ConvNeXt V2-T alone, training step, 2 x 256x256', peer='mmpretrain',
      bar=1.25)
 def v2_training():
-    return _sides(V2, training_side, dict(channels_last=True))
+    return _sides(V2, training_side, dict(channels_last=True, prepare=True))

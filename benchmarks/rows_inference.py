@@ -73,10 +73,11 @@ def state(name):
 
 
 def ours(name):
-    from convnext_dense.acceleration.cpu.inference import prepare_for_inference
+    from convnext_dense.acceleration import prepare
     model = build(config(name))
     model.load_state_dict(state(name))
-    return prepare_for_inference(model)
+    prepare(model, 'infer')
+    return model
 
 
 def peer(name):

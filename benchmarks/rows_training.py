@@ -73,19 +73,16 @@ def pennfudan():
     return root
 
 
-def side(name, stock=False, compiled=False):
-    """Ours channels-last, or the config with the parts of mmdet, mmseg and mmpretrain."""
+def side(name, stock=False, **settings):
+    """Ours prepared with these settings, or with the parts of mmdet, mmseg and mmpretrain."""
     from benchmarks.rows_inference import stock as stock_config
+    from convnext_dense.acceleration import Acceleration, prepare
     from convnext_dense.checkpoints import load_weights
-    from convnext_dense.runtime.channels_last import arrange_for_training
     cfg = stock_config(config(name)) if stock else config(name)
     model = build(cfg)
     load_weights(model, dict(state_dict=state(name)))
     if not stock:
-        arrange_for_training(model, compiled)
-    if compiled:
-        from convnext_dense.acceleration.compiling import compile_parts
-        compile_parts(model)
+        prepare(model, 'train', settings=Acceleration(**settings))
     optimizer, data = build_optimizer(model, cfg), batch(name)
 
     def step():
@@ -173,11 +170,14 @@ def transformers_side():
 @row('cascade-training', 'Cascade Mask R-CNN, training step of the Penn-Fudan example',
      peer='stock mmdet', bar=3., tolerance=1e-3)
 def cascade_training():
-    return {'ours': partial(side, PENNFUDAN), 'stock mmdet': partial(side, PENNFUDAN, stock=True)}
+    return {'ours': partial(side, PENNFUDAN),
+            'ours, winograd=True': partial(side, PENNFUDAN, winograd=True),
+            'stock mmdet': partial(side, PENNFUDAN, stock=True)}
 
 
 @row('upernet-training', 'UperNet ConvNeXt-T, training step, 2 x 512x512', peer='stock mmseg',
      bar=1.15, tolerance=1e-3)
 def upernet_training():
-    return {'ours': partial(side, UPERNET), 'stock mmseg': partial(side, UPERNET, stock=True),
-            'transformers': transformers_side}
+    return {'ours': partial(side, UPERNET),
+            'ours, winograd=True': partial(side, UPERNET, winograd=True),
+            'stock mmseg': partial(side, UPERNET, stock=True), 'transformers': transformers_side}

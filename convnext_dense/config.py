@@ -14,7 +14,6 @@ from convnext_dense.registry import SCOPE  # its import lets mmengine find convn
 
 LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
 EVALUATORS = ('val_evaluator', 'test_evaluator')
-FLOAT32_PREDICTIONS = 'convnext_dense.Float32PredictionsHook'
 #: boxes from which on a call a level or class takes less time than one for all
 MOST_BOXES_AT_ONCE = 500
 
@@ -131,13 +130,12 @@ def _fit_to_cpu(cfg):
 
 def _fit_to_gpu(cfg):
     changed = _replace_syncbn(cfg) if cfg.get('launcher', 'none') == 'none' else set()
-    if 'memory_format' not in cfg:
-        cfg.memory_format = 'channels_last'
     wrapper = cfg.get('optim_wrapper') or {}
     if wrapper.get('type') == 'AmpOptimWrapper':
-        hooks = cfg.get('custom_hooks') or []
-        if not any(hook.get('type') == FLOAT32_PREDICTIONS for hook in hooks):
-            cfg.custom_hooks = [*hooks, dict(type=FLOAT32_PREDICTIONS)]
+        acceleration = cfg.get('acceleration')
+        if acceleration is not False:
+            given = acceleration if isinstance(acceleration, dict) else {}
+            cfg.acceleration = dict(dict(float32_predictions=True), **given)
         if 'dtype' not in wrapper:
             wrapper.dtype = 'bfloat16' if _computes_in_bfloat16() else 'float16'
             if wrapper.dtype == 'bfloat16':

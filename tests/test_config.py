@@ -84,8 +84,7 @@ def test_on_a_gpu_amp_is_in_the_type_that_it_computes_in(monkeypatch, bfloat16):
     wrapper = dict(type='AmpOptimWrapper', optimizer=dict(type='AdamW', lr=1., fused=True))
     assert cfg.optim_wrapper == (dict(wrapper, dtype='bfloat16', loss_scale=dict(enabled=False))
                                  if bfloat16 else dict(wrapper, dtype='float16'))
-    assert [hook.type for hook in cfg.custom_hooks] == ['convnext_dense.Float32PredictionsHook']
-    assert cfg.memory_format == 'channels_last'
+    assert cfg.acceleration == dict(float32_predictions=True)
     assert cfg.env_cfg.dist_cfg.backend == 'nccl'
 
 

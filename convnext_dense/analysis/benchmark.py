@@ -36,8 +36,8 @@ class Candidate:
         batch (int): images a step.
         device (str): ``cpu`` or ``cuda``.
         precision (str): ``fp32``, or ``fp16`` or ``bf16`` by autocast.
-        channels_last (bool): memory format of the parameters and the images.
-        compile (bool): compile the parts that the config's ``compile`` does.
+        acceleration (bool | dict | None): how the model is prepared; by default as the config
+            says, which is what ``train`` and ``test`` run.
         training (bool): measure training steps, else inference.
         weights (str, optional): weights of any known format. Without, they are random and the
             score threshold of a two-stage detector lets 2000 candidates pass to NMS, so that its
@@ -46,19 +46,17 @@ class Candidate:
     """
 
     def __init__(self, name, cfg, size, batch=1, device='cpu', precision='fp32',
-                 channels_last=False, compile=False, training=False, weights=None, loader=None):
+                 acceleration=None, training=False, weights=None, loader=None):
+        from convnext_dense.acceleration import Acceleration, prepare
         from convnext_dense.config import set_device
         set_device(cfg, device)
         self.name, self.cfg, self.training, self.device = name, cfg, training, device
         self.whole, self.watched, self.stages, self.peak_memory = [], [], [], None
         self.batch = batch
         self.model = build_model(cfg, weights, device, training)
-        if channels_last:
-            self.model.to(memory_format=torch.channels_last)
-            self.model.backbone.register_forward_pre_hook(_to_channels_last)
-        if compile:
-            from convnext_dense.acceleration.compiling import compile_parts
-            compile_parts(self.model)
+        setting = cfg.get('acceleration') if acceleration is None else acceleration
+        self.prepared = prepare(self.model, 'train' if training else 'infer',
+                                settings=Acceleration.from_config(setting, cfg.get('compile')))
         self.autocast = torch.autocast(device, DTYPES[precision]) if DTYPES[precision] else \
             nullcontext()
         images = random_batch(cfg, size, batch)
@@ -204,10 +202,6 @@ def render(results):
             *(f'{result["stages_ms"].get(stage, 0):.1f}' for stage in stages),
             f'{result["stages_over_whole"]:.3f}', f'{result["peak_memory_MiB"]:.0f}'])
     return '\n'.join('| ' + ' | '.join(row) + ' |' for row in rows)
-
-
-def _to_channels_last(module, inputs):
-    return tuple(value.to(memory_format=torch.channels_last) for value in inputs)
 
 
 def _build_optimizer(model, cfg, precision, device):

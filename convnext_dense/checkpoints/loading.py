@@ -18,6 +18,7 @@ from convnext_dense.checkpoints.formats import (
 )
 from convnext_dense.checkpoints.reading import read_checkpoint
 from convnext_dense.errors import InputError
+from convnext_dense.model_wrappers import unwrap
 from convnext_dense.registry import WEIGHT_INITIALIZERS
 
 
@@ -93,7 +94,7 @@ def load_weights(model, source, prefix=None, map_location='cpu', allow=(), name=
     state = state_dict_of(checkpoint, name)
     if prefix:
         state = _under(state, prefix, name)
-    model = _unwrap(model)
+    model = unwrap(model)
     report, fitted = match(model.state_dict(), state, name, type(model).__name__, allow)
     model.load_state_dict(fitted, strict=False)
     print_log(str(report), logger='current')
@@ -105,15 +106,6 @@ def load_weights(model, source, prefix=None, map_location='cpu', allow=(), name=
             print_log(f'{title}: {", ".join(getattr(report, title))}', logger='current',
                       level=logging.DEBUG)
     return report
-
-
-def _unwrap(model):
-    """The model inside of DDP and of test-time augmentation."""
-    # not at the top: it finds and imports transformers, which takes seconds
-    from mmengine.model import BaseTTAModel, is_model_wrapper
-    while is_model_wrapper(model) or isinstance(model, BaseTTAModel):
-        model = model.module
-    return model
 
 
 def match(wanted, state, source, model='the model', allow=()):

@@ -23,10 +23,10 @@ def add_arguments(parser):
     parser.add_argument('--warmup', type=int, default=3, help='steps before that '
                         '(default: %(default)s)')
     parser.add_argument('--precision', choices=['fp32', 'fp16', 'bf16'], default='fp32')
-    parser.add_argument('--channels-last', action='store_true',
-                        help='memory format of weights and images')
-    parser.add_argument('--compile', action='store_true',
-                        help='torch.compile backbone and neck')
+    how = parser.add_mutually_exclusive_group()
+    how.add_argument('--plain', action='store_true', help='the layers as they are, as with '
+                     'acceleration=False (default: prepared as train and test do it)')
+    how.add_argument('--compile', action='store_true', help='torch.compile backbone and neck')
     parser.add_argument('--weights', nargs='+', metavar='FILE',
                         help='weights, one a config (default: random)')
     parser.add_argument('--dataset', action='store_true', help="time on the config's test (or "
@@ -67,7 +67,7 @@ def run(args):
     print(render(results))
     if args.out:
         options = {name: getattr(args, name) for name in (
-            'size', 'batch', 'rounds', 'warmup', 'precision', 'channels_last', 'compile',
+            'size', 'batch', 'rounds', 'warmup', 'precision', 'plain', 'compile',
             'weights', 'dataset', 'cfg_options')}
         Path(args.out).write_text(json.dumps(
             dict(machine=machine, options=options, models=results), indent=2) + '\n')
@@ -84,10 +84,17 @@ def build_candidates(args, training, device, size):
         cfg = load_config(path, parse_overrides(args.cfg_options))
         candidates.append(Candidate(
             Path(path).stem, cfg, size or published_size(cfg), args.batch, device,
-            args.precision, args.channels_last, args.compile, training,
+            args.precision, acceleration_of(args), training,
             args.weights[index] if args.weights else None,
             batches(cfg, args.batch, training) if args.dataset else None))
     return candidates
+
+
+def acceleration_of(args):
+    """What the options say of the config's ``acceleration``; None leaves it to the config."""
+    if args.plain:
+        return False
+    return dict(compile=True) if args.compile else None
 
 
 def batches(cfg, batch, training):

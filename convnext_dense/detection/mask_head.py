@@ -1,16 +1,17 @@
 """mmdet's mask head with faster ways from the image's masks to its own, and back."""
 import numpy as np
 import torch
+import torch.nn.functional as F
 from mmcv.cnn.bricks.wrappers import Conv2d, ConvTranspose2d
 from mmdet.models.roi_heads.mask_heads import FCNMaskHead as MMDetFCNMaskHead
 from mmdet.structures.mask import BitmapMasks, mask_target
 from torch import nn
 from torch.nn.modules.utils import _pair
 
-from convnext_dense.acceleration.cpu.linear import linear
 from convnext_dense.chunks import chunks
 from convnext_dense.detection.mask_pasting import paste_masks
 from convnext_dense.detection.mask_targets import crop_and_resize
+from convnext_dense.plain_layers import is_plain
 from convnext_dense.registry import MODELS
 
 
@@ -25,14 +26,13 @@ class FCNMaskHead(MMDetFCNMaskHead):
 
     def computes_labels(self):
         """Whether :meth:`forward_labels` knows these layers."""
-        upsample, layers = self.upsample, (self.upsample, self.conv_logits)
-        return type(upsample) in (nn.ConvTranspose2d, ConvTranspose2d) and \
+        upsample, logits = self.upsample, self.conv_logits
+        return is_plain(self) and is_plain(upsample, nn.ConvTranspose2d, ConvTranspose2d) and \
             upsample.stride == upsample.kernel_size and \
             upsample.padding == upsample.output_padding == (0, 0) and \
             upsample.dilation == (1, 1) and upsample.groups == 1 and \
-            type(self.conv_logits) in (nn.Conv2d, Conv2d) and self.conv_logits.groups == 1 and \
-            not any(layer.bias is None or layer._forward_hooks or layer._forward_pre_hooks
-                    for layer in layers)
+            is_plain(logits, nn.Conv2d, Conv2d) and logits.groups == 1 and \
+            upsample.bias is not None and logits.bias is not None
 
     def forward_labels(self, x, labels):
         """Logits of one class for each RoI: what :meth:`forward` has in its channel.
@@ -57,7 +57,7 @@ class FCNMaskHead(MMDetFCNMaskHead):
         of_labels = self.conv_logits.weight[labels].view(rois, features, 1)
         logits = x.new_empty(rois, height, width, down, right)
         for part in chunks(rois, logits[0].numel() * features):
-            enlarged = linear(x[part], weight, bias).relu_().view(len(x[part]), -1, features)
+            enlarged = F.linear(x[part], weight, bias).relu_().view(len(x[part]), -1, features)
             logits[part] = (enlarged @ of_labels[part]).view_as(logits[part])
         logits += self.conv_logits.bias[labels].view(-1, 1, 1, 1, 1)
         return logits.transpose(2, 3).reshape(rois, 1, down * height, right * width)

@@ -6,7 +6,7 @@ from mmdet.structures.bbox import bbox2roi
 from torch import nn
 
 from convnext_dense.detection.mask_head import FCNMaskHead
-from convnext_dense.models.layers import computed_by_hand
+from convnext_dense.plain_layers import in_float32_on_cpu
 from convnext_dense.registry import MODELS
 
 
@@ -18,7 +18,7 @@ class _MasksOfLabels:
             list(modules) if isinstance(modules, nn.ModuleList) else [modules]
             for modules in (self.mask_head, self.mask_roi_extractor))
         numbers = [len(results) for results in results_list]
-        if not sum(numbers) or not computed_by_hand(x[0]) or self.with_shared_head or \
+        if not sum(numbers) or not in_float32_on_cpu(x[0]) or self.with_shared_head or \
                 self.test_cfg.mask_thr_binary < 0 or \
                 any(meta.get('flip') for meta in batch_img_metas) or \
                 not all(isinstance(head, FCNMaskHead) and head.computes_labels() for head in heads):

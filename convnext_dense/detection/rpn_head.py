@@ -8,11 +8,12 @@ proposals ends when there are as many as are wanted.
 import torch
 import torch.nn.functional as F
 from mmdet.models.dense_heads import RPNHead as MMDetRPNHead
+from torch import nn
 from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 
 from convnext_dense.chunks import chunks
-from convnext_dense.models.layers import computed_by_hand
+from convnext_dense.plain_layers import in_float32_on_cpu, is_plain
 from convnext_dense.registry import MODELS
 
 #: boxes that non-maximum suppression tries first, as a multiple of those that it is to keep
@@ -25,9 +26,10 @@ class RPNHead(MMDetRPNHead):
 
     def forward_single(self, x):
         """Scores (N, A, H, W) and box deltas (N, 4A, H, W) of the anchors of a map (N, C, H, W)."""
-        if self.num_convs > 1 or not torch.is_grad_enabled() or not computed_by_hand(x):
-            return super().forward_single(x)
         layers = self.rpn_conv, self.rpn_cls, self.rpn_reg
+        if self.num_convs > 1 or not torch.is_grad_enabled() or not in_float32_on_cpu(x) or \
+                not all(is_plain(layer) and isinstance(layer, nn.Conv2d) for layer in layers):
+            return super().forward_single(x)
         return _GradientsOfFewPixels.apply(super().forward_single, x, *(
             tensor for layer in layers for tensor in (layer.weight, layer.bias)))
 

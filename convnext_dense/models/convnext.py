@@ -1,24 +1,20 @@
-"""ConvNeXt V1 and V2 as a backbone for detectors and segmenters.
+"""ConvNeXt V1 (arXiv 2201.03545) and V2 (arXiv 2301.00808) as a backbone for dense prediction.
 
-Follows "A ConvNet for the 2020s" (arXiv 2201.03545) and "ConvNeXt V2" (arXiv 2301.00808).
 Parameter names are those of the official releases.
 """
-from functools import partial
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
-import torch.utils.checkpoint
 from mmcv.cnn import build_activation_layer
 from mmcv.cnn.bricks import DropPath
 from mmengine.model import BaseModule
-from torch import nn
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
-from convnext_dense.acceleration import triton as fused_ops
-from convnext_dense.acceleration.cpu import block as cpu_block
-from convnext_dense.acceleration.cpu.patch_conv import PatchConv2d
 from convnext_dense.errors import InputError
 from convnext_dense.models.architectures import ARCHITECTURES, resolve_arch
-from convnext_dense.models.layers import GRN, LayerNorm2d, build_norm2d, layer_norm_last
+from convnext_dense.models.layers import GRN, PointwiseConv2d, build_norm2d
 from convnext_dense.registry import MODELS
 
 
@@ -35,22 +31,19 @@ class Block(nn.Module):
     Args:
         channels (int): channels of input and output, shape (N, C, H, W).
         norm_cfg, act_cfg (dict): OpenMMLab's configs of the norm and of the activation.
-        linear_pw_conv (bool): the pointwise convolutions as linear layers (the official form) or
-            as 1x1 convolutions (the same values; parameters of shape (out, in, 1, 1)).
+        linear_pw_conv (bool): the pointwise layers as linear layers (the official form) or as 1x1
+            convolutions (the same values; parameters of shape (out, in, 1, 1)).
         use_grn (bool): V2's global response normalisation after the activation.
         drop_path_rate (float): probability of dropping the block, in [0, 1).
         layer_scale_init_value (float): initial layer scale; 0 leaves layer scale out.
         with_cp (bool): recompute the block in the backward pass instead of keeping it.
-
-    ``ops`` chooses between fused operators and plain torch, see :class:`ConvNeXt`.
     """
 
-    ops = 'auto'
-
-    def __init__(self, channels, norm_cfg, act_cfg, linear_pw_conv=True, use_grn=False,
-                 drop_path_rate=0., layer_scale_init_value=1e-6, with_cp=False):
+    def __init__(self, channels: int, norm_cfg: dict, act_cfg: dict, linear_pw_conv: bool = True,
+                 use_grn: bool = False, drop_path_rate: float = 0.,
+                 layer_scale_init_value: float = 1e-6, with_cp: bool = False) -> None:
         super().__init__()
-        pointwise = nn.Linear if linear_pw_conv else partial(nn.Conv2d, kernel_size=1)
+        pointwise = nn.Linear if linear_pw_conv else PointwiseConv2d
         self.dwconv = nn.Conv2d(channels, channels, kernel_size=7, padding=3, groups=channels)
         self.norm = build_norm2d(norm_cfg, channels)
         self.pwconv1 = pointwise(channels, 4 * channels)
@@ -63,63 +56,34 @@ class Block(nn.Module):
         self.drop_path = DropPath(drop_path_rate) if drop_path_rate > 0 else nn.Identity()
         self.use_grn = use_grn
         self.layer_scale = layer_scale_init_value > 0
-        self.linear_pw_conv = linear_pw_conv
         self.with_cp = with_cp
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Tensor:
         if self.with_cp and x.requires_grad:
-            return torch.utils.checkpoint.checkpoint(self._compute, x, use_reentrant=False)
-        return self._compute(x)
+            return checkpoint(self.compute, x, use_reentrant=False)
+        return self.compute(x)
 
-    def _compute(self, x):
-        fused = fused_ops.module if fused_ops.wanted(self.ops, x) else None
-        if not fused and cpu_block.fits(self, x):
-            return cpu_block.compute(self, x)
-        # the branch works on (N, H, W, C)
-        if fused and isinstance(self.norm, LayerNorm2d) and self.norm.bias is not None:
-            branch = fused.dwconv_norm(x, self.dwconv.weight, self.dwconv.bias, self.norm.weight,
-                                       self.norm.bias, self.norm.eps)
-        elif isinstance(self.norm, LayerNorm2d):
-            branch = layer_norm_last(self.dwconv(x).permute(0, 2, 3, 1), self.norm)
-        else:
-            branch = self.norm(self.dwconv(x)).permute(0, 2, 3, 1)
-        branch = self._pointwise(branch, self.pwconv1)
-        if fused and type(self.act) is nn.GELU and self.act.approximate == 'none':
-            grn = (self.grn.gamma, self.grn.beta, self.grn.eps) if self.use_grn else ()
-            branch = fused.activated_linear(branch, self.pwconv2.weight, self.pwconv2.bias, *grn)
-        else:
-            branch = self.act(branch)
-            if self.use_grn:
-                branch = self.grn(branch)
-            branch = self._pointwise(branch, self.pwconv2)
-        if fused:
-            return fused.scaled_residual(x, branch, self.gamma if self.layer_scale else None,
-                                         self._drop_path_factor(x))
+    def compute(self, x: Tensor) -> Tensor:
+        """The block of maps (N, C, H, W); the place where a faster form of it differs."""
+        y = self.norm(self.dwconv(x)).permute(0, 2, 3, 1)  # (N, H, W, C)
+        y = self.act(self.pwconv1(y))
+        if self.use_grn:
+            y = self.grn(y)
+        y = self.pwconv2(y)
         if self.layer_scale:
-            branch = branch * self.gamma
-        return x + self.drop_path(branch.permute(0, 3, 1, 2))
-
-    def _drop_path_factor(self, x):
-        """What drop path multiplies each image's branch with, or None for all ones."""
-        if not self.training or isinstance(self.drop_path, nn.Identity):
-            return None
-        return self.drop_path(x.new_ones(len(x), 1, 1, 1, dtype=torch.float32)).flatten()
-
-    def _pointwise(self, x, layer):
-        if self.linear_pw_conv:
-            return layer(x)
-        return layer(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
+            y = y * self.gamma
+        return x + self.drop_path(y.permute(0, 3, 1, 2))
 
 
 @MODELS.register_module()
 class ConvNeXt(BaseModule):
-    """ConvNeXt with one normalised feature map for each requested stage.
+    """ConvNeXt with one feature map for each requested stage, normalised for dense heads.
 
-    Takes the arguments of ``mmpretrain.ConvNeXt`` with the same meaning.
+    Takes the arguments of ``mmpretrain.ConvNeXt`` with the same meaning, and ``out_norm``.
 
     Args:
-        arch (str | dict): a name (atto, femto, pico, nano, tiny, small, base, large, xlarge,
-            huge), or ``dict(depths=..., channels=...)`` with any number of stages.
+        arch (str | dict): a name of ``ARCHITECTURES``, or ``dict(depths=..., channels=...)`` with
+            any number of stages.
         in_channels (int): channels of the images.
         stem_patch_size (int): kernel and stride of the stem, in pixels.
         norm_cfg (dict): norm of stem, blocks, downsampling and outputs.
@@ -129,32 +93,35 @@ class ConvNeXt(BaseModule):
         drop_path_rate (float): rate of the last block; it rises linearly from 0 over all blocks.
         layer_scale_init_value (float): initial layer scale; 0 leaves it out.
         out_indices (int | Sequence[int] | None): stages whose maps are returned, negative ones
-            counted from the end; None is all of them.
+            counted from the end; None is all of them. Stages behind the last one are not run; they
+            are there to load published weights, and get no gradient.
         frozen_stages (int): the first so many stages, with the stem or downsampling before
-            each, stay in evaluation mode and get no gradient. -1 and 0 freeze nothing.
+            each, stay in evaluation mode and get no gradient, and if these are all stages, the
+            norms of the outputs, too. -1 and 0 freeze nothing.
         gap_before_final_norm (bool): only False makes sense for dense prediction.
         with_cp (bool | Sequence[int]): activation checkpointing in every block, or in the blocks
             of these stages.
-        ops (str): ``auto`` takes the fused operators of
-            :mod:`convnext_dense.acceleration.triton` for maps on a GPU, where Triton is there, and
-            plain torch elsewhere. ``torch`` never takes them.
-            ``triton`` is an error where they cannot run.
+        out_norm (bool | Sequence[int]): whether each output, or those of these stages, has a norm
+            of its own; the other maps are returned as they are.
         init_cfg (dict | list | None): OpenMMLab's initialisation. None draws weights from a
             truncated normal distribution of deviation 0.02, as published. ``type='Pretrained'``
             reads any published ConvNeXt format, safely.
 
     Raises:
-        InputError: an unknown arch, an out_indices or with_cp entry that is no stage,
-            frozen_stages beyond the stages, gap_before_final_norm=True, or ops that cannot be had.
+        InputError: an unknown arch, an entry of out_indices, with_cp or out_norm that is no
+            stage, frozen_stages beyond the stages, or gap_before_final_norm=True.
     """
 
     arch_zoo = ARCHITECTURES
 
-    def __init__(self, arch='tiny', in_channels=3, stem_patch_size=4,
-                 norm_cfg=dict(type='LN2d', eps=1e-6), act_cfg=dict(type='GELU'),
-                 linear_pw_conv=True, use_grn=False, drop_path_rate=0.,
-                 layer_scale_init_value=1e-6, out_indices=None, frozen_stages=0,
-                 gap_before_final_norm=False, with_cp=False, ops='auto', init_cfg=None):
+    def __init__(self, arch: str | dict = 'tiny', in_channels: int = 3, stem_patch_size: int = 4,
+                 norm_cfg: dict = dict(type='LN2d', eps=1e-6), act_cfg: dict = dict(type='GELU'),
+                 linear_pw_conv: bool = True, use_grn: bool = False, drop_path_rate: float = 0.,
+                 layer_scale_init_value: float = 1e-6,
+                 out_indices: int | Sequence[int] | None = None, frozen_stages: int = 0,
+                 gap_before_final_norm: bool = False, with_cp: bool | Sequence[int] = False,
+                 out_norm: bool | Sequence[int] = True,
+                 init_cfg: dict | list | None = None) -> None:
         depths, channels = resolve_arch(arch)
         if gap_before_final_norm:
             raise InputError('ConvNeXt: gap_before_final_norm=True makes one vector an image, '
@@ -162,25 +129,17 @@ class ConvNeXt(BaseModule):
         if not -1 <= frozen_stages <= len(depths):
             raise InputError(f'ConvNeXt: frozen_stages={frozen_stages}, but there are '
                              f'{len(depths)} stages; give 0 to {len(depths)}')
-        fused_ops.prepare(ops)
         super().__init__(init_cfg=self._resolve_init_cfg(init_cfg))
-        self.ops = ops
-        if isinstance(with_cp, int):
-            with_cp = range(len(depths)) if with_cp else ()
-        if not set(with_cp) <= set(range(len(depths))):
-            raise InputError(f'ConvNeXt: with_cp={with_cp!r}; give True, False or a list of '
-                             f'stages, 0 to {len(depths) - 1}')
-        self.depths, self.channels = depths, channels
-        self.out_indices = self._resolve_out_indices(out_indices, len(depths))
-        self.frozen_stages = max(frozen_stages, 0)
-        strides = [stem_patch_size * 2**stage for stage in range(len(depths))]
-        #: tuple[StageInfo]: stage, channels and stride of each output, in order
-        self.feature_info = tuple(StageInfo(stage, channels[stage], strides[stage])
+        checkpointed = _resolve_stages('with_cp', with_cp, len(depths))
+        normalised = _resolve_stages('out_norm', out_norm, len(depths))
+        self.depths, self.channels, self.frozen_stages = depths, channels, max(frozen_stages, 0)
+        self.out_indices = _resolve_out_indices(out_indices, len(depths))
+        #: stage, channels and stride of each output, in order
+        self.feature_info = tuple(StageInfo(stage, channels[stage], stem_patch_size * 2**stage)
                                   for stage in self.out_indices)
 
         rates = iter(torch.linspace(0, drop_path_rate, sum(depths), device='cpu').tolist())
-        self.downsample_layers = nn.ModuleList()
-        self.stages = nn.ModuleList()
+        self.downsample_layers, self.stages = nn.ModuleList(), nn.ModuleList()
         for stage, (depth, width) in enumerate(zip(depths, channels)):
             if stage == 0:
                 layer = nn.Sequential(
@@ -189,20 +148,17 @@ class ConvNeXt(BaseModule):
             else:
                 layer = nn.Sequential(
                     build_norm2d(norm_cfg, channels[stage - 1]),
-                    PatchConv2d(channels[stage - 1], width, patch_size=2))
+                    nn.Conv2d(channels[stage - 1], width, kernel_size=2, stride=2))
             self.downsample_layers.append(layer)
             self.stages.append(nn.Sequential(*(
                 Block(width, norm_cfg, act_cfg, linear_pw_conv, use_grn, next(rates),
-                      layer_scale_init_value, stage in with_cp) for _ in range(depth))))
-            if stage in self.out_indices:
+                      layer_scale_init_value, stage in checkpointed) for _ in range(depth))))
+            if stage in self.out_indices and stage in normalised:
                 self.add_module(f'norm{stage}', build_norm2d(norm_cfg, width))
-        for module in self.modules():
-            if isinstance(module, (Block, LayerNorm2d)):
-                module.ops = ops
         self._freeze_stages()
 
     @staticmethod
-    def _resolve_init_cfg(init_cfg):
+    def _resolve_init_cfg(init_cfg: dict | list | None) -> dict | list:
         if init_cfg is None:
             return [dict(type='TruncNormal', layer=['Conv2d', 'Linear'], std=.02, bias=0.),
                     dict(type='Constant', layer=['LayerNorm2d'], val=1., bias=0.)]
@@ -210,20 +166,7 @@ class ConvNeXt(BaseModule):
             return dict(init_cfg, type='convnext_dense.Pretrained')
         return init_cfg
 
-    @staticmethod
-    def _resolve_out_indices(out_indices, stages):
-        if out_indices is None:
-            return tuple(range(stages))
-        indices = (out_indices, ) if isinstance(out_indices, int) else tuple(out_indices)
-        resolved = tuple(index + stages if isinstance(index, int) and index < 0 else index
-                         for index in indices)
-        if not resolved or not all(index in range(stages) for index in resolved) or \
-                len(set(resolved)) != len(resolved):
-            raise InputError(f'ConvNeXt: out_indices={out_indices!r}; each must name one of the '
-                             f'{stages} stages (0 to {stages - 1}, or -{stages} to -1) once')
-        return resolved
-
-    def forward(self, x):
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         """Feature maps of the stages in ``out_indices``.
 
         Args:
@@ -234,18 +177,44 @@ class ConvNeXt(BaseModule):
             rounded down.
         """
         maps = {}
-        for stage, (downsample, blocks) in enumerate(zip(self.downsample_layers, self.stages)):
-            x = blocks(downsample(x))
+        for stage in range(max(self.out_indices) + 1):
+            x = self.stages[stage](self.downsample_layers[stage](x))
             if stage in self.out_indices:
-                maps[stage] = getattr(self, f'norm{stage}')(x)
+                norm = getattr(self, f'norm{stage}', None)
+                maps[stage] = x if norm is None else norm(x)
         return tuple(maps[stage] for stage in self.out_indices)
 
-    def _freeze_stages(self):
-        for stage in range(self.frozen_stages):
-            for module in (self.downsample_layers[stage], self.stages[stage]):
-                module.eval().requires_grad_(False)
+    def _freeze_stages(self) -> None:
+        frozen = [] if self.frozen_stages < len(self.stages) else [*self.children()]
+        for stage, layers in enumerate(zip(self.downsample_layers, self.stages)):
+            if not self.frozen_stages <= stage <= max(self.out_indices):
+                frozen += layers
+        for module in frozen:
+            module.eval().requires_grad_(False)
 
-    def train(self, mode=True):
+    def train(self, mode: bool = True) -> 'ConvNeXt':
         super().train(mode)
         self._freeze_stages()
         return self
+
+
+def _resolve_stages(name: str, value: bool | Sequence[int], stages: int) -> set[int]:
+    if isinstance(value, bool):
+        return set(range(stages)) if value else set()
+    if isinstance(value, int) or not set(value) <= set(range(stages)):
+        raise InputError(f'ConvNeXt: {name}={value!r}; give True, False or a list of stages, 0 to '
+                         f'{stages - 1}')
+    return set(value)
+
+
+def _resolve_out_indices(out_indices: int | Sequence[int] | None, stages: int) -> tuple[int, ...]:
+    if out_indices is None:
+        return tuple(range(stages))
+    indices = (out_indices, ) if isinstance(out_indices, int) else out_indices
+    resolved = tuple(index + stages if isinstance(index, int) and index < 0 else index
+                     for index in indices)
+    if not resolved or not all(index in range(stages) for index in resolved) or \
+            len(set(resolved)) != len(resolved):
+        raise InputError(f'ConvNeXt: out_indices={out_indices!r}; each must name one of the '
+                         f'{stages} stages (0 to {stages - 1}, or -{stages} to -1) once')
+    return resolved

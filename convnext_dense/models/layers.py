@@ -1,24 +1,16 @@
-"""The layers that ConvNeXt adds to torch's: a channels-first LayerNorm and GRN."""
+"""The layers that ConvNeXt adds to torch's: a channels-first LayerNorm, GRN, pointwise layers."""
 import torch
-import torch.nn.functional as F
 from mmcv.cnn import build_norm_layer
-from torch import nn
-
-from convnext_dense.acceleration import triton as ops
+from torch import Tensor, nn
 
 
 class LayerNorm2d(nn.LayerNorm):
     """LayerNorm over the channels of a feature map of shape (N, C, H, W).
 
-    In plain torch the map is seen as (N, H, W, C), which costs no copy when it lies channels-last;
-    the kernel reads either layout. ``ops`` chooses, see :class:`ConvNeXt`.
+    The map is seen as (N, H, W, C), which costs no copy when it lies channels-last.
     """
 
-    ops = 'auto'
-
-    def forward(self, x):
-        if self.bias is not None and ops.wanted(self.ops, x):
-            return ops.module.layer_norm(x, self.weight, self.bias, self.eps)
+    def forward(self, x: Tensor) -> Tensor:
         return super().forward(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
 
 
@@ -32,22 +24,36 @@ class GRN(nn.Module):
     Input and output have the shape (N, H, W, C); ``gamma`` and ``beta`` have (1, 1, 1, C).
     """
 
-    def __init__(self, channels, eps=1e-6):
+    def __init__(self, channels: int, eps: float = 1e-6) -> None:
         super().__init__()
         self.gamma = nn.Parameter(torch.zeros(1, 1, 1, channels))
         self.beta = nn.Parameter(torch.zeros(1, 1, 1, channels))
         self.eps = eps
 
-    def response(self, x):
+    def response(self, x: Tensor) -> Tensor:
         """Norm of each channel over the map, relative to the mean channel: (N, 1, 1, C)."""
         norm = torch.linalg.vector_norm(x, dim=(1, 2), keepdim=True)
         return norm / (norm.mean(dim=-1, keepdim=True) + self.eps)
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Tensor:
         return torch.addcmul(self.beta, self.gamma * self.response(x) + 1, x)
 
 
-def build_norm2d(norm_cfg, channels):
+class PointwiseConv2d(nn.Conv2d):
+    """A linear layer of maps (N, H, W, C) whose parameters are those of a 1x1 convolution.
+
+    Args:
+        in_channels, out_channels (int): of the maps; the weight has the shape (out, in, 1, 1).
+    """
+
+    def __init__(self, in_channels: int, out_channels: int) -> None:
+        super().__init__(in_channels, out_channels, kernel_size=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
+
+
+def build_norm2d(norm_cfg: dict, channels: int) -> nn.Module:
     """The norm layer that ``norm_cfg`` names, for maps of shape (N, C, H, W).
 
     ``LN2d`` (OpenMMLab's name) and ``LN`` give :class:`LayerNorm2d`; any other type is mmcv's.
@@ -58,31 +64,3 @@ def build_norm2d(norm_cfg, channels):
         requires_grad = cfg.pop('requires_grad', True)
         return LayerNorm2d(channels, **cfg).requires_grad_(requires_grad)
     return build_norm_layer(cfg, channels)[1]
-
-
-def layer_norm_last(x, norm):
-    """Apply a :class:`LayerNorm2d` to a map that is seen as (N, H, W, C) already."""
-    return F.layer_norm(x, norm.normalized_shape, norm.weight, norm.bias, norm.eps)
-
-
-def sum_of_squares(rows):
-    """Of each column: (pixels, C) to (C), by batch norm's statistics.
-
-    They need no map of squares, which costs twice the time; vector_norm takes six times as long.
-    """
-    mean, var = torch.batch_norm_update_stats(rows.T[None, ..., None], None, None, 0.)
-    return var.addcmul_(mean, mean).mul_(len(rows))
-
-
-def sums_of_squares(wide):
-    """Of each image and channel: (N, pixels, K) to (N, 1, K)."""
-    if wide.shape[1] < wide.shape[2] // 4:  # few pixels: the map of squares stays in the cache
-        return wide.square().sum(1, keepdim=True)
-    return torch.stack([sum_of_squares(rows) for rows in wide])[:, None]
-
-
-def computed_by_hand(x):
-    """Whether gradients written by hand are for maps ``x``: eager float32 on a CPU."""
-    return not torch.compiler.is_compiling() and not torch.jit.is_tracing() and \
-        x.device.type == 'cpu' and x.dtype == torch.float32 and x.numel() > 0 and \
-        not torch.is_autocast_enabled('cpu')

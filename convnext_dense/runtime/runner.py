@@ -8,7 +8,7 @@ import torch
 from mmengine.dist import all_gather_object, broadcast_object_list, get_world_size, is_main_process
 from mmengine.hooks import EMAHook
 from mmengine.logging import print_log
-from mmengine.model import BaseTTAModel, is_model_wrapper
+from mmengine.model import is_model_wrapper
 from mmengine.registry import DATA_SAMPLERS
 from mmengine.runner import Runner as MMEngineRunner
 from mmengine.runner.checkpoint import weights_to_cpu
@@ -16,15 +16,15 @@ from mmengine.utils import apply_to, get_git_hash
 from mmengine.version import __version__ as mmengine_version
 from torch.utils.data import DataLoader, Dataset, IterableDataset
 
-from convnext_dense.acceleration.compiling import compile_options, compile_parts
 from convnext_dense.errors import InputError, convert_errors
+from convnext_dense.model_wrappers import unwrap
 from convnext_dense.registry import RUNNERS
 from convnext_dense.runtime import files, resuming
 from convnext_dense.runtime.annotations import build_dataset
 from convnext_dense.runtime.bad_images import Inspector, Record
-from convnext_dense.runtime.channels_last import memory_format_hooks
 from convnext_dense.runtime.loops import EpochBasedTrainLoop, IterBasedTrainLoop, TestLoop, ValLoop
 from convnext_dense.runtime.non_finite import NonFiniteGuard
+from convnext_dense.runtime.prepare_hook import PrepareHook
 from convnext_dense.runtime.random_state import random_state, set_random_state
 from convnext_dense.runtime.samples import Batches, Collate, Draws, SampleReader
 from convnext_dense.runtime.start_line import start_line
@@ -45,8 +45,7 @@ class Runner(MMEngineRunner):
 
         bad_images = dict(strict=False, limit=.1)   # see Record
         not_finite = dict(skip=10)                    # see NonFiniteGuard
-        memory_format = 'channels_last'               # see ChannelsLastHook
-        compile = True                                # see convnext_dense.acceleration.compiling
+        acceleration = dict(winograd=True)            # see Acceleration; False: nothing
     """
 
     def __init__(self, model, work_dir, *, load_from=None, resume=False, cfg=None, **kwargs):
@@ -67,14 +66,10 @@ class Runner(MMEngineRunner):
         self.stopping = Stopping()
         self._bad_images = dict(settings.get('bad_images') or {})
         self._records = {}
-        options = compile_options(settings.get('compile'))
+        prepare_hook = PrepareHook(settings.get('acceleration'), settings.get('compile'))
         self._work_dir = os.path.abspath(work_dir)
         super().__init__(model, work_dir, load_from=load_from, resume=resume, cfg=cfg, **kwargs)
-        if options is not None:
-            compile_parts(self._bare_model(), **options)
-        for hook in memory_format_hooks(settings.get('memory_format')):
-            if not any(isinstance(present, type(hook)) for present in self.hooks):
-                self.register_hook(hook)
+        self.register_hook(prepare_hook)
         for line in self._resume_lines:
             self.logger.warning(line)
 
@@ -170,10 +165,7 @@ class Runner(MMEngineRunner):
         """Nothing: mmengine would compile ``train_step``; the parts of the model are compiled."""
 
     def _bare_model(self):
-        model = self.model
-        while is_model_wrapper(model) or isinstance(model, BaseTTAModel):
-            model = model.module
-        return model
+        return unwrap(self.model)
 
     # -- what is built ---------------------------------------------------------------------------
 

@@ -9,9 +9,7 @@ from pathlib import Path
 import torch
 
 import convnext_dense
-from convnext_dense.acceleration import triton as ops
 from convnext_dense.config import nested
-from convnext_dense.models import ConvNeXt
 
 PACKAGES = {'mmengine': 'onedl-mmengine', 'mmcv': 'onedl-mmcv', 'mmdet': 'onedl-mmdetection',
             'mmseg': 'onedl-mmsegmentation'}
@@ -32,8 +30,6 @@ def start_line(runner):
              f'config {config_hash(runner.cfg)}',
              f'seed {runner.seed}{", deterministic" if runner.deterministic else ""}',
              f'{runner.world_size} x {device.type} ({name})',
-             *{f'ops {ops.describe(module.ops, device)}' for module in runner.model.modules()
-               if isinstance(module, ConvNeXt)},
              f'data {", ".join(data_roots(runner.cfg)) or "unknown"}']
     runner.logger.info('run: ' + '; '.join(parts))
 

@@ -7,10 +7,11 @@ by one small matrix an axis.
 """
 import torch
 import torch.nn.functional as F
+from mmcv.cnn import ConvModule
 from mmseg.models.decode_heads import UPerHead as MMSegUPerHead
 from torch import nn
 
-from convnext_dense.acceleration.cpu.winograd import WinogradConv2d, convolve
+from convnext_dense.plain_layers import is_plain
 from convnext_dense.registry import MODELS
 from convnext_dense.segmentation.label_map import interpolation
 
@@ -26,7 +27,9 @@ class UPerHead(MMSegUPerHead):
     def _forward_feature(self, inputs):
         device = inputs[0].device.type
         if device == 'meta' or device != 'cpu' and torch.is_grad_enabled() or \
-                type(self.fpn_bottleneck.conv) not in (nn.Conv2d, WinogradConv2d):
+                not is_plain(self.fpn_bottleneck, ConvModule) or \
+                not is_plain(self.fpn_bottleneck.conv) or \
+                not isinstance(self.fpn_bottleneck.conv, nn.Conv2d):
             return super()._forward_feature(inputs)
         inputs = self._transform_inputs(inputs)
         level = self.psp_forward(inputs)
@@ -51,8 +54,7 @@ class UPerHead(MMSegUPerHead):
             for x in maps[1:fine])], dim=1)
         conv = self.fpn_bottleneck.conv
         weight = conv.weight[:, :fine * self.channels]
-        y = convolve(x, weight, conv.bias) if isinstance(conv, WinogradConv2d) else \
-            F.conv2d(x, weight, conv.bias, padding=1)
+        y = conv._conv_forward(x, weight, conv.bias)  # as this convolution or its form computes
         weights = conv.weight.split(self.channels, dim=1)
         for x, weight in zip(maps[fine:], weights[fine:]):
             y += convolve_enlarged(x, weight, size, self.align_corners)

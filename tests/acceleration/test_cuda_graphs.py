@@ -3,7 +3,7 @@ import pytest
 import torch
 from torch import nn
 
-from convnext_dense.acceleration import cuda_graphs
+from convnext_dense.acceleration import Acceleration, cuda_graphs, prepare
 from convnext_dense.acceleration.cuda_graphs import Graphed, use_cuda_graphs
 
 
@@ -56,12 +56,8 @@ def test_on_a_cpu_the_module_runs_as_it_is(monkeypatch):
         assert torch.equal(module(x)[0], 2 * x)
 
 
-def test_the_hook_reaches_the_backbone():
-    from types import SimpleNamespace
-
-    from convnext_dense.registry import HOOKS
+def test_the_setting_reaches_the_backbone():
     model = nn.Module()
     model.backbone = Double()
-    HOOKS.build(dict(type='convnext_dense.CudaGraphsHook', most=2)).before_run(
-        SimpleNamespace(model=model))
+    prepare(model, settings=Acceleration(cuda_graphs=2))
     assert isinstance(model.backbone.forward, Graphed) and model.backbone.forward.most == 2

@@ -128,15 +128,15 @@ def test_random_detectors_have_detections():
     assert len(sample.pred_instances.bboxes) > 10
 
 
-@pytest.mark.parametrize('options', [{}, dict(precision='bf16'), dict(channels_last=True)])
+@pytest.mark.parametrize('options', [{}, dict(precision='bf16'), dict(acceleration=False)])
 def test_options_of_precision_and_memory_format(options):
     candidate = Candidate('a', segmenter_config(), (64, 64), **options)
     stem = candidate.model.backbone.downsample_layers[0][0]
     seen = []
     stem.register_forward_hook(lambda _, inputs, output: seen.append((
-        inputs[0].is_contiguous(memory_format=torch.channels_last), output.dtype)))
+        output.is_contiguous(memory_format=torch.channels_last), output.dtype)))
     candidate.step()
-    assert seen[0] == (options.get('channels_last', False),
+    assert seen[0] == ('acceleration' not in options,
                        torch.bfloat16 if 'precision' in options else torch.float32)
     assert stem.weight.dtype == torch.float32
 
@@ -144,7 +144,7 @@ def test_options_of_precision_and_memory_format(options):
 @pytest.mark.slow
 def test_compiled_parts_give_the_same_prediction():
     plain = Candidate('a', segmenter_config(), (64, 64))
-    compiled = Candidate('a', segmenter_config(), (64, 64), compile=True)
+    compiled = Candidate('a', segmenter_config(), (64, 64), acceleration=dict(compile=True))
     (expected, ), (sample, ) = plain.step(), compiled.step()
     torch.testing.assert_close(sample.seg_logits.data, expected.seg_logits.data)
     compiled.measure_round()

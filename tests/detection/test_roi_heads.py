@@ -8,7 +8,7 @@ from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from mmengine.structures import InstanceData
 
-from convnext_dense.acceleration.cpu.inference import prepare_for_inference
+from convnext_dense.acceleration import prepare
 from convnext_dense.registry import MODELS
 
 CLASSES, CHANNELS = 5, 64
@@ -85,7 +85,7 @@ def all_classes(monkeypatch):
 def test_masks_equal_mmdets(base, prepared, options, numbers, all_classes):
     ours, theirs = roi_heads(base, **options)
     if prepared:
-        prepare_for_inference(ours)
+        prepare(ours)
     predict(ours, numbers)
     assert not all_classes
     assert_equals_mmdet(ours, theirs, numbers)

@@ -8,7 +8,7 @@ from mmengine.config import ConfigDict
 from mmengine.registry import MODELS, init_default_scope
 from mmengine.structures import InstanceData
 
-from convnext_dense.acceleration.cpu.winograd import replace_convolutions
+from convnext_dense.acceleration import Acceleration, prepare
 from convnext_dense.detection import rpn_head
 
 SIZES = [(24, 40), (12, 20), (1, 3)]
@@ -94,7 +94,7 @@ def test_with_a_winograd_convolution():
         head.rpn_conv = torch.nn.Conv2d(128, 128, 3, padding=1)
         head.rpn_cls, head.rpn_reg = torch.nn.Conv2d(128, 3, 1), torch.nn.Conv2d(128, 12, 1)
     ours.load_state_dict(expected.state_dict())
-    replace_convolutions(ours)
+    prepare(ours, 'train', settings=Acceleration(winograd=True))
     assert_same(losses_and_gradients(ours, feature_maps(128)),
                 losses_and_gradients(expected, feature_maps(128)))
 

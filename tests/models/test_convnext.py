@@ -250,13 +250,17 @@ def test_compiled_equals_eager(options):
 @pytest.mark.parametrize('frozen', range(-1, 5))
 def test_frozen_stages_stay_in_eval_and_get_no_gradient(frozen):
     model = ConvNeXt(**SMALL, frozen_stages=frozen, drop_path_rate=.5).train()
-    sum(x.sum() for x in model(torch.randn(2, 3, 64, 64))).backward()
+    maps = model(torch.randn(2, 3, 64, 64))
+    assert all(x.requires_grad != (frozen == 4) for x in maps)
+    if frozen < 4:
+        sum(x.sum() for x in maps).backward()
     for stage in range(4):
         for part in (model.downsample_layers[stage], model.stages[stage]):
             assert part.training == (stage >= frozen)
             for parameter in part.parameters():
                 assert (parameter.grad is None) == (stage < frozen)
-        assert getattr(model, f'norm{stage}').weight.grad is not None
+        # a wholly frozen backbone has nothing left to train
+        assert (getattr(model, f'norm{stage}').weight.grad is None) == (frozen == 4)
 
 
 def test_drop_path_rises_linearly_over_all_blocks():
@@ -289,3 +293,33 @@ def test_wrong_arguments_are_one_clear_error(cfg, words):
     with pytest.raises(InputError) as error:
         ConvNeXt(**cfg)
     assert all(word in str(error.value) for word in words)
+
+
+def test_stages_behind_the_last_output_are_not_run_and_get_no_gradient():
+    """Distributed training stops at parameters that expect a gradient and get none."""
+    model = ConvNeXt(**SMALL, out_indices=(0, 2)).train()
+    model.stages[3].forward = None
+    maps = model(torch.randn(2, 3, 64, 64))
+    sum(x.sum() for x in maps).backward()
+    assert all((parameter.grad is not None) == parameter.requires_grad
+               for parameter in model.parameters())
+    assert not any(parameter.requires_grad for parameter in model.stages[3].parameters())
+    assert model.state_dict().keys() > ConvNeXt(**SMALL, out_indices=0).state_dict().keys() - {
+        'norm0.weight', 'norm0.bias'}
+
+
+@pytest.mark.parametrize('out_norm, normalised', [(True, [0, 1, 2, 3]), (False, []), ([3], [3])])
+def test_outputs_without_a_norm_are_the_maps_of_the_stages(out_norm, normalised):
+    model = ConvNeXt(**SMALL, out_norm=out_norm).eval()
+    assert [stage for stage in range(4) if hasattr(model, f'norm{stage}')] == normalised
+    x = torch.randn(1, 3, 64, 64)
+    for stage, found in enumerate(model(x)):
+        x = model.stages[stage](model.downsample_layers[stage](x))
+        norm = getattr(model, f'norm{stage}', lambda y: y)
+        torch.testing.assert_close(found, norm(x))
+
+
+@pytest.mark.parametrize('options', [dict(with_cp=2), dict(with_cp=[4]), dict(out_norm=3)], ids=str)
+def test_a_number_is_no_list_of_stages(options):
+    with pytest.raises(InputError, match='give True, False or a list of stages, 0 to 3'):
+        ConvNeXt(**SMALL, **options)

@@ -134,8 +134,8 @@ def test_the_runner_compiles_parts_for_training_and_testing_alike(tmp_path):
     torch._dynamo.register_backend(backend, name='counting')  # a config holds names
     with mock.patch.object(compiling, 'PARTS', ('conv', 'missing')):
         runner = Runner.from_cfg(toy_config(tmp_path, epochs=1, compile=dict(backend='counting')))
+        runner.train()
     assert isinstance(runner.model.conv.forward, compiling.CompiledForward)
-    runner.train()
     assert backend.graphs == 1
     with torch.no_grad():
         runner.model.eval()(torch.rand(2, 3, 8, 8), mode='predict')

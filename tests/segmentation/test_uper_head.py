@@ -5,7 +5,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from convnext_dense.acceleration.cpu.inference import prepare_for_inference
+from convnext_dense.acceleration import prepare
 from convnext_dense.registry import MODELS
 
 CHANNELS = [8, 12, 16, 20]
@@ -53,7 +53,8 @@ def test_logits_equal_mmseg(size, align_corners, norm_cfg):
 @torch.no_grad()
 def test_prepared_head_equals_mmseg():
     ours, theirs = heads(channels=64)
-    assert_same(prepare_for_inference(ours)(maps(48, 64)), theirs(maps(48, 64)))
+    prepare(ours)
+    assert_same(ours(maps(48, 64)), theirs(maps(48, 64)))
 
 
 @torch.no_grad()

@@ -8,8 +8,6 @@ default_hooks = dict(
     param_scheduler=dict(type='ParamSchedulerHook'),
     checkpoint=dict(type='convnext_dense.CheckpointHook', max_keep_ckpts=3),
     sampler_seed=dict(type='DistSamplerSeedHook'))
-# on a CPU, a model that is only evaluated is also prepared for inference
-memory_format = 'channels_last'
 randomness = dict(seed=0)
 vis_backends = [dict(type='LocalVisBackend')]
 log_level = 'INFO'

@@ -8,25 +8,21 @@ about 5 times that of the direct sum, a third of that of the usual points.
 import math
 from fractions import Fraction
 from functools import cache
-from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
-from mmcv.cnn import ConvModule
-from torch import nn
+from torch import Tensor, nn
 from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 
-from convnext_dense.acceleration.cpu.linear import linear, product, product_relu
-from convnext_dense.acceleration.cpu.threads import even_chunks, for_each
+from convnext_dense.acceleration.cpu.linear import product
+from convnext_dense.acceleration.forms import Form
+from convnext_dense.plain_layers import in_float32_on_cpu
 
 POINTS = (0, 1, -1, Fraction(1, 2), -2)
 TILE, WINDOW, TAPS = 4, 6, 3
 #: tiles transformed at a time; their buffers stay in the cache
 CHUNK = 128
-#: the same, at most, for a thread of a stack of convolutions, whose filters each chunk reads again;
-#: some products of a tile have half or a quarter of these rows, and oneDNN wants 100 and more
-STACK_CHUNK = 384
 #: channels from which on Winograd takes less time than oneDNN for outputs and inputs' gradient; for
 #: the filters' gradient it does from 64 on
 MANY_CHANNELS = 128
@@ -78,40 +74,6 @@ def _polynomial(roots):
     return coefficients
 
 
-class AxisTransforms(NamedTuple):
-    """Matrices that transform an axis of a map with a border of zeros.
-
-    The last tile is as small as what is left: a side of 7 takes tiles of 4 and 3, whose 11
-    products are one less than those of two tiles of 4.
-
-    Attributes:
-        to_products (Tensor): products x places; those of all tiles with the same point are
-            neighbours.
-        from_products (Tensor): places x products.
-        tiles (list[int]): how many tiles have a product with each point.
-    """
-    to_products: torch.Tensor
-    from_products: torch.Tensor
-    tiles: list
-
-
-@cache
-def axis_transforms(size):
-    """The :class:`AxisTransforms` of an axis of so many places."""
-    to_products, from_products = [[] for _ in range(WINDOW)], [[] for _ in range(WINDOW)]
-    for start in range(0, size, TILE):
-        tile = min(TILE, size - start)
-        outputs, _, inputs = transforms(tile)
-        for point, (row, column) in enumerate(zip(inputs, outputs.T)):
-            if column.any():
-                after = size - start - tile
-                to_products[point].append(F.pad(row, (start, after))[1:-1])
-                from_products[point].append(F.pad(column, (start, after)))
-    return AxisTransforms(torch.stack(sum(to_products, [])).float(),
-                          torch.stack(sum(from_products, []), 1).float(),
-                          [len(rows) for rows in to_products])
-
-
 def transform_filters(weight):
     """Filters (O, C, 3, 3) as one matrix of shape (C, O) for each of the 36 products."""
     matrix = transforms()[1]
@@ -137,8 +99,7 @@ def convolve(x, weight, bias=None):
     """
     height, width = x.shape[2:]
     if min(height, width) < 10 or len(x) * -(-height // TILE) * -(-width // TILE) < 64 or \
-            x.dtype != torch.float32 or torch.is_autocast_enabled('cpu') or \
-            torch.compiler.is_compiling():
+            not in_float32_on_cpu(x):
         return F.conv2d(x, weight, bias, padding=1)
     if torch.is_grad_enabled() and any(
             tensor is not None and tensor.requires_grad for tensor in (x, weight, bias)):
@@ -252,137 +213,17 @@ def _tiles(y, images, rows, columns):
     return y.reshape(len(y), -1, TILE, columns, TILE, y.shape[3]).permute(2, 4, 0, 1, 3, 5)
 
 
-class WinogradConv2d(nn.Module):
-    """A 3x3 convolution with stride 1 and padding 1 by :func:`convolve`.
-
-    Args:
-        conv (nn.Conv2d): the convolution, for which :meth:`fits` is true; its parameters are kept
-            under their names.
-    """
-
-    def __init__(self, conv):
-        super().__init__()
-        self.weight, self.bias = conv.weight, conv.bias
+class WinogradConv2d(nn.Conv2d, Form):
+    """A form of a 3x3 convolution with stride 1 and padding 1: :func:`convolve` on a CPU."""
 
     @staticmethod
-    def fits(module):
-        """Whether a module is a float32 convolution on a CPU that this class can replace."""
-        return type(module) is nn.Conv2d and module.kernel_size == (3, 3) and \
-            module.stride == (1, 1) and module.padding == (1, 1) and \
-            module.dilation == (1, 1) and module.groups == 1 and \
-            module.padding_mode == 'zeros' and min(module.weight.shape[:2]) >= 64 and \
-            module.weight.device.type == 'cpu' and module.weight.dtype == torch.float32
+    def fits(conv: nn.Conv2d) -> bool:
+        """Whether a convolution is one that this form computes."""
+        return conv.kernel_size == (3, 3) and conv.stride == (1, 1) and conv.padding == (1, 1) and \
+            conv.dilation == (1, 1) and conv.groups == 1 and conv.padding_mode == 'zeros' and \
+            min(conv.weight.shape[:2]) >= 64
 
-    def forward(self, x):
-        """Convolve maps of shape (N, C, H, W)."""
-        return convolve(x, self.weight, self.bias)
-
-
-def replace_convolutions(model):
-    """Put a :class:`WinogradConv2d` in place of every convolution that it fits, in place.
-
-    Args:
-        model (nn.Module): whose convolutions are replaced; itself it is not.
-    """
-    for parent in list(model.modules()):
-        for name, child in parent.named_children():
-            if WinogradConv2d.fits(child):
-                setattr(parent, name, WinogradConv2d(child))
-
-
-class WinogradStack(nn.Module):
-    """3x3 convolutions with ReLUs, one after the other, on the small maps of many RoIs.
-
-    A chunk of RoIs goes through all of them before the next, as position x RoI x channel, so that
-    its maps stay in the cache and every step is a matrix product. Each thread has its own chunks.
-    oneDNN's products round more than MKL's: four layers nine times as much as direct ones, not six.
-
-    Args:
-        modules (Iterable[mmcv.cnn.ConvModule]): for which :meth:`fits` is true; they are kept and
-            compute what is not for this class: large maps, few RoIs, 16 bits, training.
-        flat (bool): the result is going to be flattened, so it lies channels-first in memory.
-    """
-    LARGEST = 4 * TILE
-
-    def __init__(self, modules, flat=False):
-        super().__init__()
-        self.layers = nn.ModuleList(modules)
-        self.flat = flat
-
-    @staticmethod
-    def fits(modules):
-        return len(modules) > 0 and all(
-            isinstance(module, ConvModule) and WinogradConv2d.fits(module.conv) and
-            isinstance(module.norm, (nn.Identity, type(None))) and module.with_activation and
-            type(module.activate) is nn.ReLU and module.order[0] == 'conv' for module in modules)
-
-    def forward(self, x):
-        """Maps of shape (K, C, H, W) to (K, O, H, W)."""
-        if not 2 <= min(x.shape[2:]) <= max(x.shape[2:]) <= self.LARGEST or len(x) < 8 or \
-                torch.is_grad_enabled() or x.dtype != torch.float32 or \
-                torch.is_autocast_enabled('cpu'):
-            for module in self.layers:
-                x = module(x)
-            return x
-        layers = [(transform_filters(module.conv.weight), module.conv.bias)
-                  for module in self.layers]
-        rois, _, height, width = x.shape
-        out = x.new_empty(rois, len(self.layers[-1].conv.weight), height, width)
-        if not self.flat:
-            out = out.to(memory_format=torch.channels_last)
-
-        def compute(part):
-            y, scratch = x[part].permute(2, 3, 0, 1), _Scratch()
-            for filters, bias in layers:
-                y = _rectified_outputs(y, filters, bias, scratch)
-            out[part] = y.permute(2, 3, 0, 1)
-
-        for_each(compute, even_chunks(
-            rois, STACK_CHUNK // (-(-height // TILE) * -(-width // TILE))))
-        return out
-
-
-class _Scratch:
-    """Memory for all chunks: malloc gives much of what is freed back to the system.
-
-    Taking it from there again took up to a quarter of the time of a stack.
-    """
-
-    def __init__(self):
-        self.memory = {}
-
-    def take(self, name, *shape):
-        """A tensor of this shape, in the memory of an earlier one of this name if there was one."""
-        size = math.prod(shape)
-        if name not in self.memory or len(self.memory[name]) < size:
-            self.memory[name] = torch.empty(size)
-        return self.memory[name][:size].view(shape)
-
-
-def _rectified_outputs(x, filters, bias, scratch):
-    """A convolution, and ReLU, of small maps (H, W, K, C) with transformed filters (36, C, O).
-
-    What is added to the product with point 1 along both axes is added to all outputs: the bias.
-    """
-    height, width, rois, channels = x.shape
-    features = filters.shape[2]
-    vertical, horizontal = axis_transforms(height), axis_transforms(width)
-    lines = product(vertical.to_products, x.reshape(height, -1)).view(-1, width, rois * channels)
-    out = scratch.take('out', len(lines), width, rois * features)
-    biases = [None] * WINDOW**2
-    biases[POINTS.index(1) * (WINDOW + 1)] = bias
-    for line, (tiles, in_lines, out_lines) in enumerate(zip(
-            vertical.tiles, lines.split(vertical.tiles), out.split(vertical.tiles))):
-        inputs = scratch.take('inputs', sum(horizontal.tiles), tiles, rois * channels)
-        for in_line, place in zip(in_lines, inputs.unbind(1)):
-            torch.mm(horizontal.to_products, in_line, out=place)
-        numbers = [tiles * others * rois for others in horizontal.tiles]
-        of_line = slice(line * WINDOW, (line + 1) * WINDOW)
-        products = scratch.take('products', len(inputs), tiles, rois * features)
-        torch.cat([linear(part, filter.T, bias) for part, filter, bias in zip(
-            inputs.view(-1, channels).split(numbers), filters[of_line], biases[of_line])],
-            out=products.view(-1, features))
-        for place, out_line in zip(products.unbind(1), out_lines):
-            torch.mm(horizontal.from_products, place, out=out_line)
-    return product_relu(vertical.from_products, out.view(len(lines), -1)).view(
-        height, width, rois, features)
+    def _conv_forward(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        if not in_float32_on_cpu(input):
+            return super()._conv_forward(input, weight, bias)
+        return convolve(input, weight, bias)

@@ -1,17 +1,26 @@
 """PatchConv2d against torch's own convolution."""
+import copy
+
 import pytest
 import torch
 from torch import nn
 
 from convnext_dense.acceleration.cpu import patch_conv
 from convnext_dense.acceleration.cpu.patch_conv import PatchConv2d
+from convnext_dense.acceleration.forms import give_form
 
 
 def pair(patch_size):
     torch.manual_seed(0)
-    ours, theirs = PatchConv2d(5, 7, patch_size), nn.Conv2d(5, 7, patch_size, patch_size)
-    theirs.load_state_dict(ours.state_dict())
-    return ours, theirs
+    theirs = nn.Conv2d(5, 7, patch_size, patch_size)
+    return form(theirs), theirs
+
+
+def form(conv):
+    """The form of a copy of a convolution."""
+    conv = copy.deepcopy(conv)
+    assert give_form(conv, PatchConv2d, PatchConv2d.fits) == 1
+    return conv
 
 
 def applied(monkeypatch):
@@ -45,8 +54,8 @@ def test_values_and_gradients(patch_size, size, frozen, memory_format, monkeypat
 @torch.no_grad()
 def test_without_gradients_it_rounds_no_more_than_torch():
     torch.manual_seed(0)
-    ours, theirs = PatchConv2d(192, 384, 2), nn.Conv2d(192, 384, 2, 2)
-    theirs.load_state_dict(ours.state_dict())
+    theirs = nn.Conv2d(192, 384, 2, 2)
+    ours = form(theirs)
     x = torch.randn(1, 192, 32, 32).to(memory_format=torch.channels_last)
     results = [conv.to(memory_format=torch.channels_last)(x) for conv in (ours, theirs)]
     expected = theirs.double()(x.double())

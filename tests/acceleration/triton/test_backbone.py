@@ -1,10 +1,14 @@
 """A whole backbone with the fused operators against one in plain torch."""
-import logging
+import copy
 
 import pytest
 import torch
+from torch import nn
+from torch.nn.utils import parametrize
 
+from convnext_dense.acceleration import Acceleration, prepare
 from convnext_dense.acceleration import triton as ops
+from convnext_dense.acceleration.triton import give_kernels
 from convnext_dense.errors import InputError
 from convnext_dense.models import ConvNeXt
 
@@ -14,11 +18,12 @@ VERSIONS = {'v1': dict(layer_scale_init_value=.7),
 
 
 def backbone(version, setting, **more):
-    model = ConvNeXt(**TINY, **VERSIONS[version], ops=setting, **more).train()
+    model = ConvNeXt(**TINY, **VERSIONS[version], **more).train()
     generator = torch.Generator().manual_seed(0)
     for parameter in model.parameters():
         parameter.data.normal_(0, .3, generator=generator)
-    return model.to(memory_format=torch.channels_last)
+    prepare(model, 'train', settings=Acceleration(forms=False, ops=setting))
+    return model
 
 
 def run(model, image):
@@ -57,9 +62,9 @@ def test_autocast_trains_with_16_bit_maps(version):
 def test_other_norms_and_activations_run_beside_the_fused_residual():
     options = dict(**TINY, use_grn=True, norm_cfg=dict(type='BN'), act_cfg=dict(type='ReLU'))
     torch.manual_seed(0)
-    fused = ConvNeXt(**options, ops='triton').eval()
-    plain = ConvNeXt(**options, ops='torch').eval()
-    plain.load_state_dict(fused.state_dict())
+    plain = ConvNeXt(**options).eval()
+    fused = copy.deepcopy(plain)
+    prepare(fused, 'train', settings=Acceleration(forms=False, ops='triton'))
     image = torch.randn(1, 3, 16, 16)
     for a, b in zip(fused(image), plain(image)):
         torch.testing.assert_close(a, b, atol=1e-5, rtol=1e-5)
@@ -74,19 +79,37 @@ def test_the_backbone_compiles_as_one_graph(version):
         torch.testing.assert_close(a, b, atol=1e-5, rtol=1e-5)
 
 
-def test_on_a_cpu_auto_is_plain_torch(monkeypatch):
-    monkeypatch.setattr(ops, 'module', None)
+class Twice(nn.Module):
+    def forward(self, weight):
+        return 2 * weight
+
+
+@pytest.mark.parametrize('name', ['dwconv', 'norm', 'pwconv1', 'pwconv2'])
+def test_wrapped_layers_count_and_hooks_fire(name):
+    results = []
+    for setting in ('triton', 'torch'):
+        model, seen = backbone('v2', setting).eval(), []
+        layer = getattr(model.stages[1][0], name)
+        parametrize.register_parametrization(layer, 'weight', Twice())
+        layer.register_forward_hook(lambda *_, seen=seen: seen.append(1))
+        results.append([*model(torch.ones(1, 3, 9, 13)), len(seen)])
+    for ours, expected in zip(*results, strict=True):
+        torch.testing.assert_close(ours, expected, atol=1e-4, rtol=1e-4)
+
+
+def test_on_a_cpu_auto_is_plain_torch():
     model = ConvNeXt(**TINY)
-    assert ops.module is None and not ops.wanted('auto', torch.zeros(1))
-    assert ops.describe('auto', torch.device('cpu')) == 'torch (the model is on the CPU)'
-    model(torch.randn(1, 3, 16, 16))
+    assert give_kernels(model, 'auto', torch.device('cpu')) == (
+        0, 'torch (the model is on the CPU)')
+    assert not any('Triton' in type(module).__name__ for module in model.modules())
 
 
 def test_what_runs_is_described():
     import triton
     cpu, cuda = torch.device('cpu'), torch.device('cuda')
-    assert ops.describe('torch', cuda) == 'torch (as set)'
-    assert ops.describe('triton', cpu) == f'triton {triton.__version__}'
+    assert give_kernels(ConvNeXt(**TINY), 'torch', cuda) == (0, 'torch (as set)')
+    count, form = give_kernels(ConvNeXt(**TINY), 'triton', cpu)
+    assert form == f'triton {triton.__version__}' and count == 2 + 2 + 2 + 2
 
 
 @pytest.mark.parametrize('installed, words', [
@@ -97,31 +120,17 @@ def test_kernels_that_cannot_run_are_one_clear_error(monkeypatch, installed, wor
     monkeypatch.setattr(ops, 'find_spec', lambda name: name if installed else None)
     monkeypatch.setattr(torch.cuda, 'is_available', lambda: False)
     with pytest.raises(InputError) as error:
-        ConvNeXt(**TINY, ops='triton')
+        prepare(ConvNeXt(**TINY), settings=Acceleration(ops='triton'))
     assert all(word in str(error.value) for word in words)
-    with pytest.raises(InputError, match="ops='cuda'; give one of auto, torch, triton"):
-        ConvNeXt(**TINY, ops='cuda')
 
 
 def test_an_old_triton_and_an_old_gpu_are_named(monkeypatch):
     import triton
     monkeypatch.setattr(triton, '__version__', '3.2.0')
-    assert 'Triton 3.2.0 is too old' in ops._obstacle()
+    assert 'Triton 3.2.0 is too old' in ops._obstacle(torch.device('cuda'))
     monkeypatch.undo()
     monkeypatch.setattr(triton.knobs.runtime, 'interpret', False)
     monkeypatch.setattr(torch.version, 'cuda', '12.8')
     monkeypatch.setattr(torch.cuda, 'is_available', lambda: True)
-    monkeypatch.setattr(torch.cuda, 'get_device_capability', lambda: (7, 5))
-    assert 'compute capability 7.5' in ops._obstacle()
-
-
-def test_the_log_says_which_form_runs(caplog):
-    from types import SimpleNamespace
-
-    from convnext_dense.runtime.start_line import start_line
-    runner = SimpleNamespace(
-        model=torch.nn.Sequential(ConvNeXt(**TINY)), cfg={}, seed=0, deterministic=False,
-        world_size=1, logger=logging.getLogger('test'))
-    with caplog.at_level(logging.INFO):
-        start_line(runner)
-    assert 'ops torch (the model is on the CPU)' in caplog.text
+    monkeypatch.setattr(torch.cuda, 'get_device_capability', lambda device: (7, 5))
+    assert 'compute capability 7.5' in ops._obstacle(torch.device('cuda'))

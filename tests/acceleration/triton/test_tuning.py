@@ -3,6 +3,7 @@ import json
 
 import pytest
 import torch
+from triton.runtime.errors import OutOfResources
 
 from convnext_dense.acceleration.triton import plans, tuning
 from convnext_dense.acceleration.triton.tiles import Tile, chunks_of, pixel_tile
@@ -26,7 +27,7 @@ def choose(times, x=MAP, step='step', ways=(SLOW, FAST)):
     def run(plan):
         measured.append(plan)
         if plan not in times:
-            raise RuntimeError('out of registers')
+            raise OutOfResources(300, 255, 'registers')
         return times[plan]
 
     return tuning.choose(step, x, lambda: list(ways), run, seconds=lambda call: call()), measured
@@ -50,6 +51,16 @@ def test_a_choice_holds_for_its_step_type_channels_and_size():
 def test_a_plan_that_cannot_run_is_left_out():
     assert choose({SLOW: 2.})[0] == SLOW
     assert choose({}, step='nothing runs')[0] == SLOW
+
+
+def test_other_errors_are_raised_and_leave_no_choice_behind():
+    def run(plan):
+        raise torch.OutOfMemoryError('CUDA out of memory')
+
+    with pytest.raises(torch.OutOfMemoryError):
+        tuning.choose('step', MAP, lambda: [SLOW, FAST], run, seconds=lambda call: call())
+    assert not tuning.choices('CPU').path.exists()
+    assert choose({FAST: 1., SLOW: 2.}) == (FAST, [SLOW, FAST])
 
 
 @pytest.mark.parametrize('content', [b'', b'{"step', b'[1, 2]', b'{"a": 3}', b'{"a": ["fused", 5]}',

@@ -1,11 +1,9 @@
 """Mixed precision for the layers, float32 for what is made of their predictions."""
 import torch
-from mmengine.hooks import Hook
-
-from convnext_dense.registry import HOOKS
+from torch import nn
 
 
-def predict_in_float32(model):
+def predict_in_float32(model: nn.Module) -> list[str]:
     """Let the heads of a detector or segmenter give their predictions in float32.
 
     Losses, box decoding and scores then work in float32 also inside autocast, where the rounding
@@ -20,7 +18,7 @@ def predict_in_float32(model):
     names = []
     for name, module in model.named_modules():
         # a head of mmdet is called as a module; one of mmseg is not, but its last layer is
-        if isinstance(getattr(module, 'conv_seg', None), torch.nn.Module):
+        if isinstance(getattr(module, 'conv_seg', None), nn.Module):
             name, module = f'{name}.conv_seg', module.conv_seg
         elif not hasattr(module, 'loss_by_feat') and not hasattr(module, 'loss_and_target'):
             continue
@@ -36,11 +34,3 @@ def _to_float32(module, inputs, outputs):
     if isinstance(outputs, (tuple, list)):
         return type(outputs)(_to_float32(module, inputs, output) for output in outputs)
     return outputs
-
-
-@HOOKS.register_module()
-class Float32PredictionsHook(Hook):
-    """Applies :func:`predict_in_float32` before a run; configs for a GPU with AMP get it."""
-
-    def before_run(self, runner):
-        predict_in_float32(runner.model)

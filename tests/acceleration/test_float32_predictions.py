@@ -3,7 +3,7 @@ import pytest
 import torch
 from torch import nn
 
-from convnext_dense.runtime.float32_predictions import predict_in_float32
+from convnext_dense.acceleration.float32_predictions import predict_in_float32
 
 
 class Head(nn.Module):

@@ -1,4 +1,4 @@
-"""A model prepared for inference gives the values that it gave before."""
+"""Winograd's convolutions, one by one and in stacks, against direct ones."""
 import copy
 
 import pytest
@@ -6,9 +6,9 @@ import torch
 from mmcv.cnn import ConvModule
 from torch import nn
 
-from convnext_dense import ConvNeXt
-from convnext_dense.acceleration.cpu.inference import prepare_for_inference
-from convnext_dense.acceleration.cpu.winograd import WinogradConv2d, WinogradStack
+from convnext_dense.acceleration.cpu.winograd import WinogradConv2d
+from convnext_dense.acceleration.cpu.winograd_stack import WinogradStack
+from convnext_dense.acceleration.forms import give_form
 
 
 def assert_same(ours, expected):
@@ -16,33 +16,11 @@ def assert_same(ours, expected):
     assert float((ours - expected).abs().max()) <= 2e-5 * float(expected.abs().max())
 
 
-@pytest.mark.parametrize('part', [2**20, 5000], ids=['whole', 'parts'])
-@pytest.mark.parametrize('v2', [False, True])
-@torch.inference_mode()
-def test_prepared_backbone_gives_the_same_maps(v2, part, monkeypatch):
-    torch.manual_seed(0)
-    monkeypatch.setattr('convnext_dense.chunks.CHUNK_VALUES', part)
-    model = ConvNeXt(arch='atto', use_grn=v2, layer_scale_init_value=0. if v2 else 1.).eval()
-    for parameter in model.parameters():
-        parameter.add_(torch.randn_like(parameter) * .05)
-    prepared = prepare_for_inference(copy.deepcopy(model))
-    images = torch.randn(2, 3, 64, 96)
-    for ours, expected in zip(prepared(images), model(images)):
-        assert_same(ours, expected)
-
-
-@torch.inference_mode()
-def test_batch_norm_is_folded():
-    torch.manual_seed(0)
-    module = ConvModule(8, 6, 3, padding=1, norm_cfg=dict(type='BN')).eval()
-    module.bn.running_mean.normal_()
-    module.bn.running_var.uniform_(.5, 2)
-    module.bn.weight.normal_()
-    module.bn.bias.normal_()
-    prepared = prepare_for_inference(copy.deepcopy(module))
-    assert isinstance(prepared.norm, nn.Identity)
-    maps = torch.randn(2, 8, 9, 7)
-    assert_same(prepared(maps), module(maps))
+def winograd(conv):
+    """The form of a copy of a convolution."""
+    form = copy.deepcopy(conv)
+    assert give_form(form, WinogradConv2d, WinogradConv2d.fits) == 1
+    return form
 
 
 @pytest.mark.parametrize('shape', [(1, 40, 40), (2, 33, 47), (70, 14, 14), (5, 10, 61)])
@@ -50,7 +28,7 @@ def test_batch_norm_is_folded():
 def test_winograd_equals_the_direct_convolution(shape, monkeypatch):
     torch.manual_seed(0)
     conv = nn.Conv2d(128, 136, 3, padding=1)
-    layer = WinogradConv2d(conv)
+    layer = winograd(conv)
     maps = torch.randn(shape[0], 128, *shape[1:])
     expected = conv(maps)
     monkeypatch.setattr(torch.nn.functional, 'conv2d', None)  # it is not used
@@ -63,19 +41,20 @@ def test_winograd_equals_the_direct_convolution(shape, monkeypatch):
 def test_gradients_of_winograd_are_the_direct_convolutions(channels, shape, frozen, monkeypatch):
     torch.manual_seed(0)
     conv = nn.Conv2d(channels, channels + 8, 3, padding=1, bias=frozen != 'no bias')
-    layer = WinogradConv2d(conv)
+    layer = winograd(conv)
     maps = torch.randn(shape[0], channels, *shape[1:])
     grad = torch.randn(shape[0], channels + 8, *shape[1:])
-    named = dict(maps=maps, **dict(conv.named_parameters()))
-    for name, tensor in named.items():
-        tensor.requires_grad_(name != frozen)
-    wanted = [tensor for tensor in named.values() if tensor.requires_grad]
-    expected = torch.autograd.grad(conv(maps), wanted, grad)
+
+    def gradients(module):
+        named = dict(maps=maps, **dict(module.named_parameters()))
+        for name, tensor in named.items():
+            tensor.requires_grad_(name != frozen)
+        wanted = [tensor for tensor in named.values() if tensor.requires_grad]
+        return torch.autograd.grad(module(maps), wanted, grad)
+    expected = gradients(conv)
     if channels == 128:
         monkeypatch.setattr(torch.nn.functional, 'conv2d', None)  # it is not used
-    ours = torch.autograd.grad(layer(maps), wanted, grad)
-    assert len(ours) == len(expected)
-    for mine, other in zip(ours, expected):
+    for mine, other in zip(gradients(layer), expected, strict=True):
         assert_same(mine, other)
 
 
@@ -85,19 +64,21 @@ def test_its_output_may_be_changed_in_place(size):
     module = ConvModule(64, 64, 3, padding=1)  # its ReLU works in place
     maps = torch.randn(2, 64, *size)
     expected = torch.autograd.grad(module(maps).square().sum(), module.conv.weight)[0]
-    module.conv = WinogradConv2d(module.conv)
+    module.conv = winograd(module.conv)
     ours = torch.autograd.grad(module(maps).square().sum(), module.conv.weight)[0]
     assert_same(ours, expected)
 
 
-def test_layers_that_have_been_replaced_train_in_16_bits_and_compiled():
+def test_off_the_cpu_in_other_types_and_compiled_torch_computes():
     torch.manual_seed(0)
     conv, maps = nn.Conv2d(64, 64, 3, padding=1), torch.randn(2, 64, 32, 32)
-    layer = WinogradConv2d(conv)
+    layer = winograd(conv)
     with torch.autocast('cpu', torch.bfloat16):
         assert torch.equal(layer(maps), conv(maps))
     compiled = torch.compile(layer, backend='eager', fullgraph=True)
     assert torch.equal(compiled(maps), conv(maps))
+    assert torch.equal(layer.double()(maps.double()), conv.double()(maps.double()))
+    assert layer.to('meta')(maps.double().to('meta')).shape == (2, 64, 32, 32)
 
 
 @pytest.mark.parametrize('flat', [False, True])
@@ -133,22 +114,3 @@ def test_other_convolutions_are_no_stack(options):
     good = ConvModule(64, 64, 3, padding=1)
     assert not WinogradStack.fits([good, ConvModule(64, 64, 3, padding=1, **options)])
     assert WinogradStack.fits([good, good]) and not WinogradStack.fits([])
-
-
-@torch.inference_mode()
-def test_prepared_heads_of_a_detector_give_the_same_values():
-    import mmdet.models  # noqa: F401
-    from mmdet.registry import MODELS
-    torch.manual_seed(0)
-    box_head = MODELS.build(dict(
-        type='ConvFCBBoxHead', num_shared_convs=2, num_shared_fcs=1, in_channels=64,
-        conv_out_channels=64, fc_out_channels=32, num_classes=3, norm_cfg=dict(type='BN'))).eval()
-    mask_head = MODELS.build(dict(
-        type='FCNMaskHead', num_convs=2, in_channels=64, conv_out_channels=64, num_classes=3))
-    for head, size in ((box_head, 7), (mask_head, 14)):
-        features = torch.randn(20, 64, size, size).to(memory_format=torch.channels_last)
-        prepared = prepare_for_inference(copy.deepcopy(head))
-        assert any(isinstance(module, WinogradStack) for module in prepared.modules())
-        outputs = [model(features) for model in (prepared, head)]
-        for ours, expected in zip(*outputs) if head is box_head else [outputs]:
-            assert_same(ours, expected)

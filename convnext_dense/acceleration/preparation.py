@@ -1,0 +1,80 @@
+"""The one door to everything that makes a model faster without changing what it computes."""
+import torch
+from torch import nn
+
+from convnext_dense.acceleration.forms import take_forms
+from convnext_dense.acceleration.settings import MEMORY_FORMATS, Acceleration
+from convnext_dense.errors import InputError
+from convnext_dense.model_wrappers import unwrap
+
+MODES = ('train', 'infer')
+DEFAULT = Acceleration()
+
+
+def prepare(model: nn.Module, mode: str = 'infer', device: str | torch.device | None = None,
+            settings: Acceleration | None = DEFAULT) -> list[str]:
+    """Prepare a detector, segmenter or backbone in place; call it after weights are loaded.
+
+    For ``train`` parameters and state dict keep their names and values. For ``infer`` the model is
+    set to evaluation mode, its parameters get no gradient, and layers are folded into one another:
+    it cannot be trained or saved as a checkpoint afterwards. Values change by rounding only, about
+    1e-5 of their scale. Preparing again for ``train`` changes nothing.
+
+    Args:
+        model (nn.Module): may be wrapped for distributed work or test-time augmentation.
+        mode (str): ``train`` or ``infer``.
+        device (str | torch.device | None): moved there first; by default it stays where it is.
+        settings (Acceleration | None): None only moves the model and sets its mode.
+
+    Returns:
+        list[str]: phrases on what was done, for the log.
+
+    Raises:
+        InputError: no such mode, or settings that cannot be had here.
+    """
+    if mode not in MODES:
+        raise InputError(f'prepare: mode={mode!r}; give train or infer')
+    model = unwrap(model)
+    if device is not None:
+        model.to(device)
+    place = next(model.parameters(), torch.empty(0)).device
+    if mode == 'infer':
+        model.eval().requires_grad_(False)
+    if settings is None:
+        return ['as it is (acceleration=False)']
+    done = [settings.memory_format]
+    take_forms(model)
+    model.to(memory_format=MEMORY_FORMATS[settings.memory_format])  # type: ignore[call-overload]
+    if settings.forms and not settings.compile:
+        done += _give_forms(model, mode, place, settings)
+    if settings.ops != 'torch' or place.type == 'cuda':
+        from convnext_dense.acceleration.triton import give_kernels
+        count, form = give_kernels(model, settings.ops, place)
+        done.append(f'ops {form}' + (f', {count} modules' if count else ''))
+    if settings.float32_predictions:
+        from convnext_dense.acceleration.float32_predictions import predict_in_float32
+        done.append(f'float32 predictions of {len(predict_in_float32(model))} heads')
+    if settings.compile:
+        from convnext_dense.acceleration.compiling import compile_options, compile_parts
+        done.append('compiled ' + ', '.join(compile_parts(model, **compile_options(
+            settings.compile))))
+    if settings.cuda_graphs:
+        from convnext_dense.acceleration.cuda_graphs import use_cuda_graphs
+        use_cuda_graphs(getattr(model, 'backbone', model), settings.cuda_graphs)
+        done.append(f'CUDA graphs of {settings.cuda_graphs} sizes')
+    return done
+
+
+def _give_forms(model: nn.Module, mode: str, device: torch.device, settings: Acceleration
+                ) -> list[str]:
+    done = []
+    if mode == 'infer':
+        from convnext_dense.acceleration.folding import fold
+        convolutions, blocks = fold(model)
+        done.append(f'{convolutions} batch norms and {blocks} blocks folded')
+    if device.type == 'cpu':
+        from convnext_dense.acceleration import cpu
+        winograd = settings.winograd is True or settings.winograd == mode
+        give = cpu.give_inference_forms if mode == 'infer' else cpu.give_training_forms
+        done += [f'{count} {name}' for name, count in give(model, winograd).items() if count]
+    return done
