@@ -1,23 +1,9 @@
-_base_ = [
-    '../_base_/models/cascade-mask-rcnn_fpn.py',
-    '../_base_/datasets/coco_instance.py',
-    '../_base_/schedules/coco_3x.py',
-    '../_base_/optimizers/convnext_layer-wise.py',
-    '../_base_/runtime/detection.py',
-]
+_base_ = 'cascade-mask-rcnn_convnext-b_fpn_giou-4conv1fc_amp-ms-crop-3x_coco.py'
 published = 'coco/cascade_convnext-b_in22k'
 
 model = dict(
     backbone=dict(
-        type='convnext_dense.ConvNeXt',
-        arch='base',
         drop_path_rate=0.6,
-        layer_scale_init_value=1.0,
         init_cfg=dict(
-            type='Pretrained',
-            checkpoint='https://dl.fbaipublicfiles.com/convnext/convnext_base_22k_224.pth')),
-    neck=dict(in_channels=[128, 256, 512, 1024]))
-optim_wrapper = dict(
-    type='AmpOptimWrapper',
-    optimizer=dict(lr=1e-4),
-    paramwise_cfg=dict(decay_rate=0.8, num_layers=12))
+            checkpoint='https://dl.fbaipublicfiles.com/convnext/convnext_base_22k_224.pth')))
+optim_wrapper = dict(optimizer=dict(lr=1e-4))

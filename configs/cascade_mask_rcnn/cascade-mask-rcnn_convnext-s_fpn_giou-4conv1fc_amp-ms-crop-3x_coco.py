@@ -1,23 +1,9 @@
-_base_ = [
-    '../_base_/models/cascade-mask-rcnn_fpn.py',
-    '../_base_/datasets/coco_instance.py',
-    '../_base_/schedules/coco_3x.py',
-    '../_base_/optimizers/convnext_layer-wise.py',
-    '../_base_/runtime/detection.py',
-]
+_base_ = 'cascade-mask-rcnn_convnext-t_fpn_giou-4conv1fc_amp-ms-crop-3x_coco.py'
 published = 'coco/cascade_convnext-s_in1k'
 
 model = dict(
     backbone=dict(
-        type='convnext_dense.ConvNeXt',
         arch='small',
         drop_path_rate=0.6,
-        layer_scale_init_value=1.0,
         init_cfg=dict(
-            type='Pretrained',
-            checkpoint='https://dl.fbaipublicfiles.com/convnext/convnext_small_1k_224_ema.pth')),
-    neck=dict(in_channels=[96, 192, 384, 768]))
-optim_wrapper = dict(
-    type='AmpOptimWrapper',
-    optimizer=dict(lr=2e-4),
-    paramwise_cfg=dict(decay_rate=0.7, num_layers=12))
+            checkpoint='https://dl.fbaipublicfiles.com/convnext/convnext_small_1k_224_ema.pth')))

@@ -1,27 +1,12 @@
 """A recipe of this project: none was published for ConvNeXt V2 with this head."""
-_base_ = [
-    '../_base_/models/cascade-mask-rcnn_fpn.py',
-    '../_base_/datasets/coco_instance.py',
-    '../_base_/schedules/coco_3x.py',
-    '../_base_/optimizers/convnext_layer-wise.py',
-    '../_base_/runtime/detection.py',
-]
+_base_ = 'cascade-mask-rcnn_convnext-b_fpn_giou-4conv1fc_amp-ms-crop-3x_coco.py'
 published = None
 recipe = 'convnext_dense'
 
 model = dict(
     backbone=dict(
-        type='convnext_dense.ConvNeXt',
-        arch='base',
         use_grn=True,
-        drop_path_rate=0.7,
         layer_scale_init_value=0.,
         init_cfg=dict(
-            type='Pretrained',
             checkpoint='https://dl.fbaipublicfiles.com/convnext/'
-                       'convnextv2/im1k/convnextv2_base_1k_224_ema.pt')),
-    neck=dict(in_channels=[128, 256, 512, 1024]))
-optim_wrapper = dict(
-    type='AmpOptimWrapper',
-    optimizer=dict(lr=2e-4),
-    paramwise_cfg=dict(decay_rate=0.8, num_layers=12))
+                       'convnextv2/im1k/convnextv2_base_1k_224_ema.pt')))

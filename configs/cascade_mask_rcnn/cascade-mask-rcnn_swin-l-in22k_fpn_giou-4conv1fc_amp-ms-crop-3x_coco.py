@@ -1,23 +1,11 @@
-_base_ = [
-    '../_base_/models/cascade-mask-rcnn_fpn.py',
-    '../_base_/datasets/coco_instance.py',
-    '../_base_/schedules/coco_3x.py',
-    '../_base_/optimizers/swin_coco.py',
-    '../_base_/runtime/detection.py',
-]
+_base_ = 'cascade-mask-rcnn_swin-b-in22k_fpn_giou-4conv1fc_amp-ms-crop-3x_coco.py'
 published = 'coco/cascade_swin-l_in22k'
 
 model = dict(
     backbone=dict(
-        type='convnext_dense.SwinTransformer',
         embed_dims=192,
-        depths=[2, 2, 18, 2],
         num_heads=[6, 12, 24, 48],
-        window_size=7,
-        drop_path_rate=0.3,
-        convert_weights=True,
         init_cfg=dict(
-            type='Pretrained',
             checkpoint='https://github.com/SwinTransformer/storage/releases/download/v1.0.0/'
                        'swin_large_patch4_window7_224_22k.pth')),
     neck=dict(in_channels=[192, 384, 768, 1536]))

@@ -1,22 +1,8 @@
-_base_ = [
-    '../_base_/models/cascade-mask-rcnn_fpn.py',
-    '../_base_/datasets/coco_instance.py',
-    '../_base_/schedules/coco_3x.py',
-    '../_base_/optimizers/swin_coco.py',
-    '../_base_/runtime/detection.py',
-]
+_base_ = 'cascade-mask-rcnn_x101-32x4d_fpn_giou-4conv1fc_amp-ms-crop-3x_coco.py'
 published = 'coco/cascade_resnext101-64x4d_in1k'
 
 model = dict(
     backbone=dict(
-        type='ResNeXt',
-        depth=101,
         groups=64,
-        base_width=4,
-        frozen_stages=1,
-        norm_cfg=dict(type='BN', requires_grad=True),
-        norm_eval=True,
-        style='pytorch',
         init_cfg=dict(
-            type='convnext_dense.Pretrained', checkpoint='open-mmlab://resnext101_64x4d')),
-    neck=dict(in_channels=[256, 512, 1024, 2048]))
+            checkpoint='open-mmlab://resnext101_64x4d')))

@@ -16,20 +16,7 @@ model = dict(
     neck=dict(in_channels=[40, 80, 160, 320]),
     rpn_head=dict(anchor_generator=dict(ratios=[1., 2., 3.])),
     roi_head=dict(
-        bbox_head=[
-            dict(
-                type='Shared2FCBBoxHead',
-                in_channels=64,
-                fc_out_channels=256,
-                roi_feat_size=7,
-                num_classes=1,
-                bbox_coder=dict(type='DeltaXYWHBBoxCoder', target_stds=target_stds),
-                reg_class_agnostic=True,
-                loss_cls=dict(type='CrossEntropyLoss', use_sigmoid=False),
-                loss_bbox=dict(type='SmoothL1Loss', beta=1.))
-            for target_stds in ((0.1, 0.1, 0.2, 0.2), (0.05, 0.05, 0.1, 0.1),
-                                (0.033, 0.033, 0.067, 0.067))
-        ],
+        bbox_head=[dict(head, num_classes=1) for head in _base_.model.roi_head.bbox_head],
         mask_head=dict(num_classes=1)))
 train_cfg = dict(max_iters=max_iters, val_interval=200)
 param_scheduler = [

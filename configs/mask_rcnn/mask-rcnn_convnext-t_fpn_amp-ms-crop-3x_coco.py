@@ -20,4 +20,4 @@ model = dict(
 optim_wrapper = dict(
     type='AmpOptimWrapper',
     optimizer=dict(lr=1e-4),
-    paramwise_cfg=dict(decay_rate=0.95, num_layers=6))
+    paramwise_cfg=dict(decay_rate=0.95))

@@ -20,5 +20,4 @@ model = dict(
     auxiliary_head=dict(in_channels=384))
 optim_wrapper = dict(
     type='AmpOptimWrapper',
-    optimizer=dict(lr=1e-4),
-    paramwise_cfg=dict(num_layers=6))
+    optimizer=dict(lr=1e-4))

@@ -1,27 +1,12 @@
 """A recipe of this project: none was published for ConvNeXt V2 with this head."""
-_base_ = [
-    '../_base_/models/upernet_512x512.py',
-    '../_base_/datasets/ade20k_512x512.py',
-    '../_base_/schedules/ade20k_160k.py',
-    '../_base_/optimizers/convnext_stage-wise.py',
-    '../_base_/runtime/segmentation.py',
-]
+_base_ = 'upernet_convnextv2-l_8xb2-160k_ade20k-512x512.py'
 published = 'v2_dense/upernet_convnextv2-h_fcmae-in1k'
-recipe = 'convnext_dense'
 
 model = dict(
     backbone=dict(
-        type='convnext_dense.ConvNeXt',
         arch='huge',
-        use_grn=True,
-        drop_path_rate=0.4,
-        layer_scale_init_value=0.,
         init_cfg=dict(
-            type='Pretrained',
             checkpoint='https://dl.fbaipublicfiles.com/convnext/'
                        'convnextv2/im1k/convnextv2_huge_1k_224_ema.pt')),
     decode_head=dict(in_channels=[352, 704, 1408, 2816]),
     auxiliary_head=dict(in_channels=1408))
-optim_wrapper = dict(
-    optimizer=dict(lr=1e-4),
-    paramwise_cfg=dict(num_layers=12))

@@ -1,23 +1,11 @@
-_base_ = [
-    '../_base_/models/upernet_512x512.py',
-    '../_base_/datasets/ade20k_512x512.py',
-    '../_base_/schedules/ade20k_160k.py',
-    '../_base_/optimizers/swin_ade20k.py',
-    '../_base_/runtime/segmentation.py',
-]
+_base_ = 'upernet_swin-s_8xb2-160k_ade20k-512x512.py'
 published = 'ade20k/upernet_swin-b_in1k'
 
 model = dict(
     backbone=dict(
-        type='convnext_dense.SwinTransformer',
         embed_dims=128,
-        depths=[2, 2, 18, 2],
         num_heads=[4, 8, 16, 32],
-        window_size=7,
-        drop_path_rate=0.3,
-        convert_weights=True,
         init_cfg=dict(
-            type='Pretrained',
             checkpoint='https://github.com/SwinTransformer/storage/releases/download/v1.0.0/'
                        'swin_base_patch4_window7_224.pth')),
     decode_head=dict(in_channels=[128, 256, 512, 1024]),

@@ -6,9 +6,16 @@ from config_files import ADE20K, COCO, CONVNEXT, NAMES, RESNET, SWIN, V2, config
 from mmengine.optim import DefaultOptimWrapperConstructor
 from mmengine.registry import OPTIM_WRAPPER_CONSTRUCTORS
 
+from convnext_dense.models.architectures import resolve_arch
+from convnext_dense.optim.layer_groups import needed_layers
 from convnext_dense.published import load_published
 
 RULES = load_published()['layer_decay']
+
+
+def num_layers(name):
+    """Groups between stem and heads, which no config writes: they follow from the depths."""
+    return needed_layers(resolve_arch(config(name).model.backbone.arch)[0])
 
 
 @pytest.mark.parametrize('name', CONVNEXT)
@@ -17,8 +24,8 @@ def test_convnext_rows_have_the_published_settings(name):
     assert cfg.optimizer == dict(
         type='AdamW', lr=published['lr'], betas=(.9, .999), weight_decay=.05)
     decay, kind = (published['decay'], 'layer_wise') if name in COCO else (.9, 'stage_wise')
-    assert cfg.paramwise_cfg == dict(
-        decay_rate=decay, decay_type=kind, num_layers=published['num_layers'])
+    assert cfg.paramwise_cfg == dict(decay_rate=decay, decay_type=kind)
+    assert num_layers(name) == published['num_layers']
     assert cfg.type == ('AmpOptimWrapper' if published['amp'] else 'OptimWrapper')
 
 
@@ -42,9 +49,7 @@ def test_v2_recipes_are_those_of_v1(name):
             'upernet_convnext-l-in22k_8xb2-160k_ade20k-640x640'}.get(
                 stem, stem.replace('convnextv2', 'convnext'))
     ours, theirs = config(name).optim_wrapper.to_dict(), config(like).optim_wrapper.to_dict()
-    depth_of_third_stage = config(name).model.backbone.arch == 'tiny'
-    assert ours['paramwise_cfg'].pop('num_layers') == (6 if depth_of_third_stage else 12)
-    theirs['paramwise_cfg'].pop('num_layers')
+    assert num_layers(name) == (6 if config(name).model.backbone.arch == 'tiny' else 12)
     assert ours == theirs
     assert config(name).model.backbone.drop_path_rate == config(like).model.backbone.drop_path_rate
 
@@ -79,17 +84,17 @@ def published_group(name, kind, num_layers):
 def test_the_groups_of_the_whole_model_are_the_published_ones(name):
     cfg = config(name).optim_wrapper
     options, base = cfg.paramwise_cfg, cfg.optimizer.lr
-    last = options.num_layers + 1
+    last = num_layers(name) + 1
     found = optimizer_settings(name)
     shapes = {key: parameter.ndim for key, parameter in meta_model(name).named_parameters()}
     assert found.keys() == shapes.keys()
     for parameter, (lr, weight_decay) in found.items():
-        group = published_group(parameter, options.decay_type, options.num_layers)
+        group = published_group(parameter, options.decay_type, last - 1)
         assert lr == pytest.approx(base * options.decay_rate**(last - group)), parameter
         bare = shapes[parameter] == 1 or parameter.endswith(
             ('.bias', '.grn.gamma', '.grn.beta'))
         assert weight_decay == (0. if bare else .05), parameter
-    groups = {published_group(key, options.decay_type, options.num_layers) for key in found}
+    groups = {published_group(key, options.decay_type, last - 1) for key in found}
     assert groups == (set(range(last + 1)) if options.decay_type == 'layer_wise'
                       else {0, 1, 2, 3, 4, last})
 

@@ -4,6 +4,7 @@ from collections import Counter
 
 import pytest
 from config_files import ADE20K, COCO, CONVNEXT, FILES, NAMES, RESNET, SWIN, V2, config, row
+from mmengine.config import Config
 
 from convnext_dense.published import published_rows
 
@@ -57,9 +58,25 @@ def test_published_recipes_are_not_marked_as_our_own(name):
 
 
 @pytest.mark.parametrize('name', NAMES)
-def test_a_file_is_short_and_builds_on_the_bases_only(name):
+def test_a_row_takes_one_base_of_each_kind_or_says_what_differs_from_another_row(name, tmp_path):
     text = FILES[name].read_text()
     assert len(text.splitlines()) <= 30
-    bases = re.findall(r"'(\.\./_base_/\w+/[\w-]+\.py)'", text)
-    assert len(bases) == 5
-    assert '_base_ = [' in text
+    kinds = re.findall(r"'\.\./_base_/(\w+)/[\w-]+\.py'", text)
+    if '_base_ = [' in text:
+        assert kinds == ['models', 'datasets', 'schedules', 'optimizers', 'runtime']
+        return
+    base, = re.findall(r"^_base_ = '([\w-]+)\.py'$", text, re.M)
+    assert FILES[base].parent == FILES[name].parent and not kinds
+    alone = tmp_path / 'alone.py'
+    alone.write_text(re.sub(r'^_base_ = .*$', '', text, flags=re.M))
+    for key, value in leaves(Config.fromfile(alone).to_dict()):
+        assert value != dict(leaves(config(base).to_dict())).get(key, 'nothing'), key
+
+
+def leaves(node, prefix=''):
+    """(path, value) of all that is no dict."""
+    for key, value in node.items():
+        if isinstance(value, dict):
+            yield from leaves(value, f'{prefix}{key}.')
+        else:
+            yield f'{prefix}{key}', value

@@ -1,4 +1,6 @@
 """ADE20K, 150 classes: 512x512 crops; short side 512 for testing, single-scale or multi-scale."""
+_base_ = 'ade20k_format.py'
+
 data_root = 'data/ade/ADEChallengeData2016/'
 
 train_pipeline = [
@@ -34,28 +36,13 @@ tta_pipeline = [
         ]),
 ]
 
+workers = dict(num_workers=4, persistent_workers=True)
+dataset = dict(type='ADE20KDataset', data_root=data_root)
 train_dataloader = dict(
-    batch_size=2,
-    num_workers=4,
-    persistent_workers=True,
-    sampler=dict(type='InfiniteSampler', shuffle=True),
-    dataset=dict(
-        type='ADE20KDataset',
-        data_root=data_root,
-        data_prefix=dict(img_path='images/training', seg_map_path='annotations/training'),
-        pipeline=train_pipeline))
-val_dataloader = dict(
-    batch_size=1,
-    num_workers=4,
-    persistent_workers=True,
-    sampler=dict(type='DefaultSampler', shuffle=False),
-    dataset=dict(
-        type='ADE20KDataset',
-        data_root=data_root,
-        data_prefix=dict(img_path='images/validation', seg_map_path='annotations/validation'),
-        pipeline=test_pipeline))
+    workers, batch_size=2, dataset=dict(dataset, pipeline=train_pipeline))
+val_dataloader = dict(workers, dataset=dict(dataset, pipeline=test_pipeline))
 test_dataloader = val_dataloader
+del workers, dataset
 
-val_evaluator = dict(
-    type='convnext_dense.IoUMetric', iou_metrics=['mIoU'], reduce_zero_label=True)
-test_evaluator = dict(val_evaluator, report=True)
+val_evaluator = dict(reduce_zero_label=True)
+test_evaluator = val_evaluator

@@ -1,4 +1,6 @@
 """COCO instances: multi-scale 480-800 with the crop of DETR; short side 800 for testing."""
+_base_ = 'coco_format.py'
+
 data_root = 'data/coco/'
 
 multi_scale = dict(
@@ -61,37 +63,21 @@ tta_pipeline = [
         ]),
 ]
 
+workers = dict(num_workers=4, persistent_workers=True)
 train_dataloader = dict(
+    workers,
     batch_size=2,
-    num_workers=4,
-    persistent_workers=True,
-    sampler=dict(type='DefaultSampler', shuffle=True),
+    sampler=dict(type='DefaultSampler'),
     batch_sampler=dict(type='AspectRatioBatchSampler'),
     dataset=dict(
-        type='CocoDataset',
         data_root=data_root,
-        ann_file='annotations/instances_train2017.json',
-        data_prefix=dict(img='train2017/'),
         filter_cfg=dict(filter_empty_gt=True, min_size=32),
         pipeline=train_pipeline))
 val_dataloader = dict(
-    batch_size=1,
-    num_workers=4,
-    persistent_workers=True,
-    drop_last=False,
-    sampler=dict(type='DefaultSampler', shuffle=False),
-    dataset=dict(
-        type='CocoDataset',
-        data_root=data_root,
-        ann_file='annotations/instances_val2017.json',
-        data_prefix=dict(img='val2017/'),
-        test_mode=True,
-        pipeline=test_pipeline))
+    workers, drop_last=False, dataset=dict(data_root=data_root, pipeline=test_pipeline))
 test_dataloader = val_dataloader
+del workers
 
 val_evaluator = dict(
-    type='convnext_dense.CocoMetric',
-    ann_file=data_root + 'annotations/instances_val2017.json',
-    metric=['bbox', 'segm'],
-    format_only=False)
-test_evaluator = dict(val_evaluator, report=True)
+    ann_file=data_root + 'annotations/instances_val2017.json', format_only=False)
+test_evaluator = val_evaluator

@@ -1,4 +1,6 @@
 """The embedded data set as COCO instances: the shapes. `convnext-dense demo-data` draws it."""
+_base_ = 'coco_format.py'
+
 data_root = 'data/shapes/'
 
 metainfo = dict(classes=('disc', 'ring', 'square', 'triangle', 'star'))
@@ -22,31 +24,20 @@ test_pipeline = [
 
 train_dataloader = dict(
     batch_size=8,
-    num_workers=0,
-    sampler=dict(type='InfiniteSampler', shuffle=True),
     dataset=dict(
-        type='CocoDataset',
         data_root=data_root,
         metainfo=metainfo,
         ann_file='annotations/instances_training.json',
         data_prefix=dict(img='images/training/'),
         pipeline=train_pipeline))
 val_dataloader = dict(
-    batch_size=1,
-    num_workers=0,
-    sampler=dict(type='DefaultSampler', shuffle=False),
     dataset=dict(
-        type='CocoDataset',
         data_root=data_root,
         metainfo=metainfo,
         ann_file='annotations/instances_validation.json',
         data_prefix=dict(img='images/validation/'),
-        test_mode=True,
         pipeline=test_pipeline))
 test_dataloader = val_dataloader
 
-val_evaluator = dict(
-    type='convnext_dense.CocoMetric',
-    ann_file=data_root + 'annotations/instances_validation.json',
-    metric=['bbox', 'segm'])
-test_evaluator = dict(val_evaluator, report=True)
+val_evaluator = dict(ann_file=data_root + 'annotations/instances_validation.json')
+test_evaluator = val_evaluator

@@ -1,4 +1,6 @@
 """The embedded data set as scenes: background and shapes. `convnext-dense demo-data` draws it."""
+_base_ = 'ade20k_format.py'
+
 data_root = 'data/shapes/'
 
 metainfo = dict(classes=('background', 'disc', 'ring', 'square', 'triangle', 'star'))
@@ -17,30 +19,11 @@ test_pipeline = [
     dict(type='PackSegInputs'),
 ]
 
-train_dataloader = dict(
-    batch_size=8,
-    num_workers=0,
-    sampler=dict(type='InfiniteSampler', shuffle=True),
-    dataset=dict(
-        type='BaseSegDataset',
-        data_root=data_root,
-        metainfo=metainfo,
-        reduce_zero_label=True,
-        data_prefix=dict(img_path='images/training', seg_map_path='annotations/training'),
-        pipeline=train_pipeline))
-val_dataloader = dict(
-    batch_size=1,
-    num_workers=0,
-    sampler=dict(type='DefaultSampler', shuffle=False),
-    dataset=dict(
-        type='BaseSegDataset',
-        data_root=data_root,
-        metainfo=metainfo,
-        reduce_zero_label=True,
-        data_prefix=dict(img_path='images/validation', seg_map_path='annotations/validation'),
-        pipeline=test_pipeline))
+dataset = dict(data_root=data_root, metainfo=metainfo, reduce_zero_label=True)
+train_dataloader = dict(batch_size=8, dataset=dict(dataset, pipeline=train_pipeline))
+val_dataloader = dict(dataset=dict(dataset, pipeline=test_pipeline))
 test_dataloader = val_dataloader
+del dataset
 
-val_evaluator = dict(
-    type='convnext_dense.IoUMetric', iou_metrics=['mIoU'], reduce_zero_label=True)
-test_evaluator = dict(val_evaluator, report=True)
+val_evaluator = dict(reduce_zero_label=True)
+test_evaluator = val_evaluator

@@ -25,12 +25,11 @@ model = dict(
                 fc_out_channels=256,
                 roi_feat_size=7,
                 num_classes=5,
-                bbox_coder=dict(type='DeltaXYWHBBoxCoder', target_stds=target_stds),
+                bbox_coder=head.bbox_coder,
                 reg_class_agnostic=True,
                 loss_cls=dict(type='CrossEntropyLoss', use_sigmoid=False),
                 loss_bbox=dict(type='SmoothL1Loss', beta=1.))
-            for target_stds in ((0.1, 0.1, 0.2, 0.2), (0.05, 0.05, 0.1, 0.1),
-                                (0.033, 0.033, 0.067, 0.067))
+            for head in _base_.model.roi_head.bbox_head
         ],
         mask_roi_extractor=roi_extractor,
         mask_head=dict(
@@ -39,17 +38,7 @@ model = dict(
         rpn=dict(sampler=dict(num=128)),
         rpn_proposal=dict(nms_pre=300, max_per_img=100),
         rcnn=[
-            dict(
-                assigner=dict(
-                    type='MaxIoUAssigner',
-                    pos_iou_thr=iou,
-                    neg_iou_thr=iou,
-                    min_pos_iou=iou,
-                    match_low_quality=False),
-                sampler=dict(
-                    type='RandomSampler', num=32, pos_fraction=0.25, add_gt_as_proposals=True),
-                mask_size=28,
-                pos_weight=-1)
-            for iou in (0.5, 0.6, 0.7)
+            dict(stage, sampler=dict(stage.sampler, num=32))
+            for stage in _base_.model.train_cfg.rcnn
         ]),
     test_cfg=dict(rpn=dict(nms_pre=300, max_per_img=100), rcnn=dict(max_per_img=50)))

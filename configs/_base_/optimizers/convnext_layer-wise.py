@@ -1,6 +1,6 @@
 """AdamW with layer-wise learning-rate decay, ConvNeXt's recipe for COCO.
 
-A config adds ``lr``, ``decay_rate`` and ``num_layers``.
+A config adds ``lr`` and ``decay_rate``.
 """
 optim_wrapper = dict(
     type='OptimWrapper',

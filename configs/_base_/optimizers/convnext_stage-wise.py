@@ -1,6 +1,6 @@
 """AdamW with stage-wise learning-rate decay, ConvNeXt's recipe for ADE20K.
 
-A config adds ``lr`` and ``num_layers``.
+A config adds ``lr``.
 """
 optim_wrapper = dict(
     type='OptimWrapper',
