@@ -18,6 +18,7 @@ from convnext_dense.checkpoints.formats import (
 from convnext_dense.checkpoints.inspection import architecture_of
 from convnext_dense.checkpoints.loading import state_dict_of
 from convnext_dense.checkpoints.reading import read_checkpoint
+from convnext_dense.checkpoints.values import check_values
 from convnext_dense.errors import InputError
 
 # formats of OpenMMLab and of the official releases name heads alike; the others have none
@@ -53,6 +54,7 @@ def convert_checkpoint(source, out, to=None, backbone_only=False, drop=(), licen
     state = state_dict_of(checkpoint, str(source))
     if drop:
         state = {key: value for key, value in state.items() if not key.startswith(tuple(drop))}
+    check_values(state, str(source))
     state, name, backbone = convert_state(state, to, backbone_only, str(source))
     meta = _metadata(checkpoint, backbone, name, _is_whole(state), licence or _zoo_licence(source))
     _write(state, out, meta)

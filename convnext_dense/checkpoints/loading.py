@@ -17,6 +17,7 @@ from convnext_dense.checkpoints.formats import (
     to_official,
 )
 from convnext_dense.checkpoints.reading import read_checkpoint
+from convnext_dense.checkpoints.values import check_values
 from convnext_dense.errors import InputError
 from convnext_dense.model_wrappers import unwrap
 from convnext_dense.registry import WEIGHT_INITIALIZERS
@@ -87,7 +88,7 @@ def load_weights(model, source, prefix=None, map_location='cpu', allow=(), name=
 
     Raises:
         InputError: unreadable; nothing of the backbone loaded; a shape differs; tensors are
-            missing or left over.
+            missing or left over; a value is not finite or absurd.
     """
     name = name or ('a dict' if isinstance(source, dict) else str(source))
     checkpoint = source if isinstance(source, dict) else read_checkpoint(source, map_location)
@@ -96,6 +97,7 @@ def load_weights(model, source, prefix=None, map_location='cpu', allow=(), name=
         state = _under(state, prefix, name)
     model = unwrap(model)
     report, fitted = match(model.state_dict(), state, name, type(model).__name__, allow)
+    check_values(fitted, name)
     model.load_state_dict(fitted, strict=False)
     print_log(str(report), logger='current')
     if report.backbone_only:

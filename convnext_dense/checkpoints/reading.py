@@ -59,6 +59,22 @@ def read_checkpoint(path, map_location='cpu', mmap=True, trust_pickle=False, che
     return checkpoint
 
 
+def is_whole(path):
+    """Whether a checkpoint of either of torch's formats, or of safetensors, is complete.
+
+    Archives are compared with their checksums; the others have none: every tensor must be there.
+    """
+    try:
+        if sniff(path) == 'zip':
+            found = archive.records(path)
+            archive.check_crc(path, found)
+            return bool(found)
+        read_checkpoint(path)
+    except (InputError, archive.Damaged, OSError):
+        return False
+    return True
+
+
 def read_safely_in_mmengine():
     """Make every load of mmengine in this process go through :func:`read_checkpoint`.
 
