@@ -5,6 +5,7 @@ The one downloader of the toolkit: data sets and published weights both come thr
 import contextlib
 import hashlib
 import http.client
+import json
 import os
 import re
 import shutil
@@ -23,7 +24,8 @@ ATTEMPTS = 4  # in a row that bring nothing new
 BROKEN = (http.client.HTTPException, OSError)  # OSError covers URLError, timeouts and resets
 
 
-def download(url, target, size=None, sha256=None, md5=None, progress=True, retry_delay=1.):
+def download(url, target, size=None, sha256=None, md5=None, progress=True, retry_delay=1.,
+             check=None):
     """Fetch ``url`` into the file ``target``.
 
     The bytes go to ``<target>.part`` first. A broken connection, or a run that was killed, goes
@@ -40,6 +42,8 @@ def download(url, target, size=None, sha256=None, md5=None, progress=True, retry
             characters is enough, such as the one in a torch hub file name (:func:`hash_in_name`).
         progress (bool): show a progress bar on stderr.
         retry_delay (float): seconds before the first new attempt; doubled for each further one.
+        check (Callable, optional): takes the path of the whole file and says in one line what is
+            wrong with its content, or None. For files whose size and hash are not published.
 
     Returns:
         Path: ``target``.
@@ -65,17 +69,19 @@ def download(url, target, size=None, sha256=None, md5=None, progress=True, retry
                 _part(target).unlink(missing_ok=True)
             return target
         resumed = part.tell() > 0
+        # two halves of two versions of a file must not become one file
+        resumable = bool(size and sha256 or md5 or sha256 or check)
         try:
-            _fetch(url, target, part, size, progress, retry_delay)
-            _verify(part, target, url, size, sha256, md5, progress)
+            _fetch(url, target, part, size, progress, retry_delay, resumable)
+            _verify(part, target, url, size, sha256, md5, progress, check)
         except _WrongBytes as error:
             part.truncate(0)  # not deleted: a waiting process may hold it open
             if not resumed:
                 raise InputError(str(error)) from None
             # the older part may be what was wrong: once more from the start
             try:
-                _fetch(url, target, part, size, progress, retry_delay)
-                _verify(part, target, url, size, sha256, md5, progress)
+                _fetch(url, target, part, size, progress, retry_delay, resumable)
+                _verify(part, target, url, size, sha256, md5, progress, check)
             except _WrongBytes as again:
                 part.truncate(0)
                 raise InputError(str(again)) from None
@@ -121,11 +127,16 @@ def file_hash(path, name='sha256', progress=False):
 def hash_in_name(name):
     """The sha256 prefix that torch hub and OpenMMLab put at the end of a name, or None.
 
+    Eight digits that are a date are no hash.
+
     >>> hash_in_name('upernet_convnext_20220227-02a24fc6.pth')
     '02a24fc6'
+    >>> hash_in_name('upernet-20220227.pth')
     """
     found = re.search(r'-([0-9a-f]{8,64})\.[a-z.]+$', name)
-    return found and found[1]
+    if not found or re.fullmatch(r'(19|20)\d\d(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])', found[1]):
+        return None
+    return found[1]
 
 
 class _WrongBytes(Exception):
@@ -157,26 +168,29 @@ def _check_size(path, found, size):
         raise InputError(f'{path} has {found} bytes, expected {size}; delete it to fetch it again')
 
 
-def _fetch(url, target, part, size, progress, retry_delay):
+def _fetch(url, target, part, size, progress, retry_delay, resumable):
     """Bring ``part`` to the whole file; new attempts as long as they can help."""
     failures, delay = 0, retry_delay
     while size is None or os.fstat(part.fileno()).st_size < size:
         before = os.fstat(part.fileno()).st_size
         try:
-            _fetch_rest(url, target, part, size, progress)
+            _fetch_rest(url, target, part, size, progress, resumable)
             return
         except urllib.error.HTTPError as error:
-            reason = f'the server answered {error.code} {error.reason}'
+            reason = f'the server answered {error.code} {_first_line(error.reason)}'
             if error.code == 416 and before:  # the part is longer than the file
                 part.truncate(0)
             elif error.code < 500 and error.code != 429:
                 raise InputError(f'{reason} for {url}; {_by_hand(url, target)}') from error
         except BROKEN as error:
             error = getattr(error, 'reason', error)
-            reason = str(error) or type(error).__name__
+            reason = _first_line(error)
             if isinstance(error, socket.gaierror):
                 raise InputError(f'no way to {url} ({reason}): is this machine offline? '
                                  f'{_by_hand(url, target)}') from error
+        except ValueError as error:  # no URL at all
+            raise InputError(f'{url}: {_first_line(error)}; give an http, https or file '
+                             'URL') from error
         if os.fstat(part.fileno()).st_size > before:
             failures, delay = 0, retry_delay
         failures += 1
@@ -188,31 +202,35 @@ def _fetch(url, target, part, size, progress, retry_delay):
         delay *= 2
 
 
-def _fetch_rest(url, target, part, size, progress):
+def _first_line(error):
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+def _fetch_rest(url, target, part, size, progress, resumable):
     """One connection: append what is missing to ``part``."""
+    version, whole = _read_tag(target)
+    if not version and not resumable:
+        part.truncate(0)  # nothing would tell whether the file has changed meanwhile
     offset = os.fstat(part.fileno()).st_size
     request = urllib.request.Request(url, headers={'User-Agent': 'convnext_dense'})
     if offset:
         request.add_header('Range', f'bytes={offset}-')
-        if _tag(target).exists():
-            request.add_header('If-Range', _tag(target).read_text())
+        if version:
+            request.add_header('If-Range', version)
     with urllib.request.urlopen(request, timeout=TIMEOUT) as response:
-        ranged = re.match(r'bytes (\d+)-\d+/(\d+)', response.headers.get('Content-Range') or '')
-        if offset and not (response.status == 206 and ranged and int(ranged[1]) == offset):
+        given = _version(response)
+        total = _total(response, offset)
+        if response.status == 206 and offset and (
+                version and given != version or None not in (whole, total) and whole != total):
+            part.truncate(0)
+            raise http.client.HTTPException('the file has changed since its first part was fetched')
+        if offset and response.status != 206:
             part.truncate(0)  # the server starts over, or the file has changed
             offset = 0
-            if response.status == 206:
-                raise http.client.HTTPException('the server sent another range than asked')
-        length = response.headers.get('Content-Length')
-        total = offset + int(length) if length else size
-        _check_space(target, total and total - offset)
-        version = response.headers.get('ETag') or response.headers.get('Last-Modified')
-        if version and not version.startswith('W/'):
-            _tag(target).write_text(version)
-        else:
-            _tag(target).unlink(missing_ok=True)
+        _check_space(target, (total or size or 0) - offset)
+        _write_tag(target, given, total)
         try:
-            with _progress_bar(target.name, offset, total, progress) as advance:
+            with _progress_bar(target.name, offset, total or size, progress) as advance:
                 # read1 gives what has arrived: a killed process loses nothing
                 while chunk := response.read1(CHUNK):
                     part.write(chunk)
@@ -221,9 +239,54 @@ def _fetch_rest(url, target, part, size, progress):
                         break  # too long already: no need for the rest of it
         finally:
             part.flush()  # what has arrived counts, whatever happened to the connection
-        if length and part.tell() < total:  # http.client ends a short body without an error
+        if total is not None and part.tell() < total:  # http.client ends a short body silently
             raise http.client.HTTPException(
                 f'the connection ended after {part.tell()} of {total} bytes')
+        if not part.tell():
+            raise http.client.HTTPException('the answer is empty')
+
+
+def _total(response, offset):
+    """Bytes of the whole file as the answer's headers give them, or None.
+
+    Raises:
+        HTTPException: another status than asked for, another range, or a malformed length.
+    """
+    if response.status == 206:
+        found = re.fullmatch(r'bytes (\d+)-(\d+)/(\d+|\*)',
+                             (response.headers.get('Content-Range') or '').strip())
+        if not found or int(found[1]) != offset or found[3] != '*' and (
+                int(found[2]) + 1 != int(found[3])):
+            raise http.client.HTTPException('the server sent another range than asked')
+        return int(found[2]) + 1
+    if getattr(response, 'status', None) not in (200, None):  # file URLs have none
+        raise http.client.HTTPException(f'the server answered {response.status}, without the file')
+    length = response.headers.get('Content-Length')
+    if length is None:
+        return None
+    if not re.fullmatch(r'\d{1,18}', length.strip()):
+        raise http.client.HTTPException(f'the server gave the malformed length {length[:40]!r}')
+    return int(length)
+
+
+def _version(response):
+    """What the server calls this version of the file, where that can be compared, or None."""
+    version = response.headers.get('ETag') or response.headers.get('Last-Modified')
+    return version if version and not version.startswith('W/') else None
+
+
+def _read_tag(target):
+    """Version and size of the file whose first part was fetched, each None where not known."""
+    try:
+        kept = json.loads(_tag(target).read_text())
+        version, total = kept['version'], kept['total']
+    except (OSError, ValueError, KeyError, TypeError):
+        return None, None
+    return version if isinstance(version, str) else None, total if type(total) is int else None
+
+
+def _write_tag(target, version, total):
+    _tag(target).write_text(json.dumps(dict(version=version, total=total)))
 
 
 def _check_space(target, needed):
@@ -244,7 +307,7 @@ def _progress_bar(name, offset, total, progress):
         yield bar.update
 
 
-def _verify(part, target, url, size, sha256, md5, progress):
+def _verify(part, target, url, size, sha256, md5, progress, check):
     part.flush()
     found = os.fstat(part.fileno()).st_size
     if size is not None and found != size:
@@ -258,3 +321,6 @@ def _verify(part, target, url, size, sha256, md5, progress):
         if not digest.startswith(expected.lower()):
             raise _WrongBytes(f'{url}: its {name} is {digest}, expected {expected}; the file was '
                               f'changed or damaged on the way; {_by_hand(url, target)}')
+    fault = check and check(_part(target))
+    if fault:
+        raise _WrongBytes(f'{url}: {fault}; it was damaged on the way; {_by_hand(url, target)}')

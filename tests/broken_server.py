@@ -33,6 +33,10 @@ class Server(ThreadingHTTPServer):
     hold = None  # an Event: after the first half of an answer, wait for it
     ranges = True
     etag = '"1"'
+    length = True  # whether answers have a Content-Length; a text is sent as it is
+    answer = None  # headers of a 206 that nobody asked for, or of a 204
+    loops = False  # every path redirects to itself
+    changes = None  # another body after the first answer, under the same name and version
 
     def __init__(self):
         super().__init__(('127.0.0.1', 0), Handler)
@@ -54,7 +58,22 @@ class Handler(BaseHTTPRequestHandler):
             server.statuses = statuses[1:]
             self.send_error(statuses[0])
             return
+        if server.loops:
+            self.send_response(302)
+            self.send_header('Location', self.path)
+            self.end_headers()
+            return
+        if server.answer:
+            status, headers, body = server.answer
+            self.send_response(status)
+            for name, value in headers.items():
+                self.send_header(name, value)
+            self.end_headers()
+            self.wfile.write(body)
+            return
         whole = server.files.get(self.path, server.body)
+        if server.changes is not None:
+            server.body, server.changes = server.changes, None
         if whole is None:
             self.send_error(404)
             return
@@ -68,7 +87,9 @@ class Handler(BaseHTTPRequestHandler):
         self.send_response(206 if start else 200)
         if start:
             self.send_header('Content-Range', f'bytes {start}-{len(whole) - 1}/{len(whole)}')
-        self.send_header('Content-Length', str(len(body)))
+        if server.length:
+            self.send_header('Content-Length', server.length if isinstance(server.length, str)
+                             else str(len(body)))
         if server.etag:
             self.send_header('ETag', server.etag)
         self.end_headers()

@@ -220,3 +220,67 @@ def test_verify_file_reads_the_file(tmp_path):
 ])
 def test_hash_in_name(name, expected):
     assert hash_in_name(name) == expected
+
+
+def refused(server, tmp_path, **kwargs):
+    """The one line of a fetch without a published size and hash, which leaves no file."""
+    with pytest.raises(InputError) as caught:
+        fetch(server, tmp_path / 'file.zip', **{'size': None, 'sha256': None, **kwargs})
+    assert not (tmp_path / 'file.zip').exists()
+    assert '\n' not in str(caught.value) and server.url in str(caught.value)
+    return str(caught.value)
+
+
+def test_a_redirect_loop_is_one_line(server, tmp_path):
+    server.loops = True
+    assert 'infinite loop' in refused(server, tmp_path)
+
+
+@pytest.mark.parametrize('length', ['abc', '-5', '1e3', '9' * 40, '12, 13'])
+def test_a_malformed_length_is_one_line(server, tmp_path, length):
+    server.length = length
+    assert 'malformed length' in refused(server, tmp_path)
+
+
+@pytest.mark.parametrize('answer, told', [
+    ((204, {}, b''), 'the server answered 204'),
+    ((200, {'Content-Length': '0'}, b''), 'the answer is empty'),
+    ((206, {'Content-Length': '5'}, b'tail!'), 'another range than asked'),
+    ((206, {'Content-Range': 'bytes 10-14/15'}, b'tail!'), 'another range than asked'),
+    ((206, {'Content-Range': 'bytes 0-4/15'}, b'head!'), 'another range than asked'),
+    ((206, {'Content-Range': 'bytes x-y/z'}, b'tail!'), 'another range than asked')])
+def test_an_answer_that_is_not_the_file_is_no_file(server, tmp_path, answer, told):
+    server.answer = answer
+    assert told in refused(server, tmp_path)
+
+
+def test_a_206_that_holds_the_whole_file_is_taken(server, tmp_path):
+    server.answer = (206, {'Content-Range': f'bytes 0-{len(BODY) - 1}/{len(BODY)}'}, BODY)
+    assert fetch(server, tmp_path / 'file.zip', size=None).read_bytes() == BODY
+
+
+@pytest.mark.parametrize('etag', ['"1"', 'W/"1"', None])
+def test_a_file_that_changes_between_two_ranges_is_fetched_anew(server, tmp_path, etag):
+    """By its size, where the server calls both versions the same; without a version at all,
+    and nothing to verify the whole by, the first half is not kept."""
+    server.etag, server.breaks, server.changes = etag, (1000, ), BODY[::-1] + b'more'
+    target = fetch(server, tmp_path / 'file.zip', size=None, sha256=None)
+    assert target.read_bytes() == BODY[::-1] + b'more'
+
+
+def test_what_is_no_url_is_one_line(tmp_path):
+    for url in ('http://[', 'nothing', 'gopher://a/b'):
+        with pytest.raises(InputError) as caught:
+            download(url, tmp_path / 'f', progress=False, retry_delay=.001)
+        assert '\n' not in str(caught.value) and url in str(caught.value)
+
+
+def test_the_content_of_a_file_is_checked_before_it_has_its_name(server, tmp_path):
+    assert 'it is empty inside' in refused(server, tmp_path, check=lambda path: (
+        'it is empty inside' if path.read_bytes() == BODY else None))
+
+
+def test_a_date_in_a_name_is_no_hash():
+    assert hash_in_name('upernet-20220227.pth') is None
+    assert hash_in_name('upernet-20221399.pth') == '20221399'
+    assert hash_in_name('resnet50-0676ba61.pth') == '0676ba61'

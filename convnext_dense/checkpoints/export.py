@@ -1,8 +1,6 @@
 """Writing weights in another format, as safetensors or as torch.save does."""
-import contextlib
 import hashlib
 import json
-import os
 from pathlib import Path
 
 import torch
@@ -20,6 +18,7 @@ from convnext_dense.checkpoints.loading import state_dict_of
 from convnext_dense.checkpoints.reading import read_checkpoint
 from convnext_dense.checkpoints.values import check_values
 from convnext_dense.errors import InputError
+from convnext_dense.files import atomic_write
 
 # formats of OpenMMLab and of the official releases name heads alike; the others have none
 WITH_HEADS = ('official', 'mmpretrain', 'swin', 'swin-openmmlab', 'resnet')
@@ -123,28 +122,26 @@ def _zoo_licence(source):
 
 
 def _write(state, out, meta):
-    """Write to a temporary name first, so that ``out`` is whole or not there."""
     from safetensors import SafetensorError
-    part = out.with_name(out.name + '.part')
     try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        if out.suffix == '.safetensors':
-            from safetensors.torch import save_file
-            strings = {key: value if isinstance(value, str) else json.dumps(value)
-                       for key, value in meta.items()}
-            save_file(_unshared(state), part, metadata=strings)
-        else:
-            # timm, torchvision and transformers read the names at the top level
-            torch.save(dict(state_dict=state, meta=meta)
-                       if meta['key_format'] in WITH_HEADS[1:] or _is_whole(state)
-                       else dict(model=state) if meta['key_format'] == 'official'
-                       else state, part)
-        os.replace(part, out)
+        with atomic_write(out) as partial:
+            _save(state, meta, partial, out.suffix)
     except (OSError, RuntimeError, SafetensorError) as error:  # torch raises RuntimeError
         raise InputError(f'cannot write {out}: {str(error).splitlines()[0]}') from error
-    finally:
-        with contextlib.suppress(OSError):
-            part.unlink()
+
+
+def _save(state, meta, path, suffix):
+    if suffix == '.safetensors':
+        from safetensors.torch import save_file
+        strings = {key: value if isinstance(value, str) else json.dumps(value)
+                   for key, value in meta.items()}
+        save_file(_unshared(state), path, metadata=strings)
+    else:
+        # timm, torchvision and transformers read the names at the top level
+        torch.save(dict(state_dict=state, meta=meta)
+                   if meta['key_format'] in WITH_HEADS[1:] or _is_whole(state)
+                   else dict(model=state) if meta['key_format'] == 'official'
+                   else state, path)
 
 
 def _is_whole(state):

@@ -64,15 +64,22 @@ def is_whole(path):
 
     Archives are compared with their checksums; the others have none: every tensor must be there.
     """
+    return fault_of(path) is None
+
+
+def fault_of(path):
+    """What is wrong with the bytes of a checkpoint file, in one line, or None.
+
+    A file that wants more than a checkpoint needs may be whole all the same; reading refuses it.
+    """
     try:
         if sniff(path) == 'zip':
-            found = archive.records(path)
-            archive.check_crc(path, found)
-            return bool(found)
-        read_checkpoint(path)
-    except (InputError, archive.Damaged, OSError):
-        return False
-    return True
+            archive.check_crc(path, archive.records(path))
+        elif not wanted_globals(path):
+            read_checkpoint(path)
+    except (InputError, archive.Damaged, OSError) as error:
+        return _first_line(error)
+    return None
 
 
 def read_safely_in_mmengine():
@@ -225,5 +232,5 @@ def _pickles(path):
                 yield io.BytesIO(archive.read_record(path, record))
         return
     with open(path, 'rb') as file:
-        for _ in range(LEGACY_PICKLES):
+        for _ in range(LEGACY_PICKLES if sniff(path) == 'pickle' else 0):
             yield file

@@ -4,14 +4,18 @@
 >>> zoo.entry('cascade-mask-rcnn_convnext-t_coco').reaches
 {'box_ap': 50.4, 'mask_ap': 43.7}
 """
+import hashlib
 import json
+import urllib.parse
 from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
-from convnext_dense.download import download, hash_in_name
+from convnext_dense.checkpoints.reading import fault_of
+from convnext_dense.download import download, file_hash, hash_in_name
 from convnext_dense.errors import InputError
+from convnext_dense.files import atomic_write
 
 CONVNEXT = 'https://dl.fbaipublicfiles.com/convnext/'
 SWIN = 'https://github.com/SwinTransformer/storage/releases/download/'
@@ -152,8 +156,49 @@ def locate(source):
             raise InputError(f'{source}: no such file')
         url = entry(source).url
     _announce_licence(url)
-    target = cache_folder() / Path(url.split('?')[0]).name
-    return download(url, target, sha256=hash_in_name(target.name))
+    return _fetched(url)
+
+
+def _fetched(url):
+    """The file of a URL in the cache; fetched, verified and its hash pinned the first time."""
+    target = cache_folder() / _cache_name(url)
+    sha256 = hash_in_name(target.name)
+    pin = target.with_name(target.name + '.json')
+    kept = _read_pin(pin)
+    if target.exists():
+        if kept and target.stat().st_size != kept['size']:
+            raise InputError(f'{target} has {target.stat().st_size} bytes, but {kept["size"]} when '
+                             'it was fetched; delete it to fetch it again')
+        return target
+    target = download(url, target, size=kept and kept['size'],
+                      sha256=kept['sha256'] if kept else sha256, check=fault_of)
+    if not kept:
+        text = json.dumps(dict(url=url, size=target.stat().st_size, sha256=file_hash(target)))
+        with atomic_write(pin) as partial:
+            partial.write_text(text)
+    return target
+
+
+def _cache_name(url):
+    """Name of a URL's file in the cache: two URLs never share one.
+
+    Published names, and names that end with the hash of their file, stay as they are.
+    """
+    path = Path(urllib.parse.urlsplit(url).path)
+    known = any(entry.url == url for entry in entries().values())
+    if known or hash_in_name(path.name) and '?' not in url:
+        return path.name
+    return f'{path.stem}.{hashlib.sha256(url.encode()).hexdigest()[:8]}{path.suffix}'
+
+
+def _read_pin(path):
+    try:
+        pin = json.loads(path.read_text())
+        return dict(size=int(pin['size']), sha256=str(pin['sha256']))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, KeyError, TypeError):
+        raise InputError(f'{path} is damaged; delete it, and the file that it belongs to') from None
 
 
 def cache_folder():

@@ -1,11 +1,11 @@
 """Unpacking zip archives from the network: nothing outside the folder, nothing half written."""
-import os
 import shutil
 import stat
 import zipfile
 from pathlib import Path, PurePosixPath
 
 from convnext_dense.errors import InputError
+from convnext_dense.files import atomic_write
 
 
 def unpack(archive, root, members=('', ), strip='', progress=True):
@@ -90,14 +90,9 @@ def _check_space(archive, root, needed):
 
 
 def _write(content, info, target):
-    target.parent.mkdir(parents=True, exist_ok=True)
-    part = target.with_name(f'{target.name}.{os.getpid()}.part')
-    try:
-        with content.open(info) as source, open(part, 'wb') as file:
-            shutil.copyfileobj(source, file, 1 << 20)  # raises where the checksum differs
-        os.replace(part, target)
-    finally:
-        part.unlink(missing_ok=True)
+    with atomic_write(target) as partial, content.open(info) as source, \
+            open(partial, 'wb') as file:
+        shutil.copyfileobj(source, file, 1 << 20)  # raises where the checksum differs
 
 
 def _with_progress(items, name, progress):

@@ -1,4 +1,5 @@
 """The published weights by name, against the published facts, the configs and a local server."""
+import io
 import re
 from pathlib import Path
 
@@ -113,7 +114,9 @@ def test_a_url_is_fetched_once_into_torch_hub_s_cache(server, cache):
         report = load_weights(convnext('v2'), url)
         assert report.format == 'timm'
     assert len(server.requests) == 1
-    assert [path.name for path in cache.iterdir()] == ['weights.pth']
+    names = sorted(path.name for path in cache.iterdir())
+    assert len(names) == 2 and names[1] == names[0] + '.json'
+    assert re.fullmatch(r'weights\.[0-9a-f]{8}\.pth', names[0])
 
 
 def test_a_broken_download_goes_on_and_a_torn_file_never_has_the_name(server, cache, monkeypatch):
@@ -121,7 +124,7 @@ def test_a_broken_download_goes_on_and_a_torn_file_never_has_the_name(server, ca
     server.breaks = (1000, 0, 0, 0)
     with pytest.raises(InputError, match='1000 bytes are kept'):
         load_weights(convnext('v2'), f'{server.url}/weights.pth')
-    assert not (cache / 'weights.pth').exists()
+    assert not list(cache.glob('weights*.pth'))
     load_weights(convnext('v2'), f'{server.url}/weights.pth')
     assert server.requests[-1]['Range'] == 'bytes=1000-'
 
@@ -157,3 +160,42 @@ def test_an_offline_machine_is_told_the_file_and_its_place(cache, monkeypatch):
         load_weights(convnext(), 'offline')
     torch.save(official_state(), cache / 'weights.pth')
     load_weights(convnext(), 'offline')
+
+
+def test_two_urls_with_one_file_name_are_two_files(server, cache, tmp_path):
+    other = tmp_path / 'other.pth'
+    torch.save(convnext_file('official', 'v1'), other)
+    server.files['/runB/best.pth'] = other.read_bytes()
+    assert load_weights(convnext('v2'), f'{server.url}/runA/best.pth').format == 'timm'
+    assert load_weights(convnext('v1'), f'{server.url}/runB/best.pth').format == 'official'
+    assert len(list(cache.glob('best.*.pth'))) == 2
+
+
+def test_the_first_fetch_pins_the_hash(server, cache):
+    url = f'{server.url}/weights.pth'
+    path = zoo.locate(url)
+    path.unlink()
+    server.body = changed(server.body)
+    with pytest.raises(InputError, match=f'{url}: its sha256 is .*, expected'):
+        zoo.locate(url)
+    assert not path.exists()
+    path.write_bytes(b'cut')
+    with pytest.raises(InputError, match='has 3 bytes, but .* when it was fetched; delete it'):
+        zoo.locate(url)
+
+
+def changed(body):
+    """The same checkpoint with other weights."""
+    state = torch.load(io.BytesIO(body))
+    file = io.BytesIO()
+    torch.save({key: value + 1 for key, value in state.items()}, file)
+    return file.getvalue().ljust(len(body), b'x')[:len(body)]
+
+
+@pytest.mark.parametrize('damage', [lambda body: body[:len(body) // 2],
+                                    lambda body: body[:5000] + b'xxxx' + body[5004:]])
+def test_a_damaged_body_without_a_length_is_no_file(server, cache, damage):
+    server.body, server.length = damage(server.body), False
+    with pytest.raises(InputError, match='it was damaged on the way'):
+        load_weights(convnext('v2'), f'{server.url}/weights.pth')
+    assert not list(cache.glob('*.pth'))
