@@ -62,14 +62,14 @@ def ratio(values):
     return f'{values["ratio"]:.2f} ({values["least"]:.2f}-{values["greatest"]:.2f})'
 
 
-def write_docs(path, text):
+def write_docs(path, text, begin=BEGIN, end=END):
     """Put the table between its two marks."""
     path = Path(path)
-    before, _, rest = path.read_text().partition(BEGIN)
-    _, found, after = rest.partition(END)
+    before, _, rest = path.read_text().partition(begin)
+    _, found, after = rest.partition(end)
     if not found:
-        raise SystemExit(f'{path} lacks the marks {BEGIN} and {END}')
-    path.write_text(f'{before}{BEGIN}\n{text}\n{END}{after}')
+        raise SystemExit(f'{path} lacks the marks {begin} and {end}')
+    path.write_text(f'{before}{begin}\n{text}\n{end}{after}')
 
 
 def main():

@@ -6,6 +6,8 @@ reads the layer's parameters would pass over all of them.
 import torch
 from torch import Tensor, nn
 
+from convnext_dense.private.torch import has_hooks
+
 
 def is_plain(module: nn.Module, *classes: type) -> bool:
     """Whether a module is exactly of one of the classes, without hooks or a forward of its own.
@@ -14,9 +16,8 @@ def is_plain(module: nn.Module, *classes: type) -> bool:
         module (nn.Module): the layer.
         classes (type): none stands for any class.
     """
-    return (not classes or type(module) in classes) and 'forward' not in vars(module) and not (
-        module._forward_hooks or module._forward_pre_hooks or module._backward_hooks or
-        module._backward_pre_hooks)
+    return (not classes or type(module) in classes) and 'forward' not in vars(module) and \
+        not has_hooks(module)
 
 
 def in_float32_on_cpu(x: Tensor) -> bool:

@@ -15,6 +15,11 @@ import torch
 from mmengine.logging import print_log
 
 from convnext_dense.errors import InputError
+from convnext_dense.private.torch import (
+    compiling_for_any_size,
+    is_compiler_error,
+    mark_dynamic,
+)
 
 PARTS = ('backbone', 'neck', 'decode_head', 'auxiliary_head')
 
@@ -80,16 +85,12 @@ class CompiledForward:
     def __call__(self, *args, **kwargs):
         if self.compiled is None:
             return self.eager(*args, **kwargs)
-        # equal sizes of the first image, such as a square's, are not taken for equal for ever;
-        # a layout of inductor's choice fails to compile (torch 2.13) with sizes as unknowns
-        import torch._inductor.config as inductor
-        import torch.fx.experimental._config as shapes
         mark_sizes(args)
         try:
-            with shapes.patch(use_duck_shape=False), inductor.patch(layout_optimization=False):
+            with compiling_for_any_size():
                 return self.compiled(*args, **kwargs)
         except Exception as error:
-            if not _is_the_compilers(error):
+            if not is_compiler_error(error):
                 raise
             self.compiled = None
             print_log(f'{self.name} runs eagerly, it could not be compiled: '
@@ -107,12 +108,7 @@ def mark_sizes(value):
             mark_sizes(item)
     elif torch.is_tensor(value) and value.ndim == 4:
         for dim in (2, 3):
-            torch._dynamo.maybe_mark_dynamic(value, dim)
-
-
-def _is_the_compilers(error):
-    from torch._dynamo.exc import TorchDynamoException  # takes seconds to import
-    return isinstance(error, TorchDynamoException)
+            mark_dynamic(value, dim)
 
 
 def _reason(error):

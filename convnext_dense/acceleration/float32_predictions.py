@@ -2,6 +2,8 @@
 import torch
 from torch import nn
 
+from convnext_dense.private.torch import forward_hooks
+
 
 def predict_in_float32(model: nn.Module) -> list[str]:
     """Let the heads of a detector or segmenter give their predictions in float32.
@@ -22,7 +24,7 @@ def predict_in_float32(model: nn.Module) -> list[str]:
             name, module = f'{name}.conv_seg', module.conv_seg
         elif not hasattr(module, 'loss_by_feat') and not hasattr(module, 'loss_and_target'):
             continue
-        if not any(hook is _to_float32 for hook in module._forward_hooks.values()):
+        if not any(hook is _to_float32 for hook in forward_hooks(module)):
             module.register_forward_hook(_to_float32)
         names.append(name)
     return names

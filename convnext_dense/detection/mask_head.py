@@ -5,8 +5,8 @@ import torch.nn.functional as F
 from mmcv.cnn.bricks.wrappers import Conv2d, ConvTranspose2d
 from mmdet.models.roi_heads.mask_heads import FCNMaskHead as MMDetFCNMaskHead
 from mmdet.structures.mask import BitmapMasks, mask_target
+from mmengine.utils import to_2tuple
 from torch import nn
-from torch.nn.modules.utils import _pair
 
 from convnext_dense.chunks import chunks
 from convnext_dense.detection.mask_pasting import paste_masks
@@ -95,5 +95,5 @@ def _targets_of_image(sampled, masks, cfg):
         return mask_target([boxes], [indices], [masks], cfg)
     limit = boxes.new_tensor([masks.width, masks.height]).repeat(2)
     boxes.clamp_(min=0).clamp_(max=limit)  # in place, as mmdet's does
-    cropped = crop_and_resize(masks, boxes.numpy(), _pair(cfg.mask_size), indices.numpy())
+    cropped = crop_and_resize(masks, boxes.numpy(), to_2tuple(cfg.mask_size), indices.numpy())
     return torch.from_numpy(cropped).float()

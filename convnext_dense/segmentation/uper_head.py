@@ -12,6 +12,7 @@ from mmseg.models.decode_heads import UPerHead as MMSegUPerHead
 from torch import nn
 
 from convnext_dense.plain_layers import is_plain
+from convnext_dense.private.torch import convolve_as
 from convnext_dense.registry import MODELS
 from convnext_dense.segmentation.label_map import interpolation
 
@@ -54,7 +55,7 @@ class UPerHead(MMSegUPerHead):
             for x in maps[1:fine])], dim=1)
         conv = self.fpn_bottleneck.conv
         weight = conv.weight[:, :fine * self.channels]
-        y = conv._conv_forward(x, weight, conv.bias)  # as this convolution or its form computes
+        y = convolve_as(conv, x, weight, conv.bias)
         weights = conv.weight.split(self.channels, dim=1)
         for x, weight in zip(maps[fine:], weights[fine:]):
             y += convolve_enlarged(x, weight, size, self.align_corners)

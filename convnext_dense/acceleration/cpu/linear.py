@@ -11,28 +11,30 @@ import torch
 import torch.nn.functional as F
 from torch.utils.flop_counter import register_flop_formula
 
-ONEDNN = torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, '_linear_pointwise')
+from convnext_dense.private.torch import linear_operator
+
+ONEDNN = linear_operator()
 
 
 def linear(x, weight, bias=None):
     """A linear layer: (..., I) by weights (O, I) and a bias (O, ) to (..., O)."""
     if not _by_onednn(x):
         return F.linear(x, weight, bias)
-    return torch.ops.mkldnn._linear_pointwise.default(x, weight, bias, 'none', [], '')
+    return ONEDNN.default(x, weight, bias, 'none', [], '')
 
 
 def linear_gelu(x, weight, bias):
     """GELU of :func:`linear`."""
     if not _by_onednn(x):
         return torch.ops.aten.gelu_(F.linear(x, weight, bias))
-    return torch.ops.mkldnn._linear_pointwise.default(x, weight, bias, 'gelu', [], 'none')
+    return ONEDNN.default(x, weight, bias, 'gelu', [], 'none')
 
 
 def linear_add(x, weight, bias, other):
     """:func:`linear` of (rows, I) plus ``other``, of shape (rows, O)."""
     if not _by_onednn(x):
         return F.linear(x, weight, bias).add_(other)
-    return torch.ops.mkldnn._linear_pointwise.binary(x, other, weight, bias, 'add')
+    return ONEDNN.binary(x, other, weight, bias, 'add')
 
 
 def product(a, b):
@@ -44,15 +46,15 @@ def product_relu(a, b):
     """ReLU of :func:`product`."""
     if not _by_onednn(a):
         return torch.mm(a, b).relu_()
-    return torch.ops.mkldnn._linear_pointwise.default(a, b.T, None, 'relu', [], '')
+    return ONEDNN.default(a, b.T, None, 'relu', [], '')
 
 
 def _by_onednn(x):
-    return ONEDNN and x.dtype == torch.float32
+    return ONEDNN is not None and x.dtype == torch.float32
 
 
-if ONEDNN:
-    @register_flop_formula(torch.ops.mkldnn._linear_pointwise)
+if ONEDNN is not None:
+    @register_flop_formula(ONEDNN)
     def _operations(x, second, third, *_args, **_kwargs):
         """Of shapes (x, weight, bias) or (x, other, weight)."""
         weight = second if third is None or len(third) == 1 else third

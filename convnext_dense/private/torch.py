@@ -1,0 +1,58 @@
+"""Private names of torch; ``tests/private`` says what an upgrade changed."""
+from contextlib import AbstractContextManager, ExitStack
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+
+def has_hooks(module: nn.Module) -> bool:
+    """Whether anything is called before or after a module's forward or backward pass."""
+    return bool(module._forward_hooks or module._forward_pre_hooks or module._backward_hooks or
+                module._backward_pre_hooks)
+
+
+def forward_hooks(module: nn.Module) -> list:
+    """The functions that are called after a module's forward pass."""
+    return list(module._forward_hooks.values())
+
+
+def convolve_as(conv: nn.Conv2d, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """What a convolution computes, with other parameters; subclasses differ in this method."""
+    return conv._conv_forward(x, weight, bias)
+
+
+def linear_operator() -> Any:
+    """oneDNN's linear layers with something behind them, or None in builds without it."""
+    if not torch.backends.mkldnn.is_available():
+        return None
+    return getattr(torch.ops.mkldnn, '_linear_pointwise', None)
+
+
+def norms(tensors: list[Tensor]) -> tuple[Tensor, ...]:
+    """The 2-norm of each tensor, in few launches."""
+    return torch._foreach_norm(tensors)
+
+
+def mark_dynamic(x: Tensor, dim: int) -> None:
+    """Tell the compiler that a side of a tensor changes from call to call."""
+    torch._dynamo.maybe_mark_dynamic(x, dim)
+
+
+def compiling_for_any_size() -> AbstractContextManager:
+    """Equal sides of the first input are not taken for equal for ever.
+
+    A layout of inductor's own choice fails to compile (torch 2.13) with sizes as unknowns.
+    """
+    import torch._inductor.config as inductor
+    import torch.fx.experimental._config as shapes
+    stack = ExitStack()
+    stack.enter_context(shapes.patch(use_duck_shape=False))  # type: ignore[attr-defined]
+    stack.enter_context(inductor.patch(layout_optimization=False))
+    return stack
+
+
+def is_compiler_error(error: Exception) -> bool:
+    """Whether torch's compiler failed, and not the model that it compiled."""
+    from torch._dynamo.exc import TorchDynamoException  # takes seconds to import
+    return isinstance(error, TorchDynamoException)
