@@ -141,7 +141,7 @@ def measure_guards(kind, folder, rounds):
     for owner, name in ((guard, '_remember'), (guard, '_before_update'), (runner, 'after_step')):
         clock.watch(owner, name)
     loader = runner.train_dataloader
-    inspector = Inspector(runner._record(), training=True)
+    inspector = Inspector(runner._bad_image_list('train_dataloader'), training=True)
     looks = [timed(inspector.look, loader.dataset, index) for index in range(len(loader.dataset))]
     plain, guarded, parts = [], [], []
     for number in range(rounds + 2):

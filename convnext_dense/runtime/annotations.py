@@ -14,12 +14,12 @@ from convnext_dense.runtime.bad_images import drop_undrawable_masks, look_at_box
 _LAZY = (BaseDataset, ClassBalancedDataset, ConcatDataset, RepeatDataset)
 
 
-def build_dataset(config, record):
+def build_dataset(config, bad_images):
     """Build a data set and read its annotations; bad ones are written down.
 
     Args:
         config (dict): of the data set; data sets inside it are treated alike.
-        record (Record): of bad images and annotations.
+        bad_images (BadImageList): of bad images and annotations.
 
     Raises:
         InputError: the annotation file cannot be used.
@@ -29,7 +29,7 @@ def build_dataset(config, record):
     if lazy:
         leaves = list(_leaves(dataset))
         for leaf in leaves:
-            leaf.parse_data_info = partial(_parse, leaf, leaf.parse_data_info, record)
+            leaf.parse_data_info = partial(_parse, leaf, leaf.parse_data_info, bad_images)
             leaf._without_target = [0, 0]
         names = ', '.join(str(leaf.ann_file or leaf.data_prefix) for leaf in leaves)
         with convert_errors(f'the annotations {names} cannot be used',
@@ -66,7 +66,7 @@ def _leaves(dataset):
             yield from _leaves(child)
 
 
-def _parse(dataset, parse, record, raw):
+def _parse(dataset, parse, bad_images, raw):
     """``parse_data_info`` with a look at the boxes and masks of COCO annotations first."""
     if not isinstance(raw, dict) or 'raw_img_info' not in raw:
         return parse(raw)
@@ -78,8 +78,8 @@ def _parse(dataset, parse, record, raw):
                         'has them'):
         problems = drop_undrawable_masks(raw) + list(look_at_boxes(raw))
         for problem in problems:
-            if is_main_process() or record.strict:
-                record.add(_image(dataset, raw), problem, used=True)
+            if is_main_process() or bad_images.strict:
+                bad_images.add(_image(dataset, raw), problem, used=True)
         info = parse(raw)
         if problems and isinstance(info, dict) and not info.get('instances'):
             info['without_target'] = True

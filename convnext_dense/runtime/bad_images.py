@@ -1,139 +1,27 @@
-"""Bad images and annotations: recognised, named, counted, listed at the end."""
-import json
+"""What makes an image or its annotations unusable, judged from the files."""
 import os
 import traceback
-from pathlib import Path
 
 from convnext_dense.checks.instance_checks import undrawable_mask
 from convnext_dense.datasets.labels import values_of
 from convnext_dense.errors import InputError
 
-MOST_LISTED = 50
 OUTSIDE = 2.  # pixels; COCO's own boxes leave the image by rounding errors
 FORMATS = {'JPEG': ('.jpg', '.jpeg', '.jpe', '.jfif'), 'PNG': ('.png', ), 'BMP': ('.bmp', ),
            'TIFF': ('.tif', '.tiff'), 'WEBP': ('.webp', ), 'GIF': ('.gif', )}
 ENDS = {'JPEG': b'\xff\xd9', 'PNG': b'IEND\xaeB`\x82'}
 
 
-class Record:
-    """The list of bad images: a file of JSON lines in the work directory.
-
-    Data workers append to it and the main process reads it, so that nothing is lost when either
-    is killed.
-
-    Args:
-        path (str | Path): the file.
-        strict (bool): stop at the first entry.
-        limit (int | float): how many images may be unusable; below 1 a part of the data set.
-    """
-
-    def __init__(self, path, strict=False, limit=.1):
-        if isinstance(limit, bool) or not isinstance(limit, (int, float)) or limit < 0:
-            raise InputError(f'bad_images.limit is {limit!r}; give a number of images, or a '
-                             'part of the data set below 1')
-        self.path = Path(path)
-        self.strict = strict
-        self.limit = limit
-        self.known = set()
-        self._read = 0
-        self.entries = []
-        self.poll()
-
-    def clear(self):
-        """Forget what an earlier run left."""
-        self.path.unlink(missing_ok=True)
-        self.known, self._read, self.entries = set(), 0, []
-
-    def add(self, file, problem, used, size=None, detail=None):
-        """Write an entry down, once.
-
-        Args:
-            file (str): image or label map.
-            problem (str): what is wrong, in a few words.
-            used (bool): the image is used all the same.
-            size (int, optional): number of images of the data set.
-            detail (str, optional): a traceback.
-
-        Raises:
-            InputError: ``strict``.
-        """
-        if self.strict:
-            raise InputError(f'{file}: {problem}; mend or remove it, or set '
-                             'bad_images.strict=False to go on without it')
-        if (file, problem) in self.known:
-            return
-        self.known.add((file, problem))
-        entry = dict(file=file, problem=problem, used=used, size=size)
-        if detail:
-            entry['detail'] = detail
-        line = (json.dumps(entry) + '\n').encode()
-        descriptor = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
-        try:
-            os.write(descriptor, line)  # one write: lines of several workers do not mix
-        finally:
-            os.close(descriptor)
-
-    def poll(self):
-        """Read what the data workers wrote since the last call.
-
-        Raises:
-            InputError: more unusable images than the limit.
-        """
-        try:
-            if os.stat(self.path).st_size == self._read:
-                return
-        except OSError:
-            return
-        with open(self.path, 'rb') as file:
-            file.seek(self._read)
-            text = file.read()
-        text = text[:text.rfind(b'\n') + 1]
-        self._read += len(text)
-        for line in text.splitlines():
-            try:
-                entry = json.loads(line)
-            except ValueError:  # cut by a power failure
-                continue
-            if (entry['file'], entry['problem']) not in {
-                    (other['file'], other['problem']) for other in self.entries}:
-                self.entries.append(entry)
-                self.known.add((entry['file'], entry['problem']))
-        self._enforce()
-
-    def _enforce(self):
-        unusable = [entry for entry in self.entries if not entry['used']]
-        sizes = [entry['size'] for entry in unusable if entry['size']]
-        limit = self.limit if self.limit >= 1 or not sizes else max(1, self.limit * max(sizes))
-        if len({entry['file'] for entry in unusable}) > limit:
-            raise InputError(
-                f'{len(unusable)} images cannot be used, more than bad_images.limit='
-                f'{self.limit} allows; the last is {unusable[-1]["file"]}: '
-                f'{unusable[-1]["problem"]}; all are in {self.path}')
-
-    def summary(self):
-        """The list for the end of a run; an empty text where nothing was wrong."""
-        self.poll()
-        if not self.entries:
-            return ''
-        lines = [f'{len(self.entries)} bad images or annotations, also in {self.path}:']
-        lines += [f'  {entry["file"]}: {entry["problem"]} '
-                  f'({"used all the same" if entry["used"] else "not used"})'
-                  for entry in sorted(self.entries, key=lambda entry: entry['file'])[:MOST_LISTED]]
-        if len(self.entries) > MOST_LISTED:
-            lines.append(f'  and {len(self.entries) - MOST_LISTED} more')
-        return '\n'.join(lines)
-
-
 class Inspector:
     """Looks at the files of a sample before they are loaded.
 
     Args:
-        record (Record): where problems are written down.
+        bad_images (BadImageList): where problems are written down.
         training (bool): samples without any target are of no use.
     """
 
-    def __init__(self, record, training=False):
-        self.record = record
+    def __init__(self, bad_images, training=False):
+        self.bad_images = bad_images
         self.training = training
         self.seen = {}
 
@@ -153,7 +41,7 @@ class Inspector:
             return None
         problem, oddities, shape = look_at_image(path, info.get('width'), info.get('height'))
         for oddity in oddities:
-            self.record.add(path, oddity, used=problem is None, size=len(dataset))
+            self.bad_images.add(path, oddity, used=problem is None, size=len(dataset))
         if problem is None and info.get('seg_map_path') and info.get('seg_fields') is not None:
             path = info['seg_map_path']
             problem = look_at_label_map(path, shape, info, dataset, self.training)
@@ -161,7 +49,7 @@ class Inspector:
             problem = 'has no annotation that can be used'
         if problem is None:
             return None
-        self.record.add(path, problem, used=False, size=len(dataset))
+        self.bad_images.add(path, problem, used=False, size=len(dataset))
         return f'{path}: {problem}'
 
     def failed(self, dataset, index, error):
@@ -173,7 +61,7 @@ class Inspector:
         path = _path_in_frames(error) or _path_of(dataset, index)
         text = (str(error).strip().splitlines() or [''])[0]
         problem = f'{type(error).__name__}: {text}'
-        self.record.add(path, problem, used=False, size=len(dataset), detail=''.join(
+        self.bad_images.add(path, problem, used=False, size=len(dataset), detail=''.join(
             traceback.format_exception(error)))
         return f'{path}: {problem}'
 

@@ -19,6 +19,8 @@ checkpoint of mmengine's own runner       approximate: the epoch starts at its f
 """
 import logging
 import os
+import secrets
+from dataclasses import dataclass, field
 
 from mmengine.dataset import InfiniteSampler
 from mmengine.dist import get_dist_info
@@ -31,39 +33,55 @@ from convnext_dense.runtime.random_state import random_state, seed_all, seeded
 FORMAT = 1
 
 
-def choose(work_dir, requested=None):
-    """The checkpoint to resume from.
+@dataclass
+class Start:
+    """Where a run starts: at a checkpoint, or at its beginning.
+
+    Attributes:
+        path: the checkpoint, or None.
+        seed: the run's, from the checkpoint.
+        run_id: the identity of the run, which a resumed run keeps.
+        lines: to log.
+    """
+
+    path: str | None = None
+    seed: int | None = None
+    run_id: str = field(default_factory=lambda: secrets.token_hex(8))
+    lines: list[str] = field(default_factory=list)
+
+
+def choose(work_dir: str, requested: str | None = None) -> Start:
+    """Where a resumed run starts.
 
     Args:
-        work_dir (str): searched for the newest whole checkpoint.
-        requested (str, optional): this one instead.
-
-    Returns:
-        tuple: path or None, its seed or None, and lines to log.
+        work_dir: searched for the newest whole checkpoint.
+        requested: this checkpoint instead.
 
     Raises:
         InputError: the requested one is missing, torn, or holds weights only.
     """
     if requested is None:
         path, lines = files.newest_whole(work_dir)
-        return path, _seed(path), lines
+        return _start_at(path, lines) if path else Start(lines=lines)
     if not os.path.isfile(requested):
         raise InputError(f'--resume {requested}: no such file')
     if not files.is_whole(requested):
         newest = files.newest_whole(os.path.dirname(os.path.abspath(requested)))[0]
         hint = f'the newest whole one beside it is {newest}' if newest else 'no other is beside it'
         raise InputError(f'--resume {requested}: the file is torn; {hint}')
-    return requested, _seed(requested), []
+    return _start_at(requested, [])
 
 
-def _seed(path):
-    if path is None:
-        return None
+def _start_at(path, lines):
     outline = files.read_outline(path)
-    if 'optimizer' not in outline or 'meta' not in outline:
+    if 'optimizer' not in outline or not isinstance(outline.get('meta'), dict):
         raise InputError(f'--resume {path}: it holds weights only, no state of a training; start '
                          'from it with load_from')
-    return outline['meta'].get('seed')
+    start = Start(path, outline['meta'].get('seed'), lines=lines)
+    own = outline.get('convnext_dense')
+    if isinstance(own, dict) and isinstance(own.get('run_id'), str):
+        start.run_id = own['run_id']
+    return start
 
 
 def describe(runner, randoms, validated, written):
@@ -78,8 +96,8 @@ def describe(runner, randoms, validated, written):
     progress = loop.progress() if hasattr(loop, 'progress') else None
     if progress and validated:
         progress['validation_due'] = False
-    return dict(format=FORMAT, written=written, progress=progress, run=_run(runner),
-                random=randoms, skipped=runner.non_finite_guard.skipped)
+    return dict(format=FORMAT, run_id=runner._run_id, written=written, progress=progress,
+                run=_run(runner), random=randoms, skipped=runner.non_finite_guard.skipped)
 
 
 def statistics(model):

@@ -5,7 +5,13 @@ import traceback
 from pathlib import Path
 
 import torch
-from mmengine.dist import all_gather_object, broadcast_object_list, get_world_size, is_main_process
+from mmengine.dist import (
+    all_gather_object,
+    barrier,
+    broadcast_object_list,
+    get_world_size,
+    is_main_process,
+)
 from mmengine.hooks import EMAHook
 from mmengine.logging import print_log
 from mmengine.model import is_model_wrapper
@@ -21,7 +27,8 @@ from convnext_dense.model_wrappers import unwrap
 from convnext_dense.registry import RUNNERS
 from convnext_dense.runtime import files, resuming
 from convnext_dense.runtime.annotations import build_dataset
-from convnext_dense.runtime.bad_images import Inspector, Record
+from convnext_dense.runtime.bad_image_list import BadImageList
+from convnext_dense.runtime.bad_images import Inspector
 from convnext_dense.runtime.loops import EpochBasedTrainLoop, IterBasedTrainLoop, TestLoop, ValLoop
 from convnext_dense.runtime.non_finite import NonFiniteGuard
 from convnext_dense.runtime.prepare_hook import PrepareHook
@@ -43,7 +50,7 @@ class Runner(MMEngineRunner):
     The arguments are mmengine's. Where a config names one of mmengine's four loops, the loop of
     the same name of :mod:`convnext_dense.runtime.loops` is built. The config may also have::
 
-        bad_images = dict(strict=False, limit=.1)   # see Record
+        bad_images = dict(strict=False, limit=.1)   # see BadImageList
         not_finite = dict(skip=10)                    # see NonFiniteGuard
         acceleration = dict(winograd=True)            # see Acceleration; False: nothing
     """
@@ -61,11 +68,12 @@ class Runner(MMEngineRunner):
             if not isinstance(kwargs.get(name), (dict, DataLoader, type(None))):
                 raise InputError(f'{name} is {kwargs[name]!r}; expected a dict with batch_size, '
                                  'num_workers, sampler and dataset')
-        self._evaluates_only = kwargs.get('train_cfg') is None
+        self._run_id = ''
+        self._trains = False
         self.non_finite_guard = NonFiniteGuard(**(settings.get('not_finite') or {}))
         self.stopping = Stopping()
         self._bad_images = dict(settings.get('bad_images') or {})
-        self._records = {}
+        self._bad_image_lists = {}
         prepare_hook = PrepareHook(settings.get('acceleration'), settings.get('compile'))
         self._work_dir = os.path.abspath(work_dir)
         super().__init__(model, work_dir, load_from=load_from, resume=resume, cfg=cfg, **kwargs)
@@ -93,17 +101,20 @@ class Runner(MMEngineRunner):
 
     def set_randomness(self, seed, diff_rank_seed=False, deterministic=False):
         """Set the seeds; a resumed run gets its seed from the checkpoint, before any data."""
-        if self._resumes and self._resume_path is None:
-            chosen = [resuming.choose(self._work_dir, self._resume_request)
-                      if is_main_process() else None]
+        if not self._run_id:
+            chosen = [None]
+            if is_main_process():
+                chosen = [resuming.choose(self._work_dir, self._resume_request) if self._resumes
+                          else resuming.Start()]
             broadcast_object_list(chosen)
-            self._resume_path, kept_seed, self._resume_lines = chosen[0]
-            if kept_seed is not None:
-                if seed not in (None, kept_seed):
+            start = chosen[0]
+            self._run_id, self._resume_path = start.run_id, start.path
+            self._resume_lines = start.lines
+            if start.seed is not None:
+                if seed not in (None, start.seed):
                     self._resume_lines.append(
-                        f'the seed {kept_seed} of {self._resume_path} is used, not {seed} of the '
-                        'config')
-                seed = kept_seed
+                        f'the seed {start.seed} of {start.path} is used, not {seed} of the config')
+                seed = start.seed
                 self._randomness_cfg = dict(self._randomness_cfg, seed=seed)
         super().set_randomness(seed, diff_rank_seed, deterministic)
 
@@ -180,13 +191,13 @@ class Runner(MMEngineRunner):
 
     def _build_dataloader(self, config, name, seed, diff_rank_seed):
         own_seed = self.seed if seed is None else seed
-        record = self._record()
+        bad_images = self._bad_image_list(name)
         if not isinstance(config.get('dataset'), (dict, Dataset)):
             raise InputError(f'{name}.dataset is {config.get("dataset")!r}; expected a dict with '
                              'the type of the data set and its arguments')
 
         def dataset_type(**_):
-            return build_dataset(dict(dataset_cfg), record)
+            return build_dataset(dict(dataset_cfg), bad_images)
 
         def sampler_type(dataset, seed):
             sampler = DATA_SAMPLERS.build(dict(sampler_cfg),
@@ -214,19 +225,24 @@ class Runner(MMEngineRunner):
         if not isinstance(loader.dataset, IterableDataset):
             training = not getattr(loader.dataset, 'test_mode', False)
             loader.dataset.__getitems__ = SampleReader(
-                loader.dataset, Inspector(record, training), replace=training)
+                loader.dataset, Inspector(bad_images, training), replace=training)
             loader.collate_fn = Collate(loader.collate_fn, name)
         return loader
 
-    def _record(self):
-        name = 'bad_images_test.jsonl' if self._evaluates_only or (
-            self._train_loop is None) else 'bad_images.jsonl'
-        if name not in self._records:
-            record = Record(Path(self.work_dir) / name, **self._bad_images)
-            if is_main_process() and not (self._resumes and self._resume_path):
-                record.clear()
-            self._records[name] = record
-        return self._records[name]
+    def _bad_image_list(self, loader):
+        """The list of training, its validation included, or that of evaluation alone."""
+        name = 'bad_images.jsonl' if loader == 'train_dataloader' or (
+            loader == 'val_dataloader' and self._trains) else 'bad_images_test.jsonl'
+        if name not in self._bad_image_lists:
+            bad_images = BadImageList(Path(self.work_dir) / name, self._run_id, **self._bad_images)
+            aside = bad_images.open() if is_main_process() else None
+            barrier()
+            if not is_main_process():
+                bad_images.open(put_aside=False)
+            if aside:
+                self.logger.info(f'the bad images of another run are in {aside} now')
+            self._bad_image_lists[name] = bad_images
+        return self._bad_image_lists[name]
 
     def build_train_loop(self, loop):
         return super().build_train_loop(self._own_loop(
@@ -259,6 +275,7 @@ class Runner(MMEngineRunner):
             InputError: a data worker was killed, too many bad images or bad steps.
             SystemExit: a signal came; the state was saved.
         """
+        self._trains = True
         with self.stopping:
             model = self._guarded(super().train)
         self._list_bad_images()
@@ -313,8 +330,8 @@ class Runner(MMEngineRunner):
 
     def after_step(self):
         """Called by the loops after a training step and its hooks."""
-        for record in self._records.values():
-            record.poll()
+        for bad_images in self._bad_image_lists.values():
+            bad_images.poll()
         asked = self.stopping.agreed(1 if self.non_finite_guard.stop else 0)
         if not asked or not self._may_stop():
             return
@@ -341,8 +358,8 @@ class Runner(MMEngineRunner):
 
     def after_evaluation_step(self, idx):
         """Called by the loops after a step of validation or testing."""
-        for record in self._records.values():
-            record.poll()
+        for bad_images in self._bad_image_lists.values():
+            bad_images.poll()
         if not self.stopping.watching or idx >= self._evaluation_steps:
             return
         asked = self.stopping.agreed()
@@ -355,8 +372,8 @@ class Runner(MMEngineRunner):
         self._stop(asked)
 
     def _list_bad_images(self):
-        for record in self._records.values():
-            text = record.summary()
+        for bad_images in self._bad_image_lists.values():
+            text = bad_images.summary()
             if text:
                 self.logger.warning(text)
 

@@ -14,7 +14,8 @@ from tiny import detector_config, segmenter_config
 from convnext_dense.datasets.shapes import write_shapes
 from convnext_dense.errors import InputError
 from convnext_dense.runtime import Runner
-from convnext_dense.runtime.bad_images import Record, look_at_image
+from convnext_dense.runtime.bad_image_list import BadImageList
+from convnext_dense.runtime.bad_images import look_at_image
 
 PENNFUDAN = os.environ.get('CONVNEXT_DENSE_PENNFUDAN')
 
@@ -265,11 +266,11 @@ def test_a_turned_image_is_compared_as_it_is_loaded(tmp_path):
     assert 'has 40x30 pixels, its annotation says 30x40' in look_at_image(str(path), 30, 40)[0]
 
 
-def test_a_record_survives_and_holds_each_entry_once(tmp_path):
-    one = Record(tmp_path / 'list')
+def test_each_entry_is_in_the_list_once_and_a_line_cut_by_a_kill_is_passed_over(tmp_path):
+    one = BadImageList(tmp_path / 'list', 'one')
     one.add('a.jpg', 'is missing', used=False, size=100)
     one.add('a.jpg', 'is missing', used=False, size=100)
-    Record(tmp_path / 'list').add('b.jpg', 'is missing', used=False, size=100)
+    BadImageList(tmp_path / 'list', 'one').add('b.jpg', 'is missing', used=False, size=100)
     with open(tmp_path / 'list', 'a') as file:
         file.write('{"file": "half')
     one.poll()
@@ -277,7 +278,71 @@ def test_a_record_survives_and_holds_each_entry_once(tmp_path):
     assert len((tmp_path / 'list').read_text().splitlines()) == 3
 
 
+def test_the_list_of_another_run_is_put_aside_and_decides_nothing(tmp_path):
+    path = tmp_path / 'list.jsonl'
+    old = BadImageList(path, 'old', limit=100)
+    for number in range(9):
+        old.add(f'{number}.jpg', 'is missing', used=False, size=10)
+    content = path.read_text()
+    new = BadImageList(path, 'new', limit=2)
+    aside = new.open()
+    assert aside.read_text() == content and not path.exists()
+    new.poll()
+    new.add('0.jpg', 'is missing', used=False, size=10)
+    assert new.summary().splitlines()[1:] == ['  0.jpg: is missing (not used)']
+
+
+def test_what_the_same_run_found_before_is_listed_but_not_counted_again(tmp_path):
+    path = tmp_path / 'list.jsonl'
+    for number in range(9):
+        BadImageList(path, 'run').add(f'{number}.jpg', 'is missing', used=False, size=10)
+    resumed = BadImageList(path, 'run', limit=1)
+    assert resumed.open() is None
+    assert len(resumed.summary().splitlines()) == 10
+    resumed.add('0.jpg', 'is missing', used=False, size=10)
+    assert len(resumed.summary().splitlines()) == 10
+    resumed.add('1.jpg', 'is missing', used=False, size=10)
+    with pytest.raises(InputError, match='2 images cannot be used'):
+        resumed.poll()
+
+
+def test_a_list_of_strange_content_is_put_aside(tmp_path):
+    path = tmp_path / 'list.jsonl'
+    path.write_text('{"file": "a.jpg", "problem": "is missing", "used": false, "size": 1}\n[]\n')
+    assert BadImageList(path, 'run').open().exists() and not path.exists()
+
+
+def test_a_run_that_failed_on_bad_images_does_not_poison_its_work_directory(shapes, tmp_path):
+    work_dir = tmp_path / 'work'
+    broken = break_images(shapes / 'annotations/instances_training.json',
+                          shapes / 'images/training', range(10))
+    with pytest.raises(InputError, match='images cannot be used'):
+        Runner.from_cfg(config_of(detector_config, shapes, work_dir, limit=1)).train()
+    kept = (work_dir / 'bad_images.jsonl').read_text()
+    shutil.rmtree(shapes)
+    write_shapes(shapes, train=22, val=12, size=64)  # all mended
+    runner = Runner.from_cfg(config_of(detector_config, shapes, work_dir, limit=1))
+    runner.train()
+    assert runner.iter == 11 and broken
+    assert not (work_dir / 'bad_images.jsonl').exists()
+    aside, = work_dir.glob('bad_images_*.jsonl')
+    assert aside.read_text() == kept
+
+
+def test_testing_in_the_folder_of_a_training_leaves_its_list(shapes, tmp_path):
+    """With the whole config, as the test command gives it."""
+    work_dir = tmp_path / 'work'
+    for split in ('training', 'validation'):
+        break_images(shapes / f'annotations/instances_{split}.json', shapes / f'images/{split}',
+                     range(10))
+    Runner.from_cfg(config_of(detector_config, shapes, work_dir)).train()
+    kept = (work_dir / 'bad_images.jsonl').read_text()
+    Runner.from_cfg(config_of(detector_config, shapes, work_dir, limit=.9)).test()
+    assert (work_dir / 'bad_images.jsonl').read_text() == kept
+    assert len((work_dir / 'bad_images_test.jsonl').read_text().splitlines()) == 11
+
+
 @pytest.mark.parametrize('limit', [-1, 'many', True, None])
 def test_a_wrong_limit_is_refused(tmp_path, limit):
     with pytest.raises(InputError, match='bad_images.limit'):
-        Record(tmp_path / 'list', limit=limit)
+        BadImageList(tmp_path / 'list', limit=limit)

@@ -1,0 +1,157 @@
+"""The list of bad images and annotations of a run: written by data workers, read by the run."""
+import json
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+from convnext_dense.errors import InputError
+
+MOST_LISTED = 50
+
+
+class BadImageList:
+    """A file of JSON lines in the work directory.
+
+    Data workers append to it and the main process reads it, so that nothing is lost when either
+    is killed. Each line names its run: what another run found is put aside by :meth:`open` and
+    decides nothing, and what the same run found before it was resumed is listed, but not counted
+    again, since the images may have been mended.
+
+    Args:
+        path: the file.
+        run_id: the identity of the run.
+        strict: stop at the first entry.
+        limit: how many images may be unusable; below 1 a part of the data set.
+
+    Raises:
+        InputError: the limit is no number from 0 on.
+    """
+
+    def __init__(self, path: str | Path, run_id: str = '', strict: bool = False,
+                 limit: float = .1) -> None:
+        if isinstance(limit, bool) or not isinstance(limit, (int, float)) or limit < 0:
+            raise InputError(f'bad_images.limit is {limit!r}; give a number of images, or a '
+                             'part of the data set below 1')
+        self.path = Path(path)
+        self.run_id = run_id
+        self.strict = strict
+        self.limit = limit
+        self.entries: list[dict[str, Any]] = []  # of this start
+        self._earlier: list[dict[str, Any]] = []  # of this run, before it was resumed
+        self._known: set[tuple[str, str]] = set()
+        self._position = 0
+
+    def open(self, put_aside: bool = True) -> Path | None:
+        """Begin: go on behind what this run has written before it was resumed.
+
+        Args:
+            put_aside: rename a list of another run; one process does it, the others wait.
+
+        Returns:
+            where the list of another run lies now, or None.
+        """
+        entries = self._read_new()
+        if all(entry.get('run') == self.run_id for entry in entries):
+            self._earlier = entries
+            return None
+        self._position = 0
+        if not put_aside:
+            return None
+        stamp = time.strftime('%Y%m%d_%H%M%S', time.localtime(self.path.stat().st_mtime))
+        aside = self.path.with_name(f'{self.path.stem}_{stamp}{self.path.suffix}')
+        os.replace(self.path, aside)
+        return aside
+
+    def add(self, file: str, problem: str, used: bool, size: int | None = None,
+            detail: str | None = None) -> None:
+        """Write an entry down, once.
+
+        Args:
+            file: image or label map.
+            problem: what is wrong, in a few words.
+            used: the image is used all the same.
+            size: number of images of the data set.
+            detail: a traceback.
+
+        Raises:
+            InputError: ``strict``.
+        """
+        if self.strict:
+            raise InputError(f'{file}: {problem}; mend or remove it, or set '
+                             'bad_images.strict=False to go on without it')
+        if (file, problem) in self._known:
+            return
+        self._known.add((file, problem))
+        entry = dict(file=file, problem=problem, used=used, size=size, run=self.run_id)
+        if detail:
+            entry['detail'] = detail
+        line = (json.dumps(entry) + '\n').encode()
+        descriptor = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+        try:
+            os.write(descriptor, line)  # one write: lines of several workers do not mix
+        finally:
+            os.close(descriptor)
+
+    def poll(self) -> None:
+        """Read what the data workers wrote since the last call.
+
+        Raises:
+            InputError: more unusable images than the limit.
+        """
+        for entry in self._read_new():
+            key = entry['file'], entry['problem']
+            if not any((other['file'], other['problem']) == key for other in self.entries):
+                self.entries.append(entry)
+                self._known.add(key)
+        self._enforce_limit()
+
+    def _read_new(self):
+        try:
+            if os.stat(self.path).st_size == self._position:
+                return []
+            with open(self.path, 'rb') as file:
+                file.seek(self._position)
+                text = file.read()
+        except OSError:
+            return []
+        text = text[:text.rfind(b'\n') + 1]
+        self._position += len(text)
+        entries = []
+        for line in text.splitlines():
+            try:
+                entry = json.loads(line)
+            except ValueError:  # cut by a power failure
+                continue
+            if isinstance(entry, dict) and {'file', 'problem', 'used', 'size'} <= entry.keys():
+                entries.append(entry)
+        return entries
+
+    def _enforce_limit(self):
+        unusable = [entry for entry in self.entries if not entry['used']]
+        sizes = [entry['size'] for entry in unusable if entry['size']]
+        limit = self.limit if self.limit >= 1 or not sizes else max(1, self.limit * max(sizes))
+        if len({entry['file'] for entry in unusable}) > limit:
+            raise InputError(
+                f'{len(unusable)} images cannot be used, more than bad_images.limit='
+                f'{self.limit} allows; the last is {unusable[-1]["file"]}: '
+                f'{unusable[-1]["problem"]}; all are in {self.path}')
+
+    def summary(self) -> str:
+        """The list for the end of a run; an empty text where nothing was wrong.
+
+        Raises:
+            InputError: more unusable images than the limit.
+        """
+        self.poll()
+        found = {(entry['file'], entry['problem']): entry
+                 for entry in (*self._earlier, *self.entries)}
+        if not found:
+            return ''
+        lines = [f'{len(found)} bad images or annotations, also in {self.path}:']
+        lines += [f'  {file}: {problem} '
+                  f'({"used all the same" if entry["used"] else "not used"})'
+                  for (file, problem), entry in sorted(found.items())[:MOST_LISTED]]
+        if len(found) > MOST_LISTED:
+            lines.append(f'  and {len(found) - MOST_LISTED} more')
+        return '\n'.join(lines)
