@@ -11,6 +11,7 @@ from mmengine.logging import print_log
 from convnext_dense.errors import InputError
 from convnext_dense.registry import HOOKS
 from convnext_dense.runtime import files
+from convnext_dense.runtime.checkpoint_folder import CheckpointFolder
 
 
 @HOOKS.register_module()
@@ -18,8 +19,10 @@ class CheckpointHook(MMEngineCheckpointHook):
     """Write checkpoints so that a kill at any instant loses nothing that was finished.
 
     The order is always: the new file (temporary name, synced, renamed), the pointer
-    ``last_checkpoint``, and only then older files are removed. A checkpoint that falls due while
-    gradients are being accumulated is written after the update that ends the accumulation.
+    ``last_checkpoint``, and only then older files are removed. Pointer and message hub name
+    checkpoints relative to their folder, so that a copied work directory stands alone. A
+    checkpoint that falls due while gradients are being accumulated is written after the update
+    that ends the accumulation.
 
     Args:
         asynchronous (bool): copy the state and write it in a thread while training goes on; costs
@@ -41,13 +44,46 @@ class CheckpointHook(MMEngineCheckpointHook):
         if not hasattr(runner, 'collect_checkpoint'):
             raise InputError('convnext_dense.CheckpointHook needs the toolkit\'s Runner: train '
                              "with its tools/train.py, or set runner_type='convnext_dense.Runner'")
+        hub = runner.message_hub
+        # a resumed run has this from a file; mmengine removes what the numbers lead to
+        kept = hub.runtime_info.get('keep_ckpt_ids', ())
+        hub.update_info('keep_ckpt_ids', [step for step in kept if isinstance(step, int)
+                                          and not isinstance(step, bool) and step >= 0]
+                        if isinstance(kept, (list, tuple)) else [])
         super().before_train(runner)
+        self.folder = CheckpointFolder(self.out_dir, self.filename_tmpl)
+        self._find_best(hub)
         if is_main_process():
             os.makedirs(self.out_dir, exist_ok=True)
             for folder in {str(self.out_dir), runner.work_dir}:
                 for name in files.remove_partial(folder):
                     print_log(f'{folder}: removed {name}, left by a killed run', 'current')
-            for path in runner.message_hub.runtime_info.get('outdated_ckpts', ()):
+            self._remove_outdated(runner)
+
+    def _find_best(self, hub):
+        """The best checkpoints of a resumed run, which the message hub knows by name."""
+        def find(key):
+            path = self.folder.find(hub.runtime_info.get(key))
+            return str(path) if path else None
+        if not self.save_best:
+            return
+        if len(self.key_indicators) == 1:
+            self.best_ckpt_path = find('best_ckpt')
+        else:
+            self.best_ckpt_path_dict = {key: find(f'best_ckpt_{key}')
+                                        for key in self.key_indicators}
+
+    def _remove_outdated(self, runner):
+        """Remove what a kill left between writing a checkpoint and removing older ones."""
+        outdated = runner.message_hub.runtime_info.get('outdated_ckpts', ())
+        paths = [self.folder.find(name) for name in outdated] if isinstance(
+            outdated, (list, tuple)) else []
+        needed = {self.folder.find(value) for key, value in runner.message_hub.runtime_info.items()
+                  if key in ('last_ckpt', 'interrupted_ckpt') or str(key).startswith('best_ckpt')}
+        if runner.resumed_from:
+            needed.add(self.folder.find(os.path.abspath(runner.resumed_from)))
+        for path in paths:
+            if path is not None and path not in needed:
                 self._remove(path)
 
     def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
@@ -81,7 +117,7 @@ class CheckpointHook(MMEngineCheckpointHook):
                 self.wait()
             return str(self.last_ckpt)
         path = os.path.join(self.out_dir, f'iter_{step}.pth')
-        runner.message_hub.update_info('interrupted_ckpt', path)
+        runner.message_hub.update_info('interrupted_ckpt', os.path.basename(path))
         self._write(runner, path, [], meta=dict(epoch=runner.epoch, iter=step), by_epoch=False)
         self.wait()
         return path
@@ -111,9 +147,10 @@ class CheckpointHook(MMEngineCheckpointHook):
             runner.message_hub.update_info('keep_ckpt_ids', list(self.keep_ckpt_ids))
         hub = runner.message_hub
         if 'interrupted_ckpt' in hub.runtime_info:
-            outdated.append(hub.pop_info('interrupted_ckpt'))
+            interrupted = self.folder.find(hub.pop_info('interrupted_ckpt'))
+            outdated += [str(interrupted)] if interrupted else []
         outdated = [old for old in outdated if old != path]
-        hub.update_info('last_ckpt', path)
+        hub.update_info('last_ckpt', os.path.basename(path))
         self._write(runner, path, outdated, meta=meta, by_epoch=self.by_epoch,
                     save_optimizer=self.save_optimizer,
                     save_param_scheduler=self.save_param_scheduler, validated=validated)
@@ -122,7 +159,8 @@ class CheckpointHook(MMEngineCheckpointHook):
         """Write one file, move the pointer, remove what is outdated: in this order."""
         self.wait()
         # in the file too: if a kill comes before the removal, the resumed run removes them
-        runner.message_hub.update_info('outdated_ckpts', list(outdated))
+        runner.message_hub.update_info('outdated_ckpts',
+                                       [os.path.basename(old) for old in outdated])
         checkpoint = runner.collect_checkpoint(**settings)
         if checkpoint is None:
             return
@@ -180,7 +218,7 @@ class CheckpointHook(MMEngineCheckpointHook):
         else:
             self.best_ckpt_path_dict[key] = path
         hub.update_info(score_key, score)
-        hub.update_info(path_key, path)
+        hub.update_info(path_key, name)
         self._write(runner, path, [], pointer=False, meta=dict(meta), by_epoch=False,
                     save_optimizer=False, save_param_scheduler=False, validated=True)
         if old and old != path:

@@ -12,6 +12,11 @@ from pathlib import Path
 import torch
 
 from convnext_dense.errors import InputError
+from convnext_dense.runtime.checkpoint_folder import (
+    CheckpointFolder,
+    read_pointer,
+    refuse_pointer,
+)
 
 PARTIAL = '.partial'
 POINTER = 'last_checkpoint'
@@ -156,9 +161,14 @@ def tensor_bytes(value):
 
 
 def move_pointer(folder, path):
-    """Let ``last_checkpoint`` in ``folder`` name ``path``, as mmengine's does."""
+    """Let ``last_checkpoint`` in ``folder`` name ``path``, relative to the folder.
+
+    mmengine's own holds the path as the run was given it, which leads back to the first folder
+    once the folder is copied.
+    """
     # a pointer lost in a power cut costs nothing: newest_whole looks at all checkpoints
-    write_atomically(Path(folder) / POINTER, lambda file: file.write(str(path).encode()),
+    name = os.path.relpath(os.path.realpath(path), os.path.realpath(folder))
+    write_atomically(Path(folder) / POINTER, lambda file: file.write(name.encode()),
                      durable=False)
 
 
@@ -171,8 +181,16 @@ def remove_partial(folder):
 
 
 def is_whole(path):
-    """Whether a checkpoint is complete and every tensor's checksum agrees."""
+    """Whether a checkpoint is complete and every tensor's checksum agrees.
+
+    Torch's format before 1.6 has no checksums; such a file is whole if all of it can be read.
+    """
     try:
+        with open(path, 'rb') as file:
+            legacy = file.read(1) == b'\x80'
+        if legacy:
+            read_outline(path)
+            return True
         with zipfile.ZipFile(path) as archive:
             return bool(archive.namelist()) and archive.testzip() is None
     except (OSError, zipfile.BadZipFile, EOFError, ValueError, NotImplementedError):
@@ -189,55 +207,69 @@ def read_outline(path):
     return read_checkpoint(path, checksums=False)
 
 
-def newest_whole(folder):
+def newest_whole(folder, checkpoints=None):
     """The newest whole checkpoint of a training run.
 
     A kill between a checkpoint's renaming and the pointer's leaves the pointer one behind, so all
-    checkpoints of the folder are looked at. They are ordered by the time inside them; copying a
-    folder changes the files' own times.
+    checkpoints of the folder are looked at. Those of one run are ordered by iteration, which no
+    clock can turn round; runs are ordered by the time inside of their checkpoints.
 
     Args:
-        folder (str | Path): the work directory; the folder that its pointer names is looked at
-            too.
+        folder (str | Path): the work directory.
+        checkpoints (CheckpointFolder, optional): where the checkpoints are, if not there.
 
     Returns:
-        tuple[str | None, list[str]]: path, and one line for each torn file that was passed over.
+        tuple[str | None, list[str]]: path, and one line for each torn file that was passed over
+        and for a pointer that leads elsewhere.
+
+    Raises:
+        InputError: the pointer leads elsewhere, and no checkpoint is there.
     """
-    folder = Path(folder)
-    candidates = set(folder.glob('*.pth'))
-    try:
-        target = Path((folder / POINTER).read_text().strip())
-    except (OSError, UnicodeDecodeError):
-        target = None
-    if target is not None:
-        if not target.is_file():  # the folder was moved
-            target = folder / target.name
-        if target.is_file():
-            candidates |= {target, *target.parent.glob('*.pth')}
-    times, lines = {}, []
-    for path in candidates:
+    checkpoints = checkpoints or CheckpointFolder(folder)
+    _, line = read_pointer(Path(folder) / POINTER, checkpoints)
+    lines, found = [line] if line else [], []
+    for path in checkpoints.checkpoints():
         try:
             outline = read_outline(path)
-        except Exception:  # torn files fail in every way
+            if 'optimizer' in outline and 'iter' in outline['meta']:
+                found.append((path, run_of(outline), *written_at(outline)))
+        except Exception:  # torn files, and those of others, fail in every way
             lines.append(f'{path} is torn (a killed run?) and passed over')
-            continue
-        if 'optimizer' in outline and 'iter' in (outline.get('meta') or {}):
-            times[path] = written_at(outline)
-    for path in sorted(times, key=times.get, reverse=True):
+    begun = {}
+    for _, run, time, _ in found:
+        begun[run] = max(time, begun.get(run, time))
+    # by run, iteration and time: one iteration is written twice where validation comes after it
+    found.sort(key=lambda one: (begun[one[1]], one[1] or '', one[3], one[2]), reverse=True)
+    for path, *_ in found:
         if is_whole(path):
             return str(path), lines
         lines.append(f'{path} is torn (its checksum is wrong) and passed over')
+    if line:
+        raise refuse_pointer(line)
     return None, lines
 
 
+def run_of(checkpoint):
+    """The identity of the run that wrote a checkpoint, or None where it has none."""
+    own = checkpoint.get('convnext_dense')
+    run = own.get('run_id') if isinstance(own, dict) else None
+    return run if isinstance(run, str) else None
+
+
 def written_at(checkpoint):
-    """When a checkpoint was written, as a sortable pair (time in seconds, iteration)."""
+    """When a checkpoint was written, as a sortable pair (time in seconds, iteration).
+
+    Raises:
+        ValueError: the iteration is no number.
+    """
     import time
-    own = checkpoint.get('convnext_dense') or {}
-    stamp = own.get('written')
-    if stamp is None:
+    own, meta = checkpoint.get('convnext_dense'), checkpoint['meta']
+    stamp = own.get('written') if isinstance(own, dict) else None
+    if not isinstance(stamp, (int, float)):
         try:
-            stamp = time.mktime(time.strptime(checkpoint['meta']['time'], '%Y%m%d_%H%M%S'))
-        except (KeyError, ValueError):
+            stamp = time.mktime(time.strptime(meta['time'], '%Y%m%d_%H%M%S'))
+        except (KeyError, ValueError, TypeError, OverflowError):
             stamp = 0.
-    return stamp, checkpoint['meta']['iter']
+    if not isinstance(meta['iter'], int):
+        raise ValueError(f'iter is {meta["iter"]!r}')
+    return stamp, meta['iter']

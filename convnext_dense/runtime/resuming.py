@@ -28,6 +28,7 @@ from mmengine.logging import print_log
 
 from convnext_dense.errors import InputError
 from convnext_dense.runtime import files
+from convnext_dense.runtime.checkpoint_folder import CheckpointFolder
 from convnext_dense.runtime.random_state import random_state, seed_all, seeded
 
 FORMAT = 1
@@ -50,26 +51,40 @@ class Start:
     lines: list[str] = field(default_factory=list)
 
 
-def choose(work_dir: str, requested: str | None = None) -> Start:
+def choose(work_dir: str, requested: str | None = None,
+           checkpoints: CheckpointFolder | None = None) -> Start:
     """Where a resumed run starts.
 
     Args:
         work_dir: searched for the newest whole checkpoint.
-        requested: this checkpoint instead.
+        requested: this checkpoint instead. A run that goes back to an older checkpoint, or to
+            one of another folder, is another run: it gets an identity of its own.
+        checkpoints: where the checkpoints of the work directory are, if not there.
 
     Raises:
-        InputError: the requested one is missing, torn, or holds weights only.
+        InputError: the requested one is missing, torn, or holds weights only; or the pointer of
+            the work directory leads elsewhere and nothing else is there.
     """
     if requested is None:
-        path, lines = files.newest_whole(work_dir)
+        path, lines = files.newest_whole(work_dir, checkpoints)
         return _start_at(path, lines) if path else Start(lines=lines)
     if not os.path.isfile(requested):
         raise InputError(f'--resume {requested}: no such file')
     if not files.is_whole(requested):
-        newest = files.newest_whole(os.path.dirname(os.path.abspath(requested)))[0]
+        newest = _newest(os.path.dirname(os.path.abspath(requested)))
         hint = f'the newest whole one beside it is {newest}' if newest else 'no other is beside it'
         raise InputError(f'--resume {requested}: the file is torn; {hint}')
-    return _start_at(requested, [])
+    start, newest = _start_at(requested, []), _newest(work_dir, checkpoints)
+    if newest is None or not os.path.samefile(newest, requested):
+        start.run_id = Start().run_id
+    return start
+
+
+def _newest(folder, checkpoints=None):
+    try:
+        return files.newest_whole(folder, checkpoints)[0]
+    except InputError:  # a pointer that leads elsewhere
+        return None
 
 
 def _start_at(path, lines):
@@ -78,9 +93,7 @@ def _start_at(path, lines):
         raise InputError(f'--resume {path}: it holds weights only, no state of a training; start '
                          'from it with load_from')
     start = Start(path, outline['meta'].get('seed'), lines=lines)
-    own = outline.get('convnext_dense')
-    if isinstance(own, dict) and isinstance(own.get('run_id'), str):
-        start.run_id = own['run_id']
+    start.run_id = files.run_of(outline) or start.run_id
     return start
 
 

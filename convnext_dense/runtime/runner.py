@@ -29,6 +29,7 @@ from convnext_dense.runtime import files, resuming
 from convnext_dense.runtime.annotations import build_dataset
 from convnext_dense.runtime.bad_image_list import BadImageList
 from convnext_dense.runtime.bad_images import Inspector
+from convnext_dense.runtime.checkpoint_folder import checkpoint_folder
 from convnext_dense.runtime.loops import EpochBasedTrainLoop, IterBasedTrainLoop, TestLoop, ValLoop
 from convnext_dense.runtime.non_finite import NonFiniteGuard
 from convnext_dense.runtime.prepare_hook import PrepareHook
@@ -57,7 +58,7 @@ class Runner(MMEngineRunner):
 
     def __init__(self, model, work_dir, *, load_from=None, resume=False, cfg=None, **kwargs):
         self._resume_request = load_from if resume else None
-        self._resume_path = None
+        self.resumed_from = None
         self._resume_lines = []
         self._resumes = resume
         self._written = 0.  # when the last checkpoint was written, as it says
@@ -104,11 +105,13 @@ class Runner(MMEngineRunner):
         if not self._run_id:
             chosen = [None]
             if is_main_process():
-                chosen = [resuming.choose(self._work_dir, self._resume_request) if self._resumes
-                          else resuming.Start()]
+                chosen = [resuming.choose(
+                    self._work_dir, self._resume_request,
+                    checkpoint_folder(self.cfg, self._work_dir)) if self._resumes
+                    else resuming.Start()]
             broadcast_object_list(chosen)
             start = chosen[0]
-            self._run_id, self._resume_path = start.run_id, start.path
+            self._run_id, self.resumed_from = start.run_id, start.path
             self._resume_lines = start.lines
             if start.seed is not None:
                 if seed not in (None, start.seed):
@@ -122,8 +125,8 @@ class Runner(MMEngineRunner):
         """Load or resume, once; ``resume=True`` alone takes the newest whole checkpoint."""
         if self._has_loaded:
             return
-        if self._resumes and self._resume_path:
-            self.resume(self._resume_path)
+        if self._resumes and self.resumed_from:
+            self.resume(self.resumed_from)
         elif self._resumes:
             self.logger.info(f'no checkpoint to resume in {self.work_dir}: the run starts from '
                              'the beginning')

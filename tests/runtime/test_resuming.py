@@ -199,7 +199,7 @@ def test_only_the_newest_are_kept_and_the_pointer_names_the_last(tmp_path):
     train(toy_config(tmp_path))
     assert sorted(path.name for path in tmp_path.glob('*.pth')) == [
         'iter_16.pth', 'iter_17.pth', 'iter_18.pth']
-    assert (tmp_path / 'last_checkpoint').read_text() == str(tmp_path / 'iter_18.pth')
+    assert (tmp_path / 'last_checkpoint').read_text() == 'iter_18.pth'
 
 
 def test_a_kill_between_writing_and_removing_leaves_nothing_behind(tmp_path, monkeypatch):
@@ -381,6 +381,7 @@ def test_mmengine_resumes_a_checkpoint_of_this_toolkit(tmp_path):
     with pytest.raises(InputError, match="runner_type='convnext_dense.Runner'"):
         MMEngineRunner.from_cfg(config).train()
     config.default_hooks.checkpoint.type = 'CheckpointHook'
+    config.load_from = files.newest_whole(tmp_path)[0]  # mmengine's pointer has no relative path
     runner = MMEngineRunner.from_cfg(config)
     runner.train()
     assert (runner.epoch, runner.iter) == (3, 18)
