@@ -1,0 +1,192 @@
+"""Results drawn on images: boxes, masks, label maps, names; sizes follow the image's.
+
+Images are uint8 of shape (H, W, 3) in BGR order, as OpenCV reads and writes them.
+"""
+from functools import lru_cache
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from convnext_dense.prediction.colours import text_colour
+
+MASK_OPACITY = .4
+LABEL_MAP_OPACITY = .55
+#: smallest region of a label map that gets its class's name, in heights of the text
+REGION = 1.6
+
+
+def draw_instances(image, boxes, labels, names, colours, scores=None, mask_crops=None):
+    """Boxes, outlines of masks and names over an image; the highest score lies on top.
+
+    Args:
+        image (ndarray): any image; it is not changed.
+        boxes (ndarray): (N, 4), x1, y1, x2, y2 in pixels.
+        labels (Sequence[int]): indices into ``names`` and ``colours``.
+        names (Sequence[str]), colours (Sequence[tuple]): of the classes, BGR.
+        scores (Sequence[float] | None): in [0, 1], written after the name.
+        mask_crops (Sequence[MaskCrop] | None): of the objects.
+
+    Returns:
+        ndarray: the drawn image.
+    """
+    canvas = as_canvas(image)
+    line, text = line_width(canvas), text_size(canvas)
+    order = range(len(boxes)) if scores is None else np.argsort(scores, kind='stable').tolist()
+    labels = [int(label) for label in labels]
+    for index in order:
+        if mask_crops is not None:
+            _blend(canvas, mask_crops[index], colours[labels[index]], line)
+    for index in order:
+        left, top, right, bottom = (int(round(float(value))) for value in boxes[index])
+        cv2.rectangle(canvas, (left, top), (right, bottom), colours[labels[index]], line,
+                      cv2.LINE_AA)
+    taken: list[tuple] = []
+    for index in reversed(order):  # the best have the first choice of place
+        label = labels[index]
+        words = names[label] if scores is None else f'{names[label]} {scores[index]:.2f}'
+        patch = label_image(words, text, colours[label])
+        _paste(canvas, patch, _place(canvas, boxes[index], patch.shape, taken))
+    return canvas
+
+
+def draw_label_map(image, labels, names, colours):
+    """A label map in colours over an image, with the classes' names in their largest regions.
+
+    Args:
+        image (ndarray): any image; it is not changed.
+        labels (ndarray): (H, W), indices into ``names`` and ``colours``; others keep the image.
+        names (Sequence[str]), colours (Sequence[tuple]): of the classes, BGR.
+
+    Returns:
+        ndarray: the drawn image.
+    """
+    canvas = as_canvas(image)
+    text = text_size(canvas)
+    table = np.array([*colours, (0, 0, 0)], np.uint8)
+    known = labels < len(colours)
+    tint = table[np.where(known, labels, len(colours))]
+    blended = cv2.addWeighted(canvas, 1 - LABEL_MAP_OPACITY, tint, LABEL_MAP_OPACITY, 0)
+    canvas = np.where(known[:, :, None], blended, canvas)
+    taken: list[tuple] = []
+    for label in np.unique(labels[known]).tolist():
+        place = _middle((labels == label).astype(np.uint8), text * REGION / 2)
+        if place:
+            patch = label_image(names[label], text, colours[label])
+            height, width = patch.shape[:2]
+            x, y = _inside(canvas, place[0] - width // 2, place[1] - height // 2, patch.shape)
+            box = (x, y, x + width, y + height)
+            if not any(_overlap(box, other) for other in taken):
+                taken.append(box)
+                _paste(canvas, patch, (x, y))
+    return canvas
+
+
+def as_canvas(image):
+    """Any image as a new uint8 array (H, W, 3); of many bands the first three are shown."""
+    pixels = image if image.ndim == 3 else image[:, :, None]
+    pixels = pixels[:, :, :3] if pixels.shape[2] >= 3 else np.repeat(pixels[:, :, :1], 3, 2)
+    if pixels.dtype == np.uint8:
+        return np.array(pixels, order='C')
+    pixels = np.nan_to_num(pixels.astype(np.float32))
+    low, high = float(pixels.min()), float(pixels.max())
+    if low < 0 or high > 255 or high <= 1:
+        pixels = (pixels - low) * (255 / max(high - low, 1e-12))
+    return np.ascontiguousarray(pixels.round().astype(np.uint8))
+
+
+def line_width(image):
+    """Width of lines in pixels: 1 up to 500 pixels a side, 2 at 1000."""
+    return max(1, round((image.shape[0] * image.shape[1]) ** .5 / 450))
+
+
+def text_size(image):
+    """Height of the text in pixels: readable and small beside the objects."""
+    return int(np.clip((image.shape[0] * image.shape[1]) ** .5 / 38, 11, 64))
+
+
+@lru_cache(maxsize=512)
+def label_image(text, size, colour):
+    """A text on a bar of a colour.
+
+    Args:
+        text (str): in any script that DejaVu has: Latin, Greek, Cyrillic, Arabic.
+        size (int): of the font, in pixels.
+        colour (tuple): BGR, of the bar.
+
+    Returns:
+        ndarray: uint8, (h, w, 3); do not change it.
+    """
+    from PIL import Image, ImageDraw
+    font = _font(size)
+    text = ''.join(letter if letter.isprintable() else '?' for letter in text)
+    pad = max(2, size // 5)
+    width = int(font.getlength(text)) + 2 * pad
+    height = sum(font.getmetrics()) + pad
+    image = Image.new('RGB', (width, height), colour)  # channels in OpenCV's order
+    ImageDraw.Draw(image).text((pad, pad // 2), text, text_colour(colour), font)
+    return np.asarray(image)
+
+
+@lru_cache(maxsize=32)
+def _font(size):
+    import matplotlib
+    from PIL import ImageFont
+    folder = Path(matplotlib.get_data_path()) / 'fonts' / 'ttf'
+    return ImageFont.truetype(str(folder / 'DejaVuSans.ttf'), size)
+
+
+def _blend(canvas, crop, colour, line):
+    """Tint a mask and draw its outline."""
+    rows, columns = crop.pixels.shape
+    if not crop.pixels.size:
+        return
+    part = canvas[crop.top:crop.top + rows, crop.left:crop.left + columns]
+    mask = crop.pixels[:part.shape[0], :part.shape[1]]
+    part[mask] = (part[mask] * (1 - MASK_OPACITY) + np.array(colour) * MASK_OPACITY).astype(
+        np.uint8)
+    contours = cv2.findContours(mask.astype(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE,
+                                offset=(crop.left, crop.top))[0]
+    cv2.drawContours(canvas, contours, -1, colour, line, cv2.LINE_AA)
+
+
+def _place(canvas, box, shape, taken):
+    """Where a label of a box goes: (x, y) of its upper left corner; it is added to ``taken``."""
+    left, top, right, bottom = (int(round(float(value))) for value in box)
+    height, width = shape[:2]
+    choices = [(left, top - height), (left, top), (right - width, top - height), (left, bottom),
+               (right - width, bottom - height)]
+    spots = [_inside(canvas, x, y, shape) for x, y in choices]
+    boxes = [(x, y, x + width, y + height) for x, y in spots]
+    covered = [sum(_overlap(spot, other) for other in taken) for spot in boxes]
+    best = covered.index(min(covered))
+    taken.append(boxes[best])
+    return spots[best]
+
+
+def _inside(canvas, x, y, shape):
+    """The nearest place at which a patch lies within the image."""
+    return (int(np.clip(x, 0, max(canvas.shape[1] - shape[1], 0))),
+            int(np.clip(y, 0, max(canvas.shape[0] - shape[0], 0))))
+
+
+def _overlap(first, second):
+    """Common area of two boxes."""
+    width = min(first[2], second[2]) - max(first[0], second[0])
+    height = min(first[3], second[3]) - max(first[1], second[1])
+    return max(width, 0) * max(height, 0)
+
+
+def _paste(canvas, patch, place):
+    x, y = place
+    part = canvas[y:y + patch.shape[0], x:x + patch.shape[1]]
+    part[:] = patch[:part.shape[0], :part.shape[1]]
+
+
+def _middle(mask, radius):
+    """The point of a mask that is farthest from its border, (x, y), or None where all are nearer
+    than ``radius`` pixels."""
+    padded = cv2.copyMakeBorder(mask, 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=0)
+    distances = cv2.distanceTransform(padded, cv2.DIST_L2, 3)
+    _, farthest, _, (x, y) = cv2.minMaxLoc(distances)
+    return (x - 1, y - 1) if farthest >= radius else None

@@ -1,0 +1,187 @@
+"""What ``--model`` means: where the config and the weights of a model are."""
+from pathlib import Path
+from typing import NamedTuple
+
+from mmengine.config import Config
+
+from convnext_dense.config import load_config, nested
+from convnext_dense.errors import InputError
+from convnext_dense.prediction.resolved_config import check_parts, parse_config
+
+CHECKPOINTS = ('.pth', '.pt', '.safetensors')
+CONFIG_FOLDERS = (Path(__file__).parents[1] / '.mim' / 'configs', Path(__file__).parents[2] /
+                  'configs')
+
+
+class ModelFiles(NamedTuple):
+    """A model that is not built yet.
+
+    Attributes:
+        cfg (Config): its whole config.
+        checkpoint (dict): what the file of its weights holds.
+        source (str): the file, or the published name, of its weights.
+        names (tuple[str]): of its classes.
+        palette (list | None): their colours, RGB, where the config or data set has some.
+    """
+    cfg: Config
+    checkpoint: dict
+    source: str
+    names: tuple
+    palette: list | None
+
+
+def find_model(model, weights=None):
+    """Read the config and the weights of a model.
+
+    Args:
+        model (str | Path): a work directory or a checkpoint of one, whose resolved config is read
+            as data; or a config file, which runs as in training, and needs ``weights``; or the
+            name of published weights, or of a config of the toolkit.
+        weights (str | Path, optional): a path, URL or published name. It may be left out where
+            ``model`` leads to weights.
+
+    Returns:
+        ModelFiles: with checked contents.
+
+    Raises:
+        InputError: nothing there, no weights, or a resolved config that would run code.
+    """
+    from convnext_dense.checkpoints import read_checkpoint
+    path = Path(model).expanduser()
+    if path.is_dir():
+        source = str(weights or weights_of(path))
+        checkpoint = read_checkpoint(source)
+        cfg = resolved_config(path, source, checkpoint)
+    elif path.suffix in CHECKPOINTS:
+        if weights:
+            raise InputError(f'{model} and {weights} are both weights; give the config or the '
+                             'work directory as the model')
+        source, checkpoint = str(model), read_checkpoint(model)
+        cfg = resolved_config(path.parent, source, checkpoint)
+    else:
+        config, published = _config_file(model, path)
+        if not (weights or published):
+            raise InputError(f'{model} is a config; give its weights, too, with --weights')
+        cfg, source = load_config(config), str(weights or published)
+        checkpoint = read_checkpoint(source)
+    if not isinstance(cfg.get('model'), dict) or not cfg.model.get('type'):
+        raise InputError(f'{model}: its config has no model=dict(type=...)')
+    names, palette = _classes(cfg, checkpoint, source)
+    return ModelFiles(cfg, checkpoint, source, names, palette)
+
+
+def weights_of(folder):
+    """The weights that a work directory is for: the best, or else the last.
+
+    Raises:
+        InputError: it has none.
+    """
+    from convnext_dense.runtime.files import is_whole, newest_whole
+    best = sorted((path for path in folder.glob('best_*.pth')),
+                  key=lambda path: path.stat().st_mtime, reverse=True)
+    for path in best:
+        if is_whole(path):
+            return path
+    newest, _ = newest_whole(folder)
+    if newest:
+        return newest
+    others = [path for path in folder.iterdir() if path.suffix in CHECKPOINTS]
+    if len(others) == 1:
+        return others[0]
+    raise InputError(f'{folder} has no whole checkpoint' + (
+        f' of a training, but {len(others)} files of weights; name one with --weights' if others
+        else '; train there first, or give --weights'))
+
+
+def resolved_config(folder, source, checkpoint):
+    """The config that a run kept: in its checkpoint, or as the only ``.py`` of its folder.
+
+    Raises:
+        InputError: there is none, or it is more than data.
+    """
+    meta = checkpoint.get('meta')
+    text = meta.get('cfg') if isinstance(meta, dict) else None
+    name = f'the config in {source}'
+    if not text:
+        files = sorted(folder.glob('*.py'))
+        if len(files) != 1:
+            raise InputError(f'{source} holds no config, and {folder} has {len(files)} files that '
+                             'may be one; give the config and --weights')
+        name = f'config {files[0]}'
+        try:
+            text = files[0].read_text(encoding='utf-8')
+        except (OSError, UnicodeDecodeError) as error:
+            raise InputError(f'{name} cannot be read: {error}') from error
+    cfg = parse_config(text, name)
+    scope = cfg.get('default_scope', 'mmengine')
+    for settings in (cfg.get('model'), test_pipeline(cfg, name)):
+        check_parts(settings, scope, name)
+    return cfg
+
+
+def test_pipeline(cfg, name):
+    """The settings of the pipeline that tests use.
+
+    Raises:
+        InputError: there is none.
+    """
+    for part in nested(cfg.get('test_dataloader') or cfg.get('val_dataloader') or {}):
+        if isinstance(part.get('pipeline'), (list, tuple)) and part['pipeline'] and \
+                all(isinstance(step, dict) for step in part['pipeline']):
+            return list(part['pipeline'])
+    raise InputError(f'{name} has no test_dataloader.dataset.pipeline, which says how images are '
+                     'read')
+
+
+def _config_file(model, path):
+    """A config file, and the published weights that belong to it or None."""
+    from convnext_dense.checkpoints.zoo import entries
+    if path.is_file():
+        return path, None
+    entry = entries().get(str(model))
+    if entry and not entry.config:
+        raise InputError(f'{model} is a backbone without heads; give a detector or segmenter')
+    wanted = Path(entry.config if entry else str(model).removesuffix('.py')).name + '.py'
+    for folder in CONFIG_FOLDERS:
+        for file in sorted(folder.rglob(wanted)):
+            published = entry and entry.name or next((
+                other.name for other in entries().values()
+                if other.config and Path(other.config).name == file.stem), None)
+            return file, published
+    from difflib import get_close_matches
+    known = [name for name, other in entries().items() if other.config]
+    close = get_close_matches(str(model), known, n=3, cutoff=.5)
+    raise InputError(f'{model}: no work directory, checkpoint, config or published model' + (
+        f'; similar: {", ".join(close)}' if close else ''))
+
+
+def _classes(cfg, checkpoint, source):
+    """Names of the classes and their colours: of the training, the config, or the data set."""
+    meta = checkpoint.get('meta')
+    trained = (meta.get('dataset_meta') if isinstance(meta, dict) else None) or {}
+    stated = [part['metainfo'] for part in nested(cfg.get('test_dataloader') or {})
+              if isinstance(part.get('metainfo'), dict)]
+    for info in [trained, *stated, *_of_data_sets(cfg)]:
+        names = info.get('classes') if isinstance(info, dict) else None
+        if isinstance(names, (list, tuple)) and names:
+            palette = info.get('palette')
+            fits = isinstance(palette, (list, tuple)) and len(palette) == len(names)
+            return tuple(map(str, names)), list(palette) if fits else None
+    raise InputError(f'{source} and its config name no classes; set metainfo=dict(classes=...) in '
+                     'test_dataloader.dataset')
+
+
+def _of_data_sets(cfg):
+    """The classes that the config's data set types have by themselves, looked up when needed."""
+    from mmengine.registry import DATASETS, DefaultScope
+    scope = cfg.get('default_scope', 'mmengine')
+    for part in nested(cfg.get('test_dataloader') or {}):
+        kind = part.get('type')
+        if not isinstance(kind, str):
+            yield getattr(kind, 'METAINFO', {})
+        elif kind.isidentifier() or kind.partition('.')[0] in ('mmdet', 'mmseg'):
+            with DefaultScope.overwrite_default_scope(scope), \
+                    DATASETS.switch_scope_and_registry(None) as registry:
+                registry.import_from_location()
+                found = registry.module_dict.get(kind.rpartition('.')[2])
+            yield getattr(found, 'METAINFO', {})

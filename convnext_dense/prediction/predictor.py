@@ -1,0 +1,255 @@
+"""A trained model as a function of images."""
+import os
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from mmengine.dataset import pseudo_collate
+
+from convnext_dense.checks.model_fit import check_num_classes
+from convnext_dense.errors import InputError, convert_errors
+from convnext_dense.prediction.ahead import map_ahead
+from convnext_dense.prediction.building import build_model
+from convnext_dense.prediction.image_input import ImageInput
+from convnext_dense.prediction.model_files import find_model, test_pipeline
+from convnext_dense.prediction.results import Instances, LabelMap, MaskCrop, crop_mask
+from convnext_dense.prediction.tiles import Tile, join_label_maps, keep_best, tiles_of
+
+READERS = 2  # threads that read images
+TILE_IOU = .5  # boxes of one class in several tiles that overlap more are one object
+
+
+class _Image(NamedTuple):
+    """An image that was read: its pixels, its tiles, and what the network gets of each."""
+    key: object
+    pixels: np.ndarray | None
+    path: str | None
+    tiles: list
+    inputs: list
+    error: InputError | None = None
+
+
+class Predictor:
+    """A trained detector or segmenter.
+
+    >>> predictor = Predictor('work_dirs/fruit')                            # doctest: +SKIP
+    >>> predictor('photo.jpg').plot()                                       # doctest: +SKIP
+
+    It may be used by several threads at once, which take turns on the network. Nothing outside of
+    it is changed: no default scope, seed or number of threads.
+
+    Args:
+        model (str | Path): a work directory, one of its checkpoints, a config file, or a published
+            name; see :func:`convnext_dense.prediction.model_files.find_model`. A work directory's
+            resolved config is read as data; a config file is Python code, which runs.
+        weights (str | Path, optional): a path, URL or published name; a config file needs it.
+        device (str, optional): ``cpu``, ``cuda`` or ``cuda:N``; by default the GPU if there is one.
+        threshold (float): least score of the objects, in [0, 1]; 0 gives all that a test has.
+        batch_size (int): images of one size that go through the network together.
+        tile (int, optional): also look at the image in tiles of this many pixels a side; for
+            large images with small objects.
+        overlap (float): share of a tile's side that neighbours have in common, in [0, .9].
+
+    Raises:
+        InputError: the model cannot be built, its weights are another's, or an option is wrong.
+    """
+
+    def __init__(self, model, weights=None, *, device=None, threshold=.3, batch_size=1, tile=None,
+                 overlap=.2):
+        _check_options(threshold, batch_size, tile, overlap)
+        self.device = _device(device)
+        files = find_model(model, weights)
+        check_num_classes(files.cfg.model, files.names, f'{files.source} or its config')
+        self.names, self.palette = files.names, files.palette
+        self.source = files.source
+        self.threshold, self.batch_size = threshold, batch_size
+        self.tile, self.overlap = tile, overlap
+        self.input = ImageInput(test_pipeline(files.cfg, str(model)), files.cfg)
+        self.model = build_model(files, self.device)
+        self._network = threading.Lock()
+
+    @property
+    def task(self):
+        """``instances`` for a detector, ``labels`` for a segmenter."""
+        return 'labels' if hasattr(self.model, 'decode_head') else 'instances'
+
+    def __call__(self, images):
+        """Predict.
+
+        Args:
+            images: one image, as :meth:`ImageInput.read` takes them: a path, an array in BGR
+                order, a PIL image or an RGB tensor; or a list or tuple of images; or any other
+                iterable of them, such as a generator.
+
+        Returns:
+            Instances | LabelMap for one image; a list of them for a list or tuple; a generator,
+            which reads as it goes, for another iterable.
+
+        Raises:
+            InputError: an image cannot be read; the message names it.
+        """
+        if _is_image(images):
+            return next(self.stream([images]))
+        results = self.stream(images)
+        return list(results) if isinstance(images, (list, tuple)) else results
+
+    def stream(self, images, on_error=None):
+        """Predict image by image, the next ones being read meanwhile.
+
+        Args:
+            images (Iterable): of images.
+            on_error (Callable, optional): gets the image and the InputError for one that cannot be
+                read, which is passed over. By default the error is raised.
+
+        Yields:
+            Instances | LabelMap: in the order of the images.
+        """
+        for _, result in self.stream_pairs(((image, image) for image in images), on_error):
+            yield result
+
+    def stream_pairs(self, pairs, on_error=None):
+        """As :meth:`stream`, with whatever belongs to each image.
+
+        Args:
+            pairs (Iterable[tuple]): (anything, image).
+            on_error (Callable, optional): gets (anything, InputError).
+
+        Yields:
+            tuple: (anything, Instances | LabelMap).
+        """
+        with ThreadPoolExecutor(READERS, thread_name_prefix='read') as pool:
+            read = map_ahead(pool, self._read, pairs, READERS + self.batch_size)
+            for image, outputs in self._run(_without_errors(read, on_error)):
+                yield image.key, self._result(image, outputs)
+
+    def _read(self, pair):
+        key, source = pair
+        try:
+            pixels, path = self.input.read(source)
+            tiles = self._tiles(*pixels.shape[:2])
+            inputs = [self.input.pack(tile.crop(pixels), path) for tile in tiles]
+        except InputError as error:
+            return _Image(key, None, None, [], [], error)
+        if len(tiles) > 1 and self.task == 'instances':
+            whole = self.input.pack(pixels, path)
+            if whole['inputs'].shape[1:] < pixels.shape[:2]:  # the pipeline makes it smaller
+                tiles.append(Tile(0, 0, pixels.shape[1], pixels.shape[0]))
+                inputs.append(whole)
+        return _Image(key, pixels, path, tiles, inputs)
+
+    def _tiles(self, height, width):
+        if not self.tile:
+            return [Tile(0, 0, width, height)]
+        return tiles_of(height, width, self.tile, self.overlap)
+
+    def _run(self, images):
+        """Outputs of the network for each image: one data sample a tile."""
+        waiting: list = []  # (image, its outputs so far), in order
+        batch: list = []  # (inputs of a tile, the list that gets its output)
+        for image in images:
+            outputs: list = []
+            waiting.append((image, outputs))
+            for inputs in image.inputs:
+                if batch and (len(batch) == self.batch_size or
+                              batch[0][0]['inputs'].shape != inputs['inputs'].shape):
+                    self._forward(batch)
+                batch.append((inputs, outputs))
+            if len(batch) == self.batch_size:
+                self._forward(batch)
+            while waiting and len(waiting[0][1]) == len(waiting[0][0].inputs):
+                yield waiting.pop(0)
+        if batch:
+            self._forward(batch)
+        yield from waiting
+
+    def _forward(self, batch):
+        data = pseudo_collate([inputs for inputs, _ in batch])
+        with self._network, torch.no_grad(), convert_errors(
+                f'the model of {self.source} fails on inputs of '
+                f'{tuple(batch[0][0]["inputs"].shape)}', 'look at its config'):
+            samples = self.model.test_step(data)
+        for (_, outputs), sample in zip(batch, samples):
+            outputs.append(sample)
+        batch.clear()
+
+    # -- from the network's outputs to results -----------------------------------------------------
+
+    def _result(self, image, samples):
+        if 'pred_sem_seg' in samples[0]:
+            return self._label_map(image, samples)
+        if 'pred_instances' not in samples[0]:
+            raise InputError(f'the model of {self.source} gives neither objects nor label maps, '
+                             f'but {", ".join(samples[0].keys()) or "nothing"}; it is of a task '
+                             'that prediction does not know')
+        found = [self._instances(sample, tile) for sample, tile in zip(samples, image.tiles)]
+        boxes, scores, labels = (np.concatenate([part[i] for part in found]) for i in range(3))
+        crops = None if found[0][3] is None else [crop for part in found for crop in part[3]]
+        result = Instances(image.pixels, image.path, self.names, self.palette, boxes, scores,
+                           labels, crops)
+        if len(image.tiles) == 1:
+            return result
+        tiles = [tile for tile, part in zip(image.tiles, found) for _ in part[0]]
+        return result.take(keep_best(boxes, scores, labels, tiles, *result.size, TILE_IOU))
+
+    def _instances(self, sample, tile):
+        """Boxes, scores, labels and masks of one tile above the threshold, in image pixels."""
+        found = sample.pred_instances
+        found = found[found.scores >= self.threshold].cpu()
+        boxes = found.bboxes.float().numpy() + np.array([tile.left, tile.top] * 2, np.float32)
+        masks: list[MaskCrop] | None = None
+        if 'masks' in found:
+            masks = [crop_mask(mask).shifted(tile.left, tile.top)
+                     for mask in np.asarray(found.masks, bool)]
+        return boxes, found.scores.float().numpy(), found.labels.numpy(), masks
+
+    def _label_map(self, image, samples):
+        maps = [sample.pred_sem_seg.data[0].cpu().numpy() for sample in samples]
+        maps = [labels.astype(np.uint8 if len(self.names) <= 256 else np.uint16)
+                for labels in maps]
+        labels = maps[0] if len(maps) == 1 else join_label_maps(
+            maps, image.tiles, *image.pixels.shape[:2])
+        return LabelMap(image.pixels, image.path, self.names, self.palette, labels)
+
+
+def _without_errors(images, on_error):
+    for image in images:
+        if image.error is None:
+            yield image
+        elif on_error is None:
+            raise image.error
+        else:
+            on_error(image.key, image.error)
+
+
+def _is_image(value):
+    if isinstance(value, (str, os.PathLike, np.ndarray)):
+        return True
+    return hasattr(value, 'getexif') or hasattr(value, 'detach')
+
+
+def _device(name):
+    if name is None:
+        name = 'cuda' if torch.cuda.is_available() else 'cpu'
+    try:
+        device = torch.device(name)
+    except (RuntimeError, TypeError) as error:
+        raise InputError(f'device {name!r}: give cpu, cuda or cuda:N') from error
+    if device.type not in ('cpu', 'cuda'):
+        raise InputError(f'device {name!r}: give cpu, cuda or cuda:N')
+    if device.type == 'cuda' and (device.index or 0) >= torch.cuda.device_count():
+        raise InputError(f'device {name!r}: torch {torch.__version__} finds '
+                         f'{torch.cuda.device_count()} GPUs')
+    return device
+
+
+def _check_options(threshold, batch_size, tile, overlap):
+    if not 0 <= threshold <= 1:
+        raise InputError(f'threshold {threshold}: give a score in [0, 1]')
+    if batch_size < 1:
+        raise InputError(f'batch size {batch_size}: give a number from 1 on')
+    if tile is not None and tile < 32:
+        raise InputError(f'tile {tile}: give a side of at least 32 pixels')
+    if not 0 <= overlap <= .9:
+        raise InputError(f'overlap {overlap}: give a share of a tile in [0, 0.9]')
