@@ -14,6 +14,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submod_attrs={
     'optim': ['LearningRateDecayOptimizerConstructor'],
     'checkpoints': ['load_weights', 'read_checkpoint'],
     'evaluation': ['CocoMetric', 'IoUMetric'],
+    'prediction': ['Predictor'],
     'runtime': ['Runner'],
     'errors': ['InputError'],
 })

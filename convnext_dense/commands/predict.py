@@ -4,9 +4,16 @@ convnext-dense predict photos/ --model work_dirs/fruit
 convnext-dense predict street.mp4 --model CONFIG --weights WEIGHTS --save images csv
 """
 import sys
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from convnext_dense.errors import InputError
+
+if TYPE_CHECKING:
+    from convnext_dense.prediction.predictor import Predictor
+    from convnext_dense.prediction.sources import Source
 
 SAVES = ('images', 'coco', 'labels', 'csv', 'yolo')
 DEFAULT_SAVES = dict(instances=('images', 'coco'), labels=('images', 'labels'))
@@ -33,7 +40,8 @@ def add_arguments(parser):
     parser.add_argument('--tile', type=int, metavar='PIXELS', help='look at large images in tiles '
                         'of this side, too, for small objects')
     parser.add_argument('--overlap', type=float, default=.2, metavar='SHARE',
-                        help='share of a tile that neighbours have in common (default: %(default)s)')
+                        help='share of a tile that neighbours have in common '
+                        '(default: %(default)s)')
     parser.add_argument('--device', help='cpu, cuda or cuda:N (default: cuda where there is one)')
 
 
@@ -65,7 +73,8 @@ def run(args):
     return 130 if stopped else 1 if broken else 0
 
 
-def predict(predictor, sources, out, saves, on_error, total=None):
+def predict(predictor: 'Predictor', sources: 'list[Source]', out: str | Path,
+            saves: Sequence[str], on_error: Callable, total: int | None = None) -> tuple[int, bool]:
     """Predict sources and write the results; reading and drawing overlap with the network.
 
     Args:
@@ -110,7 +119,7 @@ def predict(predictor, sources, out, saves, on_error, total=None):
     return done, stopped
 
 
-def build_writers(saves, out, predictor):
+def build_writers(saves: Sequence[str], out: str | Path, predictor: 'Predictor') -> list:
     """The writers of what is saved."""
     from convnext_dense.prediction import writing
     wrong = dict(instances='labels', labels='yolo')[predictor.task]

@@ -1,20 +1,27 @@
 """Work done ahead by threads, in order, with bounded memory."""
 from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Executor, Future
+from typing import TypeVar
+
+Item = TypeVar('Item')
+Made = TypeVar('Made')
 
 
-def map_ahead(pool, function, items, ahead):
+def map_ahead(pool: Executor, function: Callable[[Item], Made], items: Iterable[Item],
+              ahead: int) -> Iterator[Made]:
     """``map(function, items)`` whose next results are being made while one is used.
 
     Args:
-        pool (concurrent.futures.Executor): where ``function`` runs.
-        function (Callable): its errors are raised when their result's turn comes.
-        items (Iterable): read by the caller's thread, ``ahead`` items further than used.
-        ahead (int): most results that are waiting or being made.
+        pool: where ``function`` runs.
+        function: its errors are raised when their result's turn comes.
+        items: read by the caller's thread, ``ahead`` items further than used.
+        ahead: most results that are waiting or being made.
 
     Yields:
         what ``function`` returned, in the order of ``items``.
     """
-    waiting = deque()
+    waiting: deque[Future[Made]] = deque()
     try:
         for item in items:
             waiting.append(pool.submit(function, item))

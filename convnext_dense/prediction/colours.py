@@ -8,11 +8,12 @@ STEPS = 12  # of each channel among the candidates
 #: what no class should look like: black, white and the greys of photographs
 TAKEN = [(value, value, value) for value in (0, 64, 128, 192, 255)]
 FIRST = (48, 96, 255)  # BGR: a red that stands out of most images
+Colour = tuple[int, int, int]
 
 
 @lru_cache
-def class_colours(count):
-    """``count`` BGR colours, tuples of ints.
+def class_colours(count: int) -> list[Colour]:
+    """``count`` BGR colours, each of three values in [0, 255].
 
     The first colours are the same for any ``count``. Each is the candidate whose smallest
     distance in CIELAB to all before is largest.
@@ -24,10 +25,11 @@ def class_colours(count):
     places = _lab(candidates)
     distances = np.min([np.linalg.norm(places - _lab(np.array([colour], float)), axis=1)
                         for colour in [*TAKEN, FIRST]], 0)
-    colours = [FIRST]
+    colours: list[Colour] = [FIRST]
     while len(colours) < count:
         best = int(distances.argmax())
-        colours.append(tuple(int(value) for value in candidates[best]))
+        blue, green, red = (int(value) for value in candidates[best])
+        colours.append((blue, green, red))
         distances = np.minimum(distances, np.linalg.norm(places - places[best], axis=1))
     return colours[:count]
 
@@ -37,7 +39,7 @@ def _lab(colours):
     return cv2.cvtColor((colours / 255).astype(np.float32)[None], cv2.COLOR_BGR2LAB)[0]
 
 
-def text_colour(colour):
+def text_colour(colour: Colour) -> Colour:
     """Black or white, whichever reads better on a BGR colour."""
     blue, green, red = colour
     return (0, 0, 0) if .114 * blue + .587 * green + .299 * red > 140 else (255, 255, 255)

@@ -2,13 +2,14 @@
 
 Images are uint8 of shape (H, W, 3) in BGR order, as OpenCV reads and writes them.
 """
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 
 import cv2
 import numpy as np
 
-from convnext_dense.prediction.colours import text_colour
+from convnext_dense.prediction.colours import Colour, text_colour
 
 MASK_OPACITY = .4
 LABEL_MAP_OPACITY = .55
@@ -16,7 +17,10 @@ LABEL_MAP_OPACITY = .55
 REGION = 1.6
 
 
-def draw_instances(image, boxes, labels, names, colours, scores=None, mask_crops=None):
+def draw_instances(image: np.ndarray, boxes: np.ndarray, labels: Sequence[int] | np.ndarray,
+                   names: Sequence[str], colours: Sequence[Colour],
+                   scores: Sequence[float] | np.ndarray | None = None,
+                   mask_crops: Sequence | None = None) -> np.ndarray:
     """Boxes, outlines of masks and names over an image; the highest score lies on top.
 
     Args:
@@ -32,7 +36,8 @@ def draw_instances(image, boxes, labels, names, colours, scores=None, mask_crops
     """
     canvas = as_canvas(image)
     line, text = line_width(canvas), text_size(canvas)
-    order = range(len(boxes)) if scores is None else np.argsort(scores, kind='stable').tolist()
+    order = np.argsort(scores, kind='stable').tolist() if scores is not None else list(
+        range(len(boxes)))
     labels = [int(label) for label in labels]
     for index in order:
         if mask_crops is not None:
@@ -50,7 +55,8 @@ def draw_instances(image, boxes, labels, names, colours, scores=None, mask_crops
     return canvas
 
 
-def draw_label_map(image, labels, names, colours):
+def draw_label_map(image: np.ndarray, labels: np.ndarray, names: Sequence[str],
+                   colours: Sequence[Colour]) -> np.ndarray:
     """A label map in colours over an image, with the classes' names in their largest regions.
 
     Args:
@@ -82,7 +88,7 @@ def draw_label_map(image, labels, names, colours):
     return canvas
 
 
-def as_canvas(image):
+def as_canvas(image: np.ndarray) -> np.ndarray:
     """Any image as a new uint8 array (H, W, 3); of many bands the first three are shown."""
     pixels = image if image.ndim == 3 else image[:, :, None]
     pixels = pixels[:, :, :3] if pixels.shape[2] >= 3 else np.repeat(pixels[:, :, :1], 3, 2)
@@ -95,18 +101,18 @@ def as_canvas(image):
     return np.ascontiguousarray(pixels.round().astype(np.uint8))
 
 
-def line_width(image):
+def line_width(image: np.ndarray) -> int:
     """Width of lines in pixels: 1 up to 500 pixels a side, 2 at 1000."""
     return max(1, round((image.shape[0] * image.shape[1]) ** .5 / 450))
 
 
-def text_size(image):
+def text_size(image: np.ndarray) -> int:
     """Height of the text in pixels: readable and small beside the objects."""
     return int(np.clip((image.shape[0] * image.shape[1]) ** .5 / 38, 11, 64))
 
 
 @lru_cache(maxsize=512)
-def label_image(text, size, colour):
+def label_image(text: str, size: int, colour: Colour) -> np.ndarray:
     """A text on a bar of a colour.
 
     Args:

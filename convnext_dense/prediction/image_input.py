@@ -1,8 +1,10 @@
 """Images as the model's own test pipeline reads them, from files and from memory."""
 import os
+from typing import Any
 
 import cv2
 import numpy as np
+from mmengine.config import Config
 
 from convnext_dense.errors import InputError, in_one_line
 from convnext_dense.prediction.building import build_transforms
@@ -19,14 +21,14 @@ class ImageInput:
         cfg (Config): the whole config.
     """
 
-    def __init__(self, steps, cfg):
+    def __init__(self, steps: list[dict], cfg: Config):
         kept = [dict(step) for step in steps
                 if not str(step.get('type')).endswith(GROUND_TRUTH)]
         self.loader, *self.rest = build_transforms(kept, cfg)
         self._colour = getattr(self.loader, 'color_type', None) == 'color'
         self._float = getattr(self.loader, 'to_float32', False)
 
-    def read(self, image):
+    def read(self, image: Any) -> tuple[np.ndarray, str | None]:
         """Read an image.
 
         Args:
@@ -69,7 +71,7 @@ class ImageInput:
         from convnext_dense.runtime.bad_images import look_at_image
         return look_at_image(path, check_name=False)[0]
 
-    def pack(self, pixels, path=None):
+    def pack(self, pixels: np.ndarray, path: str | None = None) -> dict:
         """Run the pipeline behind the loader.
 
         Args:
@@ -94,7 +96,7 @@ class ImageInput:
         return results
 
 
-def as_array(image):
+def as_array(image: Any) -> np.ndarray:
     """An image in memory as an array (H, W) or (H, W, C), its three or four colours in BGR(A).
 
     Raises:
@@ -116,7 +118,7 @@ def as_array(image):
     return pixels
 
 
-def to_colour(pixels):
+def to_colour(pixels: np.ndarray) -> np.ndarray:
     """Grey, BGR or BGRA of uint8 as BGR; alpha is dropped, as OpenCV's reader does.
 
     Raises:

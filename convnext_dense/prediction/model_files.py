@@ -1,16 +1,17 @@
 """What ``--model`` means: where the config and the weights of a model are."""
+import io
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import NamedTuple
 
 from mmengine.config import Config
 
 from convnext_dense.config import load_config, nested
+from convnext_dense.config_files import FOLDER, find_config
 from convnext_dense.errors import InputError
 from convnext_dense.prediction.resolved_config import check_parts, parse_config
 
 CHECKPOINTS = ('.pth', '.pt', '.safetensors')
-CONFIG_FOLDERS = (Path(__file__).parents[1] / '.mim' / 'configs', Path(__file__).parents[2] /
-                  'configs')
 
 
 class ModelFiles(NamedTuple):
@@ -30,7 +31,7 @@ class ModelFiles(NamedTuple):
     palette: list | None
 
 
-def find_model(model, weights=None):
+def find_model(model: str | Path, weights: str | Path | None = None) -> ModelFiles:
     """Read the config and the weights of a model.
 
     Args:
@@ -59,18 +60,18 @@ def find_model(model, weights=None):
         source, checkpoint = str(model), read_checkpoint(model)
         cfg = resolved_config(path.parent, source, checkpoint)
     else:
-        config, published = _config_file(model, path)
-        if not (weights or published):
+        config = find_config(model)
+        source = str(weights or _published(config) or '')
+        if not source:
             raise InputError(f'{model} is a config; give its weights, too, with --weights')
-        cfg, source = load_config(config), str(weights or published)
-        checkpoint = read_checkpoint(source)
+        cfg, checkpoint = load_config(config), read_checkpoint(source)
     if not isinstance(cfg.get('model'), dict) or not cfg.model.get('type'):
         raise InputError(f'{model}: its config has no model=dict(type=...)')
     names, palette = _classes(cfg, checkpoint, source)
     return ModelFiles(cfg, checkpoint, source, names, palette)
 
 
-def weights_of(folder):
+def weights_of(folder: Path) -> str | Path:
     """The weights that a work directory is for: the best, or else the last.
 
     Raises:
@@ -93,7 +94,7 @@ def weights_of(folder):
         else '; train there first, or give --weights'))
 
 
-def resolved_config(folder, source, checkpoint):
+def resolved_config(folder: Path, source: str, checkpoint: dict) -> Config:
     """The config that a run kept: in its checkpoint, or as the only ``.py`` of its folder.
 
     Raises:
@@ -114,12 +115,12 @@ def resolved_config(folder, source, checkpoint):
             raise InputError(f'{name} cannot be read: {error}') from error
     cfg = parse_config(text, name)
     scope = cfg.get('default_scope', 'mmengine')
-    for settings in (cfg.get('model'), test_pipeline(cfg, name)):
+    for settings in (cfg.get('model'), pipeline_of_tests(cfg, name)):
         check_parts(settings, scope, name)
     return cfg
 
 
-def test_pipeline(cfg, name):
+def pipeline_of_tests(cfg: Config, name: str) -> list[dict]:
     """The settings of the pipeline that tests use.
 
     Raises:
@@ -133,42 +134,36 @@ def test_pipeline(cfg, name):
                      'read')
 
 
-def _config_file(model, path):
-    """A config file, and the published weights that belong to it or None."""
+def _published(config):
+    """Name of the published weights that a config of the package is for, or None."""
     from convnext_dense.checkpoints.zoo import entries
-    if path.is_file():
-        return path, None
-    entry = entries().get(str(model))
-    if entry and not entry.config:
-        raise InputError(f'{model} is a backbone without heads; give a detector or segmenter')
-    wanted = Path(entry.config if entry else str(model).removesuffix('.py')).name + '.py'
-    for folder in CONFIG_FOLDERS:
-        for file in sorted(folder.rglob(wanted)):
-            published = entry and entry.name or next((
-                other.name for other in entries().values()
-                if other.config and Path(other.config).name == file.stem), None)
-            return file, published
-    from difflib import get_close_matches
-    known = [name for name, other in entries().items() if other.config]
-    close = get_close_matches(str(model), known, n=3, cutoff=.5)
-    raise InputError(f'{model}: no work directory, checkpoint, config or published model' + (
-        f'; similar: {", ".join(close)}' if close else ''))
+    return next((entry.name for entry in entries().values()
+                 if entry.config and FOLDER / entry.config == config), None)
 
 
 def _classes(cfg, checkpoint, source):
-    """Names of the classes and their colours: of the training, the config, or the data set."""
+    """Names of the classes, of the training, the config or the data set's type; and their colours.
+
+    A checkpoint's own colours are left out: mmseg draws random ones where a data set has none.
+    """
     meta = checkpoint.get('meta')
-    trained = (meta.get('dataset_meta') if isinstance(meta, dict) else None) or {}
+    trained = meta.get('dataset_meta') if isinstance(meta, dict) else None
     stated = [part['metainfo'] for part in nested(cfg.get('test_dataloader') or {})
               if isinstance(part.get('metainfo'), dict)]
-    for info in [trained, *stated, *_of_data_sets(cfg)]:
-        names = info.get('classes') if isinstance(info, dict) else None
-        if isinstance(names, (list, tuple)) and names:
-            palette = info.get('palette')
-            fits = isinstance(palette, (list, tuple)) and len(palette) == len(names)
-            return tuple(map(str, names)), list(palette) if fits else None
-    raise InputError(f'{source} and its config name no classes; set metainfo=dict(classes=...) in '
-                     'test_dataloader.dataset')
+    infos = [*stated, *_of_data_sets(cfg)]
+    names = next(filter(None, map(_names, [trained, *infos])), None)
+    if names is None:
+        raise InputError(f'{source} and its config name no classes; set metainfo=dict(classes=...) '
+                         'in test_dataloader.dataset')
+    palettes = [info.get('palette') for info in infos if _names(info) == names]
+    return names, next((list(palette) for palette in palettes
+                        if isinstance(palette, (list, tuple)) and len(palette) == len(names)), None)
+
+
+def _names(info):
+    """The classes of a data set's meta information, or None."""
+    names = info.get('classes') if isinstance(info, dict) else None
+    return tuple(map(str, names)) if isinstance(names, (list, tuple)) and names else None
 
 
 def _of_data_sets(cfg):
@@ -182,6 +177,7 @@ def _of_data_sets(cfg):
         elif kind.isidentifier() or kind.partition('.')[0] in ('mmdet', 'mmseg'):
             with DefaultScope.overwrite_default_scope(scope), \
                     DATASETS.switch_scope_and_registry(None) as registry:
-                registry.import_from_location()
+                with redirect_stdout(io.StringIO()):  # lines about packages that nobody needs
+                    registry.import_from_location()
                 found = registry.module_dict.get(kind.rpartition('.')[2])
             yield getattr(found, 'METAINFO', {})

@@ -1,8 +1,10 @@
 """A trained model as a function of images."""
 import os
 import threading
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import NamedTuple
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -13,8 +15,8 @@ from convnext_dense.errors import InputError, convert_errors
 from convnext_dense.prediction.ahead import map_ahead
 from convnext_dense.prediction.building import build_model
 from convnext_dense.prediction.image_input import ImageInput
-from convnext_dense.prediction.model_files import find_model, test_pipeline
-from convnext_dense.prediction.results import Instances, LabelMap, MaskCrop, crop_mask
+from convnext_dense.prediction.model_files import find_model, pipeline_of_tests
+from convnext_dense.prediction.results import Instances, LabelMap, MaskCrop, Result, crop_mask
 from convnext_dense.prediction.tiles import Tile, join_label_maps, keep_best, tiles_of
 
 READERS = 2  # threads that read images
@@ -56,8 +58,9 @@ class Predictor:
         InputError: the model cannot be built, its weights are another's, or an option is wrong.
     """
 
-    def __init__(self, model, weights=None, *, device=None, threshold=.3, batch_size=1, tile=None,
-                 overlap=.2):
+    def __init__(self, model: str | Path, weights: str | Path | None = None, *,
+                 device: str | None = None, threshold: float = .3, batch_size: int = 1,
+                 tile: int | None = None, overlap: float = .2):
         _check_options(threshold, batch_size, tile, overlap)
         self.device = _device(device)
         files = find_model(model, weights)
@@ -66,16 +69,16 @@ class Predictor:
         self.source = files.source
         self.threshold, self.batch_size = threshold, batch_size
         self.tile, self.overlap = tile, overlap
-        self.input = ImageInput(test_pipeline(files.cfg, str(model)), files.cfg)
+        self.input = ImageInput(pipeline_of_tests(files.cfg, str(model)), files.cfg)
         self.model = build_model(files, self.device)
         self._network = threading.Lock()
 
     @property
-    def task(self):
+    def task(self) -> str:
         """``instances`` for a detector, ``labels`` for a segmenter."""
         return 'labels' if hasattr(self.model, 'decode_head') else 'instances'
 
-    def __call__(self, images):
+    def __call__(self, images: Any) -> Any:
         """Predict.
 
         Args:
@@ -95,7 +98,7 @@ class Predictor:
         results = self.stream(images)
         return list(results) if isinstance(images, (list, tuple)) else results
 
-    def stream(self, images, on_error=None):
+    def stream(self, images: Iterable, on_error: Callable | None = None) -> Iterator[Result]:
         """Predict image by image, the next ones being read meanwhile.
 
         Args:
@@ -109,7 +112,8 @@ class Predictor:
         for _, result in self.stream_pairs(((image, image) for image in images), on_error):
             yield result
 
-    def stream_pairs(self, pairs, on_error=None):
+    def stream_pairs(self, pairs: Iterable[tuple],
+                     on_error: Callable | None = None) -> Iterator[tuple]:
         """As :meth:`stream`, with whatever belongs to each image.
 
         Args:

@@ -8,6 +8,8 @@ name of an NMS, and mmdet reads a teacher's config file. :func:`check_parts` ref
 """
 import ast
 import inspect
+import io
+from contextlib import redirect_stdout
 from importlib import import_module
 
 from mmengine.config import Config
@@ -25,7 +27,7 @@ CONFIG_SUFFIXES = ('.py', '.yaml', '.yml', '.json', '.pkl', '.pickle')
 ADVICE = 'give the config itself and --weights, if you trust it: it then runs as in training'
 
 
-def parse_config(text, name):
+def parse_config(text: str, name: str) -> Config:
     """Read the text of a resolved config.
 
     Args:
@@ -98,7 +100,7 @@ def _refusal(node):
     return ValueError(f'line {node.lineno} has code: {ast.unparse(node)[:80]!r}')
 
 
-def check_parts(settings, scope, name):
+def check_parts(settings: dict | list, scope: str, name: str) -> None:
     """Refuse settings of a model or pipeline whose building would run something unknown.
 
     Args:
@@ -122,11 +124,13 @@ def check_parts(settings, scope, name):
 
 
 def _is_registered(kind, scope):
-    """Whether ``kind`` names a registered class, or a module of ``torch.nn``."""
+    """Whether ``kind`` names a registered class, or a module of ``torch.nn`` or ``mmcv.ops``."""
     path, _, name = kind.rpartition('.')
     package = path.partition('.')[0] or scope
     if kind.startswith('torch.nn.'):
-        return _is_torch_module(kind)
+        return _is_module(import_module('torch'), kind.split('.')[1:])
+    if not path and _is_module(import_module('mmcv.ops'), [name]):  # what RoI extractors name
+        return True
     if package not in PACKAGES or not all(part.isidentifier() for part in kind.split('.')):
         return False
     return any(_agrees(found, kind, path) for found in _registered(package, name))
@@ -143,7 +147,8 @@ def _registered(package, name):
             registry = getattr(module, attribute, None)
             if registry is None:
                 continue
-            registry.import_from_location()
+            with redirect_stdout(io.StringIO()):  # lines about packages that nobody needs
+                registry.import_from_location()
             for room in getattr(registry, 'rooms', ()):  # of the toolkit: imported by name
                 getattr(import_module(f'{scope}.{room}'), name, None)
             if name in registry.module_dict:
@@ -155,9 +160,9 @@ def _agrees(found, kind, path):
     return '.' not in path or f'{found.__module__}.{found.__qualname__}' == kind
 
 
-def _is_torch_module(kind):
+def _is_module(package, names):
     import torch
-    found = torch
-    for part in kind.split('.')[1:]:
-        found = getattr(found, part, None)
+    found = package
+    for name in names:
+        found = getattr(found, name, None)
     return inspect.isclass(found) and issubclass(found, torch.nn.Module)

@@ -1,11 +1,14 @@
 """What a model found in an image: :class:`Instances` or :class:`LabelMap`."""
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from convnext_dense.errors import InputError
+from convnext_dense.prediction.colours import Colour, class_colours
 
 
 class MaskCrop(NamedTuple):
@@ -19,11 +22,11 @@ class MaskCrop(NamedTuple):
     top: int
     pixels: np.ndarray
 
-    def shifted(self, x, y):
+    def shifted(self, x: int, y: int) -> 'MaskCrop':
         """The mask moved to the right and down."""
         return MaskCrop(self.left + x, self.top + y, self.pixels)
 
-    def full(self, height, width):
+    def full(self, height: int, width: int) -> np.ndarray:
         """The mask in the image: bool, (height, width)."""
         mask = np.zeros((height, width), bool)
         rows, columns = self.pixels.shape
@@ -31,7 +34,7 @@ class MaskCrop(NamedTuple):
         return mask
 
 
-def crop_mask(mask):
+def crop_mask(mask: np.ndarray) -> MaskCrop:
     """A mask of shape (H, W), bool, without what is empty around it."""
     rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
     if not len(rows):
@@ -56,23 +59,23 @@ class Result:
     palette: list | None = field(repr=False)
 
     @property
-    def size(self):
+    def size(self) -> tuple[int, int]:
         """Height and width of the image in pixels."""
-        return self.image.shape[:2]
+        height, width = self.image.shape[:2]
+        return height, width
 
     @cached_property
-    def colours(self):
+    def colours(self) -> list[Colour]:
         """BGR colour of each class, a tuple of ints."""
-        from convnext_dense.prediction.colours import class_colours
         if self.palette:
-            return [tuple(int(value) for value in colour[::-1]) for colour in self.palette]
+            return [(int(blue), int(green), int(red)) for red, green, blue in self.palette]
         return class_colours(len(self.names))
 
-    def plot(self):
+    def plot(self) -> np.ndarray:
         """The image with the result drawn on it: a new uint8 array (H, W, 3) in BGR order."""
         raise NotImplementedError
 
-    def save(self, path):
+    def save(self, path: str | Path) -> None:
         """Write the drawn image to a file, whose suffix names the format.
 
         Raises:
@@ -97,11 +100,11 @@ class Instances(Result):
     labels: np.ndarray
     mask_crops: list | None = field(default=None, repr=False)
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.boxes)
 
     @property
-    def masks(self):
+    def masks(self) -> np.ndarray | None:
         """bool, (N, H, W), made at each call; None for a model without masks."""
         if self.mask_crops is None:
             return None
@@ -113,26 +116,27 @@ class Instances(Result):
         return masks
 
     @property
-    def class_names(self):
+    def class_names(self) -> list[str]:
         """The class of each object: list[str]."""
         return [self.names[label] for label in self.labels.tolist()]
 
-    def above(self, threshold):
+    def above(self, threshold: float) -> 'Instances':
         """The objects whose score is at least ``threshold``: another Instances."""
         return self.take(np.flatnonzero(self.scores >= threshold))
 
-    def take(self, indices):
+    def take(self, indices: np.ndarray) -> 'Instances':
         """The objects at ``indices``: another Instances."""
         crops = None if self.mask_crops is None else [self.mask_crops[i] for i in indices]
         return Instances(self.image, self.path, self.names, self.palette, self.boxes[indices],
                          self.scores[indices], self.labels[indices], crops)
 
-    def plot(self):
+    def plot(self) -> np.ndarray:
         from convnext_dense.prediction.drawing import draw_instances
         return draw_instances(self.image, self.boxes, self.labels, self.names, self.colours,
                               self.scores, self.mask_crops)
 
-    def to_coco(self, image_id=0, category_ids=None, first_id=1):
+    def to_coco(self, image_id: int | str = 0, category_ids: Sequence | None = None,
+                first_id: int = 1) -> list[dict]:
         """The objects as annotations in COCO's format, each with a ``score``.
 
         Args:
@@ -143,8 +147,8 @@ class Instances(Result):
         Returns:
             list[dict]: ``bbox`` is x, y, width, height; ``segmentation`` is run-length encoded.
         """
-        rles = self._rles()
-        annotations = []
+        from convnext_dense.prediction.writing import run_lengths
+        annotations: list[dict] = []
         for index, (box, score, label) in enumerate(zip(
                 self.boxes.tolist(), self.scores.tolist(), self.labels.tolist())):
             left, top, right, bottom = box
@@ -153,17 +157,12 @@ class Instances(Result):
                 category_id=category_ids[label] if category_ids else label + 1,
                 bbox=[left, top, right - left, bottom - top],
                 area=(right - left) * (bottom - top), iscrowd=0, score=score)
-            if rles is not None:
-                annotation['segmentation'] = rles[index]
-                annotation['area'] = int(self.mask_crops[index].pixels.sum())
+            if self.mask_crops is not None:
+                crop = self.mask_crops[index]
+                annotation.update(segmentation=run_lengths(crop.full(*self.size)),
+                                  area=int(crop.pixels.sum()))
             annotations.append(annotation)
         return annotations
-
-    def _rles(self):
-        if self.mask_crops is None:
-            return None
-        from convnext_dense.prediction.writing import run_lengths
-        return [run_lengths(crop.full(*self.size)) for crop in self.mask_crops]
 
     def to_supervision(self) -> Any:
         """The objects as ``supervision.Detections``; needs the package supervision."""
@@ -183,30 +182,31 @@ class LabelMap(Result):
     labels: np.ndarray
 
     @cached_property
-    def pixels(self):
+    def pixels(self) -> np.ndarray:
         """Number of pixels of each class: int64, one value a class."""
         return np.bincount(self.labels.ravel(), minlength=len(self.names))
 
     @property
-    def class_names(self):
+    def class_names(self) -> list[str]:
         """The classes that the image has: list[str], in the order of ``names``."""
         return [self.names[label] for label in np.flatnonzero(self.pixels).tolist()]
 
-    def plot(self):
+    def plot(self) -> np.ndarray:
         from convnext_dense.prediction.drawing import draw_label_map
         return draw_label_map(self.image, self.labels, self.names, self.colours)
 
-    def coloured(self):
+    def coloured(self) -> np.ndarray:
         """The label map in the classes' colours: uint8, (H, W, 3), BGR."""
         return np.array(self.colours, np.uint8)[self.labels]
 
-    def to_coco(self, image_id=0, category_ids=None, first_id=1):
+    def to_coco(self, image_id: int | str = 0, category_ids: Sequence | None = None,
+                first_id: int = 1) -> list[dict]:
         """One annotation in COCO's format for each class that the image has.
 
         The arguments and returns are those of :meth:`Instances.to_coco`, without scores.
         """
         from convnext_dense.prediction.writing import run_lengths
-        annotations = []
+        annotations: list[dict] = []
         for label in np.flatnonzero(self.pixels).tolist():
             mask = self.labels == label
             crop = crop_mask(mask)

@@ -2,6 +2,7 @@
 import glob
 import os
 from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -30,20 +31,21 @@ class Frame(NamedTuple):
 
     Attributes:
         source (Source): where it is from.
-        index (int | None): number of a video's frame, from 0.
+        number (int | None): of a video's frame, from 0.
         fps (float): of the video; 0 for an image.
     """
     source: Source
-    index: int | None = None
+    number: int | None = None
     fps: float = 0.
 
     @property
-    def name(self):
+    def name(self) -> str:
         """The image's name in tables: the source's, and the frame's number."""
-        return self.source.name if self.index is None else f'{self.source.name}#{self.index}'
+        return self.source.name if self.number is None else f'{self.source.name}#{self.number}'
 
 
-def find_sources(arguments, listed=(), leave_out=None):
+def find_sources(arguments: Sequence[str], listed: Iterable[str] = (),
+                 leave_out: str | Path | None = None) -> list[Source]:
     """The sources that the arguments of a command mean.
 
     Args:
@@ -58,8 +60,9 @@ def find_sources(arguments, listed=(), leave_out=None):
     Raises:
         InputError: nothing there, or nothing that is an image or a video.
     """
-    found: dict[str, str] = {}  # real place -> name
+    found: dict[str, str] = {}  # name of each real place
     places: dict[str, str | int] = {}
+    pairs: list[tuple[str | int, str]]
     for argument in arguments:
         if argument == '-':
             lines = [line.strip('\r\n') for line in listed]
@@ -145,7 +148,7 @@ def _unique(found):
     return {real: names[real] for real in found}
 
 
-def frames_of(sources, on_error):
+def frames_of(sources: Iterable[Source], on_error: Callable) -> Iterator[tuple]:
     """The images of sources, as pairs for :meth:`Predictor.stream_pairs`.
 
     Args:
@@ -177,7 +180,7 @@ def frames_of(sources, on_error):
             capture.release()
 
 
-def count_images(sources):
+def count_images(sources: Iterable[Source]) -> int | None:
     """How many images the sources have, or None where that cannot be known before."""
     total = 0
     for source in sources:

@@ -6,6 +6,7 @@ cut ones: NMS chooses among the whole ones first, and a cut one stays only where
 class, whole or cut, covers most of it.
 """
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -22,12 +23,12 @@ class Tile(NamedTuple):
     right: int
     bottom: int
 
-    def crop(self, image):
+    def crop(self, image: np.ndarray) -> np.ndarray:
         """The part of an array of shape (H, W, ...)."""
         return image[self.top:self.bottom, self.left:self.right]
 
 
-def tiles_of(height, width, size, overlap):
+def tiles_of(height: int, width: int, size: int, overlap: float) -> list[Tile]:
     """Tiles of one size that cover an image, evenly spread.
 
     Args:
@@ -49,7 +50,8 @@ def _starts(length, size, overlap):
     return [round(index * (length - size) / (number - 1)) for index in range(number)]
 
 
-def keep_best(boxes, scores, labels, tiles, height, width, iou_threshold):
+def keep_best(boxes: np.ndarray, scores: np.ndarray, labels: np.ndarray, tiles: Sequence[Tile],
+              height: int, width: int, iou_threshold: float) -> np.ndarray:
     """Which of the boxes of all tiles of an image stay.
 
     Args:
@@ -74,8 +76,8 @@ def keep_best(boxes, scores, labels, tiles, height, width, iou_threshold):
     return kept[np.argsort(-scores[kept], kind='stable')]
 
 
-def is_cut(boxes, tiles, height, width):
-    """Whether boxes reach a border of their tile that is no border of the image: (N, ) bool."""
+def is_cut(boxes: np.ndarray, tiles: np.ndarray, height: int, width: int) -> np.ndarray:
+    """Whether boxes (N, 4) reach a border of their tile (N, 4) that is none of the image: (N, )."""
     inner = np.stack([tiles[:, 0] > 0, tiles[:, 1] > 0, tiles[:, 2] < width,
                       tiles[:, 3] < height], 1)
     return (inner & (np.abs(boxes - tiles) <= BORDER)).any(1)
@@ -99,7 +101,8 @@ def _covered(box, others):
     return common / np.maximum(areas, 1e-6)
 
 
-def join_label_maps(label_maps, tiles, height, width):
+def join_label_maps(label_maps: Sequence[np.ndarray], tiles: Sequence[Tile], height: int,
+                    width: int) -> np.ndarray:
     """The label map of an image from its tiles'; overlaps are divided in the middle.
 
     Args:

@@ -7,20 +7,23 @@ import csv
 import json
 import os
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 
 from convnext_dense.errors import InputError
-from convnext_dense.prediction.results import Instances, LabelMap
+from convnext_dense.prediction.results import LabelMap
+from convnext_dense.prediction.sources import Frame
 
 #: formats in which an annotated image is written under its own name
 WRITABLE = ('.jpg', '.jpeg', '.png', '.webp', '.bmp')
 JPEG_QUALITY = 92
 
 
-def write_image(path, pixels):
+def write_image(path: str | Path, pixels: np.ndarray) -> None:
     """Write an image file.
 
     Args:
@@ -49,7 +52,7 @@ def _write(path, data):
         raise InputError(f'{path} cannot be written: {error.strerror}') from error
 
 
-def run_lengths(mask):
+def run_lengths(mask: np.ndarray) -> dict:
     """A mask of shape (H, W) in COCO's compressed run lengths, ready for JSON."""
     from convnext_dense.evaluation.rle import encode_masks
     rle = encode_masks(mask[None])[0]
@@ -63,13 +66,14 @@ class Drawings:
         folder (Path): where they go.
     """
 
-    def __init__(self, folder):
+    def __init__(self, folder: str | Path):
         self.folder = Path(folder) / 'images'
-        self._video = self._name = None
+        self._video: cv2.VideoWriter | None = None
+        self._name: str | None = None
 
-    def prepare(self, frame, result):
+    def prepare(self, frame: Frame, result: Any) -> Any:
         drawn = result.plot()
-        if frame.index is None:
+        if frame.number is None:
             path = Path(frame.name)
             if path.suffix.lower() not in WRITABLE:
                 path = path.with_name(f'{path.name}.jpg')
@@ -77,11 +81,12 @@ class Drawings:
             return None
         return drawn
 
-    def write(self, frame, drawn):
+    def write(self, frame: Frame, drawn: Any) -> None:
         if drawn is None:
             return
         if frame.source.name != self._name:
-            self._open(frame, drawn)
+            self._video = self._open(frame, drawn)
+        assert self._video is not None
         self._video.write(drawn)
 
     def _open(self, frame, drawn):
@@ -89,13 +94,14 @@ class Drawings:
         path = self.folder / Path(frame.source.name).with_suffix('.mp4')
         path.parent.mkdir(parents=True, exist_ok=True)
         self._name = frame.source.name
-        self._video = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*'mp4v'), frame.fps,
-                                      drawn.shape[1::-1])
-        if not self._video.isOpened():
+        video = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*'mp4v'), frame.fps,
+                                drawn.shape[1::-1])
+        if not video.isOpened():
             raise InputError(f'{path}: OpenCV {cv2.__version__} cannot write this video; install '
                              'its build with FFmpeg, or leave images out of --save')
+        return video
 
-    def close(self):
+    def close(self) -> None:
         if self._video is not None:
             self._video.release()
         self._video = self._name = None
@@ -104,20 +110,18 @@ class Drawings:
 class LabelImages:
     """A segmenter's label maps: ``labels`` holds indices of classes, ``colours`` their colours."""
 
-    def __init__(self, folder):
+    def __init__(self, folder: str | Path):
         self.folder = Path(folder)
 
-    def prepare(self, frame, result):
-        if not isinstance(result, LabelMap):
-            raise InputError('--save labels is for segmenters; a detector has coco, csv and yolo')
+    def prepare(self, frame: Frame, result: Any) -> Any:
         name = _file_of(frame, '.png')
         write_image(self.folder / 'labels' / name, result.labels)
         write_image(self.folder / 'colours' / name, result.coloured())
 
-    def write(self, frame, made):
+    def write(self, frame: Frame, made: Any) -> None:
         """Nothing: the files are written."""
 
-    def close(self):
+    def close(self) -> None:
         """Nothing: the files are written."""
 
 
@@ -127,7 +131,7 @@ class CocoFile:
     The annotations wait in a temporary file, so that memory does not grow with the images.
     """
 
-    def __init__(self, folder, names):
+    def __init__(self, folder: str | Path, names: Sequence[str]):
         self.path = Path(folder) / 'coco.json'
         self.categories = [dict(id=index + 1, name=name) for index, name in enumerate(names)]
         self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -135,11 +139,11 @@ class CocoFile:
                                            for _ in range(2))
         self._counts = [0, 0]
 
-    def prepare(self, frame, result):
+    def prepare(self, frame: Frame, result: Any) -> Any:
         height, width = result.size
         return dict(file_name=frame.name, height=height, width=width), result.to_coco()
 
-    def write(self, frame, made):
+    def write(self, frame: Frame, made: Any) -> None:
         image, annotations = made
         self._counts[0] += 1
         self._add(self._images, dict(image, id=self._counts[0]))
@@ -152,7 +156,7 @@ class CocoFile:
     def _add(file, value):
         file.write((',\n' if file.tell() else '') + json.dumps(value))
 
-    def close(self):
+    def close(self) -> None:
         from convnext_dense.runtime.files import write_atomically
 
         def write(file):
@@ -176,14 +180,14 @@ def _copy(source, target):
 class CsvFile:
     """One table: a row an object, or a row for each class of a label map."""
 
-    def __init__(self, folder):
+    def __init__(self, folder: str | Path):
         self.path = Path(folder) / 'predictions.csv'
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self._file = open(self.path, 'w', newline='', encoding='utf-8', errors='backslashreplace')
         self._table = csv.writer(self._file)
         self._has_head = False
 
-    def prepare(self, frame, result):
+    def prepare(self, frame: Frame, result: Any) -> Any:
         if isinstance(result, LabelMap):
             head = ['image', 'class', 'pixels', 'share']
             rows = [[frame.name, result.names[label], int(result.pixels[label]),
@@ -198,14 +202,14 @@ class CsvFile:
                         result.class_names, result.scores, result.boxes, areas)]
         return head, rows
 
-    def write(self, frame, made):
+    def write(self, frame: Frame, made: Any) -> None:
         head, rows = made
         if not self._has_head:
             self._table.writerow(head)
             self._has_head = True
         self._table.writerows(rows)
 
-    def close(self):
+    def close(self) -> None:
         self._file.close()
 
 
@@ -216,13 +220,11 @@ class YoloFiles:
     sides. A mask in several pieces gives its largest one. ``classes.txt`` holds the names.
     """
 
-    def __init__(self, folder, names):
+    def __init__(self, folder: str | Path, names: Sequence[str]):
         self.folder = Path(folder) / 'yolo'
         _write(self.folder / 'classes.txt', ''.join(f'{name}\n' for name in names).encode())
 
-    def prepare(self, frame, result):
-        if not isinstance(result, Instances):
-            raise InputError('--save yolo is for detectors; a segmenter has labels, coco and csv')
+    def prepare(self, frame: Frame, result: Any) -> Any:
         height, width = result.size
         scale = np.array([width, height], float)
         lines = []
@@ -239,10 +241,10 @@ class YoloFiles:
         _write(self.folder / _file_of(frame, '.txt'), ''.join(f'{line}\n' for line in
                                                               lines).encode())
 
-    def write(self, frame, made):
+    def write(self, frame: Frame, made: Any) -> None:
         """Nothing: the files are written."""
 
-    def close(self):
+    def close(self) -> None:
         """Nothing: the files are written."""
 
 
@@ -258,12 +260,12 @@ def _outline(crop):
 
 def _file_of(frame, suffix):
     """The name of an image's own file: its path, its suffix kept, so that none is written twice."""
-    if frame.index is None:
+    if frame.number is None:
         return Path(f'{frame.name}{suffix}')
-    return Path(frame.source.name) / f'{frame.index:06d}{suffix}'
+    return Path(frame.source.name) / f'{frame.number:06d}{suffix}'
 
 
-def printable(text):
+def printable(text: str | os.PathLike) -> str:
     """A text without control characters, which could change what a terminal shows."""
     return ''.join(letter if letter.isprintable() else
                    letter.encode('unicode_escape').decode() for letter in os.fspath(text))
