@@ -18,10 +18,10 @@ import torch
 from mmengine.config import Config
 from mmengine.runner import Runner as MMEngineRunner
 
+from convnext_dense.checks.image_files import look_at_file, oddities
 from convnext_dense.config import set_data_root, set_device
 from convnext_dense.datasets.shapes import write_shapes
 from convnext_dense.runtime import CheckpointHook, Runner
-from convnext_dense.runtime.bad_images import Inspector
 
 CONFIGS = dict(detector='configs/demo/cascade-mask-rcnn_convnext_shapes.py',
                segmenter='configs/demo/upernet_convnext_shapes.py')
@@ -133,6 +133,14 @@ class Clock:
         setattr(owner, name, call)
 
 
+def look(record, info):
+    """What the guarded pipeline does once for each image, beyond loading it."""
+    for key in ('img_path', 'seg_map_path'):
+        if key in info:
+            look_at_file(info[key], record.max_pixels)
+    oddities(info['img_path'])
+
+
 def measure_guards(kind, folder, rounds):
     """Training steps without and with guards, in turns on the same batches."""
     runner = start(kind, folder)
@@ -141,8 +149,8 @@ def measure_guards(kind, folder, rounds):
     for owner, name in ((guard, '_remember'), (guard, '_before_update'), (runner, 'after_step')):
         clock.watch(owner, name)
     loader = runner.train_dataloader
-    inspector = Inspector(runner._bad_image_list('train_dataloader'), training=True)
-    looks = [timed(inspector.look, loader.dataset, index) for index in range(len(loader.dataset))]
+    looks = [timed(look, runner._bad_image_list('train_dataloader'), loader.dataset.get_data_info(index))
+             for index in range(len(loader.dataset))]
     plain, guarded, parts = [], [], []
     for number in range(rounds + 2):
         batch = next(runner.train_loop.dataloader_iterator)

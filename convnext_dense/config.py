@@ -62,6 +62,18 @@ def nested(node):
         yield from nested(child)
 
 
+def type_name(node):
+    """The name of a config's ``type`` without scope or module, or None.
+
+    A type may be a string (``'mmdet.DetDataSample'``, ``'CocoDataset'``), or the class itself in
+    mmengine's pure-Python configs. Every comparison of types in the package asks here.
+    """
+    kind = node.get('type') if isinstance(node, dict) else None
+    if isinstance(kind, str):
+        return kind.rpartition('.')[2]
+    return getattr(kind, '__name__', None)
+
+
 def set_work_dir(cfg, work_dir):
     """Work directory: the option, or the config's own, or ``work_dirs/<name of the config>``."""
     cfg.work_dir = work_dir or cfg.get('work_dir') or str(

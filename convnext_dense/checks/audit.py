@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from convnext_dense.checks.findings import ERROR, Findings
 from convnext_dense.checks.image_checks import ImageTask, check_image
+from convnext_dense.checks.loading import loader_of
 from convnext_dense.checks.preflight import check_loading
 from convnext_dense.checks.similar import similar
 from convnext_dense.config import nested
@@ -18,7 +19,12 @@ from convnext_dense.datasets.coco_file import (
     same_order,
     usable,
 )
-from convnext_dense.datasets.labels import check_zero_label, label_maps
+from convnext_dense.datasets.labels import (
+    check_one_class,
+    check_zero_label,
+    label_maps,
+    label_rules,
+)
 from convnext_dense.errors import InputError
 
 CHUNK = 16  # images that a process takes at once
@@ -66,7 +72,7 @@ def audit_split(split, workers=1, progress=True):
     except InputError as error:
         findings.add('config', str(error))
         return SplitReport(split, findings, [], {}, {}, {}, dict(images=0))
-    contents, thumbnails, values = {}, {}, {}
+    contents, thumbnails, values, stored = {}, {}, {}, {}
     sizes, pixels, images_with = Counter(), Counter(), Counter()
     for result in run(tasks, workers, progress, split.name):
         for kind, text in result.findings:
@@ -76,6 +82,7 @@ def audit_split(split, workers=1, progress=True):
         pixels.update(result.pixels)
         images_with.update(result.pixels.keys())
         values[result.path] = list(result.pixels)
+        stored[result.path] = result.stored
         if result.content in contents:
             findings.add('duplicate-content', f'{result.path} and {contents[result.content]}')
         elif result.content:
@@ -84,7 +91,7 @@ def audit_split(split, workers=1, progress=True):
     ignored = None
     if split.kind == 'labels':
         classes, ignored = label_balance(split, pixels, images_with)
-        check_label_config(split, values, findings)
+        check_label_config(split, values, stored, findings)
     else:
         classes = instance_balance(split, tasks)
     if split.name.startswith('train'):
@@ -191,11 +198,12 @@ def coco_tasks(split, findings):
             check()
         except InputError as error:
             findings.add('config', str(error))
-    folder = split.dataset.data_prefix.get('img') or ''
+    folder, loader = split.dataset.data_prefix.get('img') or '', loader_of(split)
     masks = loads_masks(split)
     return [ImageTask(os.path.join(folder, image['file_name']),
                         (image.get('width'), image.get('height')),
-                        tuple(by_image[image.get('id')]), masks) for image in images]
+                        tuple(by_image[image.get('id')]), masks, loader=loader)
+            for image in images]
 
 
 def loads_masks(split):
@@ -206,28 +214,34 @@ def loads_masks(split):
 def label_tasks(split, findings):
     """Images with label maps; label maps without an image are added to the findings."""
     dataset = split.dataset
-    pairs = label_maps(split)
-    labels = (len(dataset.label_map or split.classes), dataset.ignore_index,
-              bool(dataset.reduce_zero_label)) if split.classes else None
+    infos = label_maps(split)
+    rules, loader = label_rules(dataset), loader_of(split)
     folder = dataset.data_prefix.get('seg_map_path')
     if folder and not dataset.ann_file:
-        known = {os.path.abspath(path) for _, path in pairs if path}
+        known = {os.path.abspath(info['seg_map_path']) for info in infos}
         for parent, _, names in os.walk(folder):
             for name in sorted(names):
                 path = os.path.join(parent, name)
                 if name.endswith(dataset.seg_map_suffix) and os.path.abspath(path) not in known:
                     findings.add('map-without-image', path)
-    return [ImageTask(image, label_map=path, labels=labels) for image, path in pairs]
+    return [ImageTask(info['img_path'], label_map=info.get('seg_map_path'), rules=rules,
+                      loader=loader, info=info) for info in infos]
 
 
-def check_label_config(split, values, findings):
-    """Add what is wrong with ``reduce_zero_label``, from the values of all label maps."""
-    dataset = split.dataset
+def check_label_config(split, values, stored, findings):
+    """Add what is wrong with the label settings, from the values of all label maps.
+
+    Args:
+        values, stored (dict[str, list[int]]): loaded values, and those in the file, by path.
+    """
+    dataset, rules = split.dataset, label_rules(split.dataset)
     try:
         check_loading(split)
-        if dataset.reduce_zero_label and split.classes:
-            check_zero_label(split.where, values, len(dataset.label_map or split.classes),
-                             dataset.ignore_index, whole=True)
+        if rules:
+            check_one_class(split.where, values, rules)
+            if dataset.reduce_zero_label:
+                check_zero_label(split.where, stored, rules.stored, dataset.ignore_index,
+                                 whole=True)
     except InputError as error:
         findings.add('config', str(error))
 
@@ -239,7 +253,9 @@ def other_tasks(split, findings):
     except Exception as error:  # a class of the user's own: anything can go wrong in it
         raise InputError(f'{split.where}: {type(split.dataset).__name__} cannot load its list of '
                          f'images: {error}') from error
-    return [ImageTask(info['img_path']) for info in infos if info.get('img_path')]
+    loader = loader_of(split)
+    return [ImageTask(info['img_path'], loader=loader, info=info) for info in infos
+            if info.get('img_path')]
 
 
 def instance_balance(split, tasks):
@@ -269,17 +285,13 @@ def instance_sizes(tasks):
 
 
 def label_balance(split, pixels, images):
-    """Pixels and images of each class, and the share of ignored pixels."""
-    dataset = split.dataset
-    shift = 1 if dataset.reduce_zero_label else 0
-    counts = {name: dict(pixels=0, images=0) for name in split.classes}
-    for value in pixels:
-        label = value - shift
-        if dataset.label_map:
-            label = dataset.label_map.get(label, -1)
-        if 0 <= label < len(split.classes) and value != dataset.ignore_index:
-            counts[split.classes[label]]['pixels'] += pixels[value]
-            counts[split.classes[label]]['images'] += images[value]
+    """Pixels and images of each class, and the share of ignored pixels.
+
+    Args:
+        pixels, images (Counter): by loaded label value.
+    """
+    counts = {name: dict(pixels=pixels[label], images=images[label])
+              for label, name in enumerate(split.classes)}
     total = sum(pixels.values())
     used = sum(count['pixels'] for count in counts.values())
     for count in counts.values():

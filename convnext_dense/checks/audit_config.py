@@ -5,7 +5,7 @@ from convnext_dense.checks.audit import audit_split, errors, leakage
 from convnext_dense.checks.findings import ERROR, Findings
 from convnext_dense.checks.model_fit import check_model
 from convnext_dense.checks.preflight import check_evaluator
-from convnext_dense.checks.sheet import choose, draw_sheet, own_palette, value_lookup
+from convnext_dense.checks.sheet import choose, draw_sheet, own_palette
 from convnext_dense.datasets.splits import LOADERS, splits
 from convnext_dense.errors import InputError
 
@@ -134,10 +134,9 @@ def _samples(report, count, seed):
         from convnext_dense.checks.image_checks import check_image
         tasks = [task for task in choose(tasks, 3 * count, seed)
                  if not bad & {finding.kind for finding in check_image(task).findings}]
-    lookup = value_lookup(split) if split.kind == 'labels' else None
     title = f'{split.name}: {count} of {len(report.tasks)} images' \
         if count < len(report.tasks) else f'{split.name}: {len(report.tasks)} images'
-    return title, split.classes, choose(tasks, count, seed), lookup, own_palette(split)
+    return title, split.classes, choose(tasks, count, seed), own_palette(split)
 
 
 def as_dict(reports, config_findings, notes):

@@ -9,6 +9,8 @@ import time
 
 from mmengine.logging import print_log
 
+from convnext_dense.checks.image_checks import count_values, look_at_image
+from convnext_dense.checks.loading import loader_of
 from convnext_dense.checks.model_fit import check_model
 from convnext_dense.datasets.coco_file import (
     check_classes,
@@ -18,15 +20,17 @@ from convnext_dense.datasets.coco_file import (
     same_order,
 )
 from convnext_dense.datasets.labels import (
+    check_one_class,
     check_values,
     check_zero_label,
     label_maps,
+    label_rules,
     missing_files,
-    values_of,
 )
 from convnext_dense.datasets.splits import is_local, splits
 from convnext_dense.errors import InputError, convert_errors
 
+IMAGES = 8  # images that are loaded
 SAMPLE = 32  # label maps that are read
 MORE = 500  # label maps that are read where the sample is suspicious ...
 SECONDS = 2.  # ... and for how long
@@ -99,27 +103,39 @@ def _check_coco(split):
     folder = dataset.data_prefix.get('img') or ''
     _check_exist(where, folder, [os.path.join(folder, image['file_name'])
                                  for image in content['images']])
+    _check_images(where, loader_of(split), [
+        dict(image, img_path=os.path.join(folder, image['file_name']))
+        for image in content['images']])
 
 
 def _check_labels(split):
     dataset, where = split.dataset, split.where
     check_loading(split)
-    pairs = label_maps(split)
-    maps = [path for _, path in pairs if path]
+    infos = label_maps(split)
+    mapped = [info for info in infos if info.get('seg_map_path')]
+    maps = [info['seg_map_path'] for info in mapped]
     _check_exist(where, dataset.data_prefix.get('seg_map_path'), maps, 'label maps')
     if dataset.ann_file:
-        _check_exist(where, dataset.data_prefix.get('img_path'), [path for path, _ in pairs])
-    if not split.classes:
+        _check_exist(where, dataset.data_prefix.get('img_path'),
+                     [info['img_path'] for info in infos])
+    loader, rules = loader_of(split), label_rules(dataset)
+    _check_images(where, loader, infos)
+    if rules is None:
         return
-    rules = (len(dataset.label_map or split.classes), dataset.ignore_index)
-    values = {}
-    _read(maps, SAMPLE, values, where, rules, dataset.reduce_zero_label)
-    if dataset.reduce_zero_label:
-        try:
-            check_zero_label(where, values, *rules, whole=len(values) == len(maps))
-        except InputError:  # the last class may be rare: look again before saying so
-            _read(maps, MORE, values, where, rules, True, SECONDS)
-            check_zero_label(where, values, *rules, whole=len(values) == len(maps))
+    values, stored = {}, {}
+
+    def check():
+        check_one_class(where, values, rules)
+        if dataset.reduce_zero_label:
+            check_zero_label(where, stored, rules.stored, dataset.ignore_index,
+                             whole=len(values) == len(maps))
+
+    _read(mapped, SAMPLE, values, stored, where, loader, rules)
+    try:
+        check()
+    except InputError:  # a class may be rare: look again before saying so
+        _read(mapped, MORE, values, stored, where, loader, rules, SECONDS)
+        check()
 
 
 def check_loading(split):
@@ -139,15 +155,35 @@ def evenly(items, count):
     return [items[int(number * step)] for number in range(min(count, len(items)))]
 
 
-def _read(maps, count, values, where, rules, reduce_zero_label, seconds=None):
-    """Add the values of some label maps to ``values``, each checked."""
+def _read(infos, count, values, stored, where, loader, rules, seconds=None):
+    """Add the values of some label maps, loaded and as stored, each checked."""
     end = seconds and time.monotonic() + seconds
-    for path in evenly(maps, count):
+    for info in evenly(infos, count):
+        path = info['seg_map_path']
         if end and time.monotonic() > end:
             return
-        if path not in values:
-            values[path] = values_of(path)[0].tolist()
-            check_values(where, path, values[path], *rules, reduce_zero_label)
+        if path in values:
+            continue
+        labels, in_file, problem = loader.labels(info)
+        if problem:
+            raise InputError(f'{where}: label map {path} {problem.text}')
+        values[path] = list(count_values(labels))
+        stored[path] = [] if in_file is None else list(count_values(in_file))
+        check_values(where, path, values[path], rules)
+
+
+def _check_images(where, loader, infos):
+    """Raise InputError where none of a few images can be used: no matter of single files."""
+    problems = []
+    for info in evenly(infos, IMAGES):
+        image, problem = loader.image(info)
+        problem = problem or look_at_image(image, (info.get('width'), info.get('height')))
+        if problem is None:
+            return
+        problems.append(f'{info["img_path"]} {problem.text}')
+    if problems:
+        raise InputError(f'{where}: none of the {len(problems)} images that were looked at can be '
+                         f'used: {problems[0]}; look at the loading steps of the pipeline')
 
 
 def _check_exist(where, folder, paths, what='images'):

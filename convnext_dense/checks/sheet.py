@@ -4,8 +4,8 @@ import random
 
 import numpy as np
 
+from convnext_dense.checks.image_checks import as_rgb
 from convnext_dense.checks.instance_checks import undrawable_mask
-from convnext_dense.datasets.labels import read_label_map
 
 TILE = (360, 270)  # pixels
 COLUMNS = 4
@@ -23,8 +23,8 @@ def draw_sheet(groups, path):
 
     Args:
         groups (Sequence[tuple]): for each data set its title, its classes, and its samples: tasks
-            of :class:`convnext_dense.checks.image_checks.ImageTask` that can be read; then,
-            of label maps, :func:`value_lookup`, and a palette, or None for :func:`colours`.
+            of :class:`convnext_dense.checks.image_checks.ImageTask` that can be read, and a
+            palette, or None for :func:`colours`.
         path (str | Path): the image to write.
     """
     from PIL import Image
@@ -66,32 +66,19 @@ def own_palette(split):
     return np.array(palette, float)
 
 
-def value_lookup(split):
-    """Class number of each label value 0 to 255 as training sees it, -1 where it is ignored."""
-    dataset = split.dataset
-    lookup = np.full(256, -1)
-    for value in range(256):
-        label = value - bool(dataset.reduce_zero_label)
-        if value == dataset.ignore_index or label < 0:
-            continue
-        label = dataset.label_map.get(label, -1) if dataset.label_map else label
-        lookup[value] = label if label < len(split.classes) else -1
-    return lookup
-
-
-def _group_blocks(title, classes, samples, lookup=None, palette=None):
+def _group_blocks(title, classes, samples, palette=None):
     """Images of a data set's title, tiles and legend, each as wide as the sheet."""
     palette = colours(max(len(classes), 1)) if palette is None else palette
     tiles, shown = [], set()
     for task in samples:
-        tile, present = _tile(task, classes, palette, lookup)
+        tile, present = _tile(task, classes, palette)
         tiles.append((task, tile))
         shown |= present
     yield _title_block(title)
     for start in range(0, len(tiles), COLUMNS):
         yield _row(tiles[start:start + COLUMNS])
     legend = [(classes[number], tuple(palette[number].astype(int))) for number in sorted(shown)]
-    if legend and lookup is not None:
+    if legend and samples[0].label_map:
         legend.append(('ignored: dark', INK))
     per_line = 8
     if legend:
@@ -138,24 +125,23 @@ def _row(tiles):
     return row
 
 
-def _tile(task, classes, palette, lookup):
+def _tile(task, classes, palette):
     """One image with its annotations, fitted into a tile, and the class numbers in it."""
-    from PIL import Image, ImageOps
-    with Image.open(task.path) as image:
-        image = ImageOps.exif_transpose(image).convert('RGB')
+    from PIL import Image
+    image = as_rgb(task.loader.image(task.sample()).image)
     scale = min(TILE[0] / image.width, TILE[1] / image.height)
     size = max(round(image.width * scale), 1), max(round(image.height * scale), 1)
     image = image.resize(size, Image.BILINEAR)
     if task.label_map:
-        return _with_labels(image, task, palette, lookup)
+        return _with_labels(image, task, palette, len(classes))
     return _with_instances(image, task, list(classes), palette, scale)
 
 
-def _with_labels(image, task, palette, lookup):
+def _with_labels(image, task, palette, classes):
     from PIL import Image
-    labels = lookup[np.minimum(read_label_map(task.label_map), 255)]
-    labels = np.asarray(Image.fromarray(labels.astype(np.int32)).resize(image.size,
-                                                                        Image.NEAREST))
+    labels = task.loader.labels(task.sample()).labels.astype(np.int32)
+    labels[(labels < 0) | (labels >= classes)] = -1
+    labels = np.asarray(Image.fromarray(labels).resize(image.size, Image.NEAREST))
     pixels = np.asarray(image, float)
     known = labels >= 0
     pixels[known] += (palette[labels[known]] - pixels[known]) * OPACITY

@@ -1,75 +1,107 @@
 """Label maps: one image of class numbers beside each image (the ADE20K layout)."""
 import os
-import warnings
-
-import numpy as np
+from typing import NamedTuple
 
 from convnext_dense.errors import InputError
 
 REDUCE_HINT = 'reduce_zero_label={} (in the data set and in LoadAnnotations)'
 
 
-def read_label_map(path):
-    """Read a label map as stored, palettes not expanded.
+class LabelRules(NamedTuple):
+    """Which values the label maps of a data set may hold.
 
-    Returns:
-        ndarray: class numbers, shape (H, W), of the file's own integer type.
-
-    Raises:
-        InputError: it cannot be decoded, or it has colours instead of class numbers.
+    Attributes:
+        classes (int): labels 0 to ``classes - 1`` are classes once a map is loaded.
+        ignored (frozenset[int]): loaded labels that do not count.
+        first (int): what the files have for label 0: 1 under ``reduce_zero_label``.
+        stored (int): classes in the files, of which the config may keep a part.
     """
-    from PIL import Image
-    try:
-        with warnings.catch_warnings(), Image.open(path) as image:
-            warnings.simplefilter('ignore')
-            labels = np.asarray(image)
-    except (OSError, SyntaxError, ValueError) as error:
-        raise InputError(f'label map {path} cannot be read: {error}') from error
-    if labels.ndim != 2:
-        raise InputError(f'label map {path} is a colour image of shape {labels.shape}; expected '
-                         'one channel of class numbers')
-    return labels.astype(np.uint8) if labels.dtype == bool else labels
+    classes: int
+    ignored: frozenset = frozenset({255})
+    first: int = 0
+    stored: int = 0
 
 
-def values_of(path):
-    """The label values of a map, ascending, and how many pixels each has."""
-    labels = read_label_map(path)
-    if labels.dtype != np.uint8:
-        return np.unique(labels, return_counts=True)
-    counts = np.bincount(labels.ravel(), minlength=256)  # unique would sort all pixels
-    values = counts.nonzero()[0]
-    return values, counts[values]
+def label_rules(dataset):
+    """The rules of one of mmseg's data sets, or None where it has no classes.
+
+    What ``reduce_zero_label`` and a subset of the classes leave out becomes 255 in mmseg's loader.
+    """
+    classes = (getattr(dataset, 'metainfo', None) or {}).get('classes')
+    if not classes:
+        return None
+    label_map = getattr(dataset, 'label_map', None)
+    reduced = bool(getattr(dataset, 'reduce_zero_label', False))
+    ignored = {getattr(dataset, 'ignore_index', 255)} | ({255} if reduced or label_map else set())
+    return LabelRules(len(classes), frozenset(ignored), int(reduced),
+                      len(label_map or classes))
 
 
-def allowed_values(num_labels, ignore_index, reduce_zero_label):
-    """The values that a label map may hold.
+def outside(values, rules):
+    """Loaded label values that are neither a class nor ignored, ascending."""
+    return sorted(value for value in set(map(int, values))
+                  if not 0 <= value < rules.classes and value not in rules.ignored)
+
+
+def describe_outside(values, rules):
+    """Which values of a label map are outside, in the numbers of its file, and what to do."""
+    strange = [value + rules.first for value in outside(values, rules)]
+    in_file = sorted(value if value in rules.ignored else value + rules.first
+                     for value in set(map(int, values)))
+    text = (f'has the values {_short(in_file)}, but the {rules.stored} classes are {rules.first} '
+            f'to {rules.first + rules.stored - 1} and {_plain(rules.ignored)} is ignored'
+            f'{" (0 too)" if rules.first else ""}')
+    if rules.stored == 1:
+        return (f'{text}; a class and its background are two classes: name both in metainfo, such '
+                "as classes=('background', 'object')")
+    if not rules.first and strange == [rules.stored]:
+        return f'{text}; where the classes start at 1, set {REDUCE_HINT.format(True)}'
+    return (f'{text}; the values {_short(strange)} need classes in metainfo, or say which label '
+            f'each value is: {label_values_hint(in_file, rules)}')
+
+
+def label_values_hint(values, rules):
+    """An example of ``--label-values`` for the values of a label map."""
+    values = set(map(int, values))
+    kept = sorted(values - rules.ignored)
+    if len(kept) < rules.classes:
+        kept = sorted(values)
+    pairs = [f'{value}={label if label < rules.classes else max(rules.ignored)}'
+             for label, value in enumerate(kept)]
+    return '--label-values ' + ','.join(pairs[:8]) + (',...' if len(pairs) > 8 else '')
+
+
+def check_values(where, path, values, rules):
+    """Raise InputError for a label map with values outside the classes.
 
     Args:
-        num_labels (int): classes, before a subset of them was chosen.
-        ignore_index (int): the ignored value.
-        reduce_zero_label (bool): 0 is ignored, and the classes are 1 to ``num_labels``.
-
-    >>> allowed_values(2, 255, True)
-    [0, 1, 2, 255]
+        where (str): how messages name the data set.
+        path (str): the label map.
+        values (Sequence[int]): the loaded values in it.
+        rules (LabelRules): of the data set.
     """
-    return sorted({*range(num_labels + bool(reduce_zero_label)), ignore_index})
+    if outside(values, rules):
+        raise InputError(f'{where}: label map {path} {describe_outside(values, rules)}')
 
 
-def check_values(where, path, values, num_labels, ignore_index, reduce_zero_label):
-    """Raise InputError for a label map with values outside the classes."""
-    strange = sorted(set(map(int, values)) - set(
-        allowed_values(num_labels, ignore_index, reduce_zero_label)))
-    if not strange:
+def check_one_class(where, values_by_path, rules):
+    """Raise InputError where an ignored value hides a class: masks of 0 and 255.
+
+    Args:
+        where (str): how messages name the data set.
+        values_by_path (dict[str, Sequence[int]]): loaded values of each label map.
+        rules (LabelRules): of the data set.
+    """
+    seen = {int(value) for values in values_by_path.values() for value in values}
+    classes, ignored = seen - rules.ignored, sorted(seen & rules.ignored)
+    if rules.classes < 2 or len(classes) > 1 or not ignored or rules.first:
         return
-    first = 1 if reduce_zero_label else 0
-    message = (f'{where}: label map {path} has the values {_short(values)}, but the {num_labels} '
-               f'classes are {first} to {first + num_labels - 1} and {ignore_index} is ignored'
-               f'{" (0 too)" if reduce_zero_label else ""}')
-    if not reduce_zero_label and strange == [num_labels]:
-        message += f'; where the classes start at 1, set {REDUCE_HINT.format(True)}'
-    else:
-        message += f'; the values {_short(strange)} need classes in metainfo or a new label map'
-    raise InputError(message)
+    path = next(path for path, values in values_by_path.items() if ignored[0] in values)
+    raise InputError(
+        f'{where}: the {len(values_by_path)} label maps that were looked at have no values but '
+        f'{_short(sorted(seen))}, and {_short(ignored)} is ignored, as in {path}: at most 1 of '
+        f'{rules.classes} classes could be learned; where {ignored[0]} is a class, say which '
+        f'label each value is: {label_values_hint(seen, rules)}')
 
 
 def check_zero_label(where, values_by_path, num_labels, ignore_index, whole=False):
@@ -81,7 +113,7 @@ def check_zero_label(where, values_by_path, num_labels, ignore_index, whole=Fals
 
     Args:
         where (str): how messages name the data set.
-        values_by_path (dict[str, Sequence[int]]): values of each label map that was read.
+        values_by_path (dict[str, Sequence[int]]): values in the file of each label map.
         num_labels (int): classes.
         ignore_index (int): the ignored value.
         whole (bool): these are all label maps, not a sample.
@@ -101,10 +133,10 @@ def check_zero_label(where, values_by_path, num_labels, ignore_index, whole=Fals
 
 
 def label_maps(split):
-    """Images and label maps of a data set, in its own order.
+    """What a data set knows of each image, in its own order.
 
     Returns:
-        list[tuple[str, str]]: paths of image and label map.
+        list[dict]: with ``img_path`` and, where there are label maps, ``seg_map_path``.
 
     Raises:
         InputError: the folder or list is missing, no image has the suffix, or images have no
@@ -120,14 +152,14 @@ def label_maps(split):
     if dataset.ann_file and not os.path.exists(dataset.ann_file):
         raise InputError(f'{where}: the list of images {dataset.ann_file} does not exist; '
                          'correct ann_file, or give the data set\'s folder with --data-root')
-    pairs = [(info['img_path'], info.get('seg_map_path')) for info in dataset.load_data_list()]
-    if not pairs:
+    infos = dataset.load_data_list()
+    if not infos:
         other = sorted({os.path.splitext(name)[1] for name in os.listdir(folder)} - {''})
         raise InputError(f'{where}: no image in {folder} ends with {dataset.img_suffix!r}'
                          + (f'; there are files ending with {", ".join(other)}: set img_suffix'
                             if other else ', the folder is empty; give the data set\'s folder '
                             'with --data-root'))
-    return pairs
+    return infos
 
 
 def missing_files(paths):
@@ -155,3 +187,7 @@ def _short(values):
         return '{' + ', '.join(map(str, values)) + '}'
     return '{' + ', '.join(map(str, values[:8])) + ', ..., ' + ', '.join(
         map(str, values[-8:])) + '}'
+
+
+def _plain(values):
+    return ', '.join(map(str, sorted(values)))

@@ -22,12 +22,16 @@ class Split(NamedTuple):
         kind (str): ``coco`` (COCO annotations), ``labels`` (one label map an image) or
             ``other``.
         classes (tuple[str]): names, in label order; empty where the data set has none.
+        scope (str): where types without a scope are looked up.
+        max_pixels (int | None): the config's ``bad_images.max_pixels``.
     """
     name: str
     cfg: dict
     dataset: Any
     kind: str
     classes: tuple
+    scope: str = 'mmengine'
+    max_pixels: int | None = None
 
     @property
     def where(self):
@@ -56,7 +60,10 @@ def splits(cfg, loaders=LOADERS):
             with convert_errors(loader, 'look at its data set in the config'):
                 leaves = list(unwrapped((cfg.get(loader) or {}).get('dataset')))
                 for number, leaf in enumerate(leaves, 1):
-                    found.append(_split(name + (str(number) if len(leaves) > 1 else ''), leaf))
+                    split = _split(name + (str(number) if len(leaves) > 1 else ''), leaf)
+                    found.append(split._replace(
+                        scope=cfg.get('default_scope') or 'mmengine',
+                        max_pixels=(cfg.get('bad_images') or {}).get('max_pixels')))
     return found
 
 

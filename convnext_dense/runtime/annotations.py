@@ -27,15 +27,15 @@ def build_dataset(config, bad_images):
     config, lazy = _make_lazy(config)
     dataset = DATASETS.build(config)
     if lazy:
-        leaves = list(_leaves(dataset))
-        for leaf in leaves:
+        parts = list(leaves(dataset))
+        for leaf in parts:
             leaf.parse_data_info = partial(_parse, leaf, leaf.parse_data_info, bad_images)
             leaf._without_target = [0, 0]
-        names = ', '.join(str(leaf.ann_file or leaf.data_prefix) for leaf in leaves)
+        names = ', '.join(str(leaf.ann_file or leaf.data_prefix) for leaf in parts)
         with convert_errors(f'the annotations {names} cannot be used',
                    'look at the file and at the data settings of the config'):
             dataset.full_init()
-        for leaf in leaves:
+        for leaf in parts:
             del leaf.parse_data_info
             _report_empty(leaf, *leaf.__dict__.pop('_without_target'))
     return dataset
@@ -58,12 +58,13 @@ def _make_lazy(config):
     return config, True
 
 
-def _leaves(dataset):
+def leaves(dataset):
+    """mmengine's data sets inside a data set's wrappers, such as RepeatDataset."""
     if isinstance(dataset, BaseDataset):
         yield dataset
     for child in [getattr(dataset, 'dataset', None), *getattr(dataset, 'datasets', ())]:
         if child is not None:
-            yield from _leaves(child)
+            yield from leaves(child)
 
 
 def _parse(dataset, parse, bad_images, raw):

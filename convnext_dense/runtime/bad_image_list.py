@@ -5,6 +5,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from convnext_dense.checks.image_files import MAX_PIXELS
 from convnext_dense.errors import InputError
 
 MOST_LISTED = 50
@@ -23,13 +24,16 @@ class BadImageList:
         run_id: the identity of the run.
         strict: stop at the first entry.
         limit: how many images may be unusable; below 1 a part of the data set.
+        max_pixels: the most pixels that an image may have.
 
     Raises:
-        InputError: the limit is no number from 0 on.
+        InputError: a limit is no number of its kind.
     """
 
     def __init__(self, path: str | Path, run_id: str = '', strict: bool = False,
-                 limit: float = .1) -> None:
+                 limit: float = .1, max_pixels: int = MAX_PIXELS) -> None:
+        if isinstance(max_pixels, bool) or not isinstance(max_pixels, int) or max_pixels < 1:
+            raise InputError(f'bad_images.max_pixels is {max_pixels!r}; give a number of pixels')
         if isinstance(limit, bool) or not isinstance(limit, (int, float)) or limit < 0:
             raise InputError(f'bad_images.limit is {limit!r}; give a number of images, or a '
                              'part of the data set below 1')
@@ -37,6 +41,7 @@ class BadImageList:
         self.run_id = run_id
         self.strict = strict
         self.limit = limit
+        self.max_pixels = max_pixels
         self.entries: list[dict[str, Any]] = []  # of this start
         self._earlier: list[dict[str, Any]] = []  # of this run, before it was resumed
         self._known: set[tuple[str, str]] = set()

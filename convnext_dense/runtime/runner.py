@@ -28,8 +28,8 @@ from convnext_dense.registry import RUNNERS
 from convnext_dense.runtime import files, resuming
 from convnext_dense.runtime.annotations import build_dataset
 from convnext_dense.runtime.bad_image_list import BadImageList
-from convnext_dense.runtime.bad_images import Inspector
 from convnext_dense.runtime.checkpoint_folder import checkpoint_folder
+from convnext_dense.runtime.guarded_pipeline import guard_pipelines
 from convnext_dense.runtime.loops import EpochBasedTrainLoop, IterBasedTrainLoop, TestLoop, ValLoop
 from convnext_dense.runtime.non_finite import NonFiniteGuard
 from convnext_dense.runtime.prepare_hook import PrepareHook
@@ -226,9 +226,11 @@ class Runner(MMEngineRunner):
         loader.generator = torch.Generator()  # or each iterator draws from the global one
         loader.generator.manual_seed(own_seed)
         if not isinstance(loader.dataset, IterableDataset):
-            training = not getattr(loader.dataset, 'test_mode', False)
-            loader.dataset.__getitems__ = SampleReader(
-                loader.dataset, Inspector(bad_images, training), replace=training)
+            # mmseg's validation sets are not in test_mode
+            training = name == 'train_dataloader' or name not in LOADERS and not getattr(
+                loader.dataset, 'test_mode', False)
+            guard_pipelines(loader.dataset, bad_images, training)
+            loader.dataset.__getitems__ = SampleReader(loader.dataset, bad_images, replace=training)
             loader.collate_fn = Collate(loader.collate_fn, name)
         return loader
 

@@ -15,6 +15,7 @@ from mmengine.logging import print_log
 from torch.utils.data import Sampler, get_worker_info
 
 from convnext_dense.errors import InputError, convert_errors
+from convnext_dense.runtime.bad_images import write_down
 from convnext_dense.runtime.random_state import seed_all, seeded
 
 IMPORTED_IN = os.getpid()
@@ -125,13 +126,13 @@ class SampleReader:
 
     Args:
         dataset (Dataset): it has ``__getitem__`` and ``__len__``.
-        inspector (Inspector): knows and records bad images.
+        bad_images (BadImageList): of bad images.
         replace (bool): put another sample in a bad one's place (training), else leave it out.
     """
 
-    def __init__(self, dataset, inspector, replace):
+    def __init__(self, dataset, bad_images, replace):
         self.dataset = dataset
-        self.inspector = inspector
+        self.bad_images = bad_images
         self.replace = replace
 
     def __call__(self, indices):
@@ -158,14 +159,12 @@ class SampleReader:
             if attempt:
                 import numpy as np
                 index = np.random.randint(len(self.dataset))
-            problem = self.inspector.look(self.dataset, index)
-            if problem is None:
-                try:
-                    return [self.dataset[index]]
-                except (InputError, MemoryError):
-                    raise
-                except Exception as error:
-                    problem = self.inspector.failed(self.dataset, index, error)
+            try:
+                return [self.dataset[index]]
+            except (InputError, MemoryError):
+                raise
+            except Exception as error:
+                problem = write_down(self.bad_images, self.dataset, index, error)
             if not self.replace:
                 return []
         raise InputError(f'{ATTEMPTS + 1} images in a row cannot be used, the last is {problem}; '
