@@ -133,11 +133,11 @@ class Clock:
         setattr(owner, name, call)
 
 
-def look(record, info):
+def look(bad_images, info):
     """What the guarded pipeline does once for each image, beyond loading it."""
     for key in ('img_path', 'seg_map_path'):
         if key in info:
-            look_at_file(info[key], record.max_pixels)
+            look_at_file(info[key], bad_images.max_pixels)
     oddities(info['img_path'])
 
 
@@ -149,7 +149,8 @@ def measure_guards(kind, folder, rounds):
     for owner, name in ((guard, '_remember'), (guard, '_before_update'), (runner, 'after_step')):
         clock.watch(owner, name)
     loader = runner.train_dataloader
-    looks = [timed(look, runner._bad_image_list('train_dataloader'), loader.dataset.get_data_info(index))
+    bad_images = runner._bad_image_list('train_dataloader')
+    looks = [timed(look, bad_images, loader.dataset.get_data_info(index))
              for index in range(len(loader.dataset))]
     plain, guarded, parts = [], [], []
     for number in range(rounds + 2):

@@ -71,10 +71,10 @@ def backbone_channels(backbone, cfg):
     """
     kind = backbone.get('type') or ''
     if kind in ('ConvNeXt', 'convnext_dense.ConvNeXt'):
-        from convnext_dense.models import ConvNeXt
         from convnext_dense.models.architectures import resolve_arch
+        from convnext_dense.models.convnext import _resolve_out_indices
         channels = resolve_arch(backbone.get('arch', 'tiny'))[1]
-        stages = ConvNeXt._resolve_out_indices(backbone.get('out_indices'), len(channels))
+        stages = _resolve_out_indices(backbone.get('out_indices'), len(channels))
         return tuple(channels[stage] for stage in stages)
     _check_type(backbone, cfg)
     kind = kind.rpartition('.')[2]

@@ -1,9 +1,7 @@
 """What makes an image or its annotations unusable, judged from the files."""
-import os
 import traceback
 
 from convnext_dense.checks.instance_checks import undrawable_mask
-from convnext_dense.errors import InputError
 
 OUTSIDE = 2.  # pixels; COCO's own boxes leave the image by rounding errors
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 import warnings
 from pathlib import Path
 
-from convnext_dense.checks.image_checks import ORIENTATION, SWAPPED
 from convnext_dense.datasets.importers.source import Repairs
 from convnext_dense.errors import InputError
+
+ORIENTATION = 0x0112  # the EXIF tag
+SWAPPED = (5, 6, 7, 8)  # its values that swap width and height
 
 
 def loaded_size(path: Path) -> tuple[int, int]:
