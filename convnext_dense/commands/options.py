@@ -73,11 +73,8 @@ def build_runner(cfg):
     """The runner that the config names, or the toolkit's."""
     from mmengine.device import get_device
 
-    from convnext_dense.acceleration.cpu.allocator import keep_freed_memory
-    from convnext_dense.checkpoints import read_safely_in_mmengine
+    from convnext_dense.commands.process import set_up_process
     from convnext_dense.registry import RUNNERS
     from convnext_dense.runtime import Runner
-    read_safely_in_mmengine()
-    if get_device() == 'cpu':
-        keep_freed_memory()
+    set_up_process('cuda' if get_device() == 'cuda' else 'cpu')
     return RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)

@@ -3,7 +3,9 @@
 RoIAlign (Mask R-CNN, arXiv 1703.06870) averages bilinear samples on a regular grid in each bin of
 an RoI. So a bin is a weighted sum of a few pixels, and its weights are the product of one weight a
 row and one a column. On channels-last maps the forward pass gathers those pixels with
-``embedding_bag``, which runs on all threads, and the backward pass gathers the transposed matrix.
+``embedding_bag``, which runs on all threads. The output is Y = S X with the sparse matrix S of bins
+by pixels, so the gradient of the maps is S' times that of the output: the entries, sorted by pixel
+instead of bin, are gathered in the same way.
 """
 from itertools import accumulate
 

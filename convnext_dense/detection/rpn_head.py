@@ -73,7 +73,13 @@ class RPNHead(MMDetRPNHead):
 
 
 class _GradientsOfFewPixels(Function):
-    """The outputs of a function of a map, with gradients for the map and for the parameters."""
+    """The outputs of a function of a map, with gradients for the map and for the parameters.
+
+    A loss of sampled anchors has a gradient of 0 at all other pixels, and the function of a pixel
+    (a 3x3 convolution, ReLU and two 1x1 ones) sees its nine neighbours only. So the pixels with a
+    gradient go through it once more, as a batch of neighbourhoods (K, 9, C), by torch's autograd;
+    what each neighbour gets is added to its place in the map.
+    """
 
     @staticmethod
     def forward(ctx, function, x, *parameters):

@@ -30,6 +30,11 @@ class PatchConv2d(nn.Conv2d, Form):
 
 
 class _PatchConvolution(Function):
+    """As patches do not overlap, the convolution is y = P W' + b with the patches as rows of P.
+
+    So the gradients are those of a linear layer: P's is grad W, put back to where the patches were;
+    W's is grad' P, and b's the sum of grad over all patches.
+    """
 
     @staticmethod
     def forward(ctx, x, weight, bias):

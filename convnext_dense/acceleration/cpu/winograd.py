@@ -110,7 +110,9 @@ def convolve(x, weight, bias=None):
 class _Convolution(Function):
     """:func:`convolve` with gradients: for the input a convolution, for the filters Winograd, too.
 
-    oneDNN takes two to five times as long for the filters' gradient of large channels-last maps.
+    The input's gradient is the convolution of the output's with the filters turned by 180 degrees
+    and their channels exchanged. oneDNN takes two to five times as long for the filters' gradient
+    of large channels-last maps.
     """
 
     @staticmethod
@@ -133,7 +135,13 @@ class _Convolution(Function):
 
 
 def _filter_gradient(x, grad):
-    """The gradient of the filters (O, C, 3, 3) from maps (N, C, H, W) and (N, O, H, W)."""
+    """The gradient of the filters (O, C, 3, 3) from maps (N, C, H, W) and (N, O, H, W).
+
+    A tile is y = A [(G w) (B x)] with the matrices A, G, B of outputs, filter and inputs along both
+    axes, the product in brackets taken for each of the 36 points. Its derivative turns round:
+    dw = G' [(A' dy) (B x)], with the products of each point summed over tiles, as a matrix product
+    of the tiles' (36, tiles, O) and (36, tiles, C).
+    """
     rows, columns = (-(-side // TILE) for side in x.shape[2:])
     outputs, filters, inputs = transforms()
     to_products = torch.kron(inputs, inputs).float()

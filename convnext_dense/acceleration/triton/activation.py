@@ -4,6 +4,10 @@ GRN needs the norm of each channel over the whole image before the first output.
 kernel reads the map and sums, and a second reads it again, activates, scales and writes: three
 passes over memory. Backward computes the activated map again beside the gradient, so that it need
 not be kept: it is a third of what training a block keeps.
+
+With a = gelu(x), norm n_c = |a_c| over the image, m = mean(n) + eps, r = n / m and
+y = a (gamma r + 1) + beta: dr = gamma sum(dy a), dn = (dr - mean(dr r)) / m and
+da = dy (gamma r + 1) + a dn / n; gamma's is sum(dy a r), beta's sum(dy), dx = da gelu'(x).
 """
 import torch
 import triton

@@ -3,6 +3,9 @@
 A program holds PIXELS x CHANNELS values, all channels of its pixels, in registers: one pass over
 memory forward, one backward. The strides say where the channels lie, so a channels-first map is
 read as it is, PIXELS neighbours at a time.
+
+With n = (x - mean) rstd and y = n w + b the gradient is dx = rstd (g - mean(g) - n mean(g n)) with
+g = dy w, the means over the channels; those of w and b are the sums of dy n and dy over all pixels.
 """
 import torch
 import triton

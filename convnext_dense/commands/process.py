@@ -1,0 +1,23 @@
+"""The only place that changes the state of the whole process, called by the commands only.
+
+Importing the package, building a model or using it from Python changes none of this:
+
+- mmengine's ``CheckpointLoader`` reads every file by this package's reader, which runs no code;
+- on a CPU glibc's malloc keeps the memory that training frees after a step.
+
+The devices that the process sees are set before, by ``options.choose_device``; torch's threads by
+``convnext-dense benchmark --threads``; those of OpenCV in data workers by the workers themselves.
+"""
+
+
+def set_up_process(device: str) -> None:
+    """Set what holds for the whole process.
+
+    Args:
+        device (str): ``cpu`` or ``cuda``.
+    """
+    from convnext_dense.acceleration.cpu.allocator import keep_freed_memory
+    from convnext_dense.checkpoints import read_safely_in_mmengine
+    read_safely_in_mmengine()
+    if device == 'cpu':
+        keep_freed_memory()
