@@ -8,11 +8,11 @@ from pathlib import Path
 from mmengine.config import Config, ConfigDict
 from mmengine.logging import print_log
 
+from convnext_dense.classes import LOADERS, apply_classes
 from convnext_dense.config_files import find_config
-from convnext_dense.errors import InputError
+from convnext_dense.errors import InputError, convert_errors
 from convnext_dense.registry import SCOPE  # its import lets mmengine find convnext_dense::...
 
-LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
 EVALUATORS = ('val_evaluator', 'test_evaluator')
 #: boxes from which on a call a level or class takes less time than one for all
 MOST_BOXES_AT_ONCE = 500
@@ -20,6 +20,9 @@ MOST_BOXES_AT_ONCE = 500
 
 def load_config(path, options=None):
     """Read a config file. A config is Python code and runs when it is read.
+
+    A top-level ``classes = ('cat', 'dog')`` goes to all data sets, and the heads' numbers of classes
+    follow the training data; see :func:`convnext_dense.classes.apply_classes`.
 
     Args:
         path (str | Path): the file, or a name that :func:`find_config` knows.
@@ -44,6 +47,9 @@ def load_config(path, options=None):
         # the toolkit's own classes are: the configs are written for their default_scope
         if node.get('_scope_') == SCOPE:
             del node['_scope_']
+    with convert_errors(f'config {path}: classes of the data sets and heads',
+                        'correct metainfo.classes and num_classes'):
+        apply_classes(cfg)
     return cfg
 
 

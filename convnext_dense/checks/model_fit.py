@@ -1,9 +1,7 @@
 """Whether the parts of a model config fit each other and the classes of the data sets."""
+from convnext_dense.classes import class_counts
 from convnext_dense.datasets.splits import default_scope
 from convnext_dense.errors import InputError
-
-NO_CLASSES = ('backbone', 'neck', 'rpn_head', 'data_preprocessor', 'train_cfg', 'test_cfg')
-ROI_HEAD_CLASSES = 80  # num_classes of mmdet's RoI heads where a config leaves it out
 
 
 def check_model(cfg, splits):
@@ -33,31 +31,6 @@ def check_num_classes(model, classes, where):
             raise InputError(f'model.{path}.num_classes is {count}, but {where} has '
                              f'{len(classes)} classes ({names}); set it to {len(classes)}, or '
                              'correct metainfo.classes')
-
-
-def class_counts(model):
-    """Every head's path and number of classes: ``[('roi_head.bbox_head.0', 80), ...]``."""
-    counts = []
-    for name, part in model.items():
-        if name not in NO_CLASSES:
-            _collect(part, name, counts)
-    return counts
-
-
-def _collect(node, path, counts):
-    if isinstance(node, (list, tuple)):
-        for number, child in enumerate(node):
-            _collect(child, f'{path}.{number}', counts)
-    elif isinstance(node, dict):
-        name = path.rstrip('.0123456789').rpartition('.')[2]
-        if 'num_classes' in node:
-            counts.append((path, node['num_classes']))
-        elif path.startswith('roi_head.') and name in ('bbox_head', 'mask_head') \
-                and node.get('type'):
-            counts.append((path, ROI_HEAD_CLASSES))
-        for key, child in node.items():
-            if not key.startswith('loss') and isinstance(child, (dict, list, tuple)):
-                _collect(child, f'{path}.{key}', counts)
 
 
 def backbone_channels(backbone, cfg):
