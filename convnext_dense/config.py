@@ -21,8 +21,8 @@ MOST_BOXES_AT_ONCE = 500
 def load_config(path, options=None):
     """Read a config file. A config is Python code and runs when it is read.
 
-    A top-level ``classes = ('cat', 'dog')`` goes to all data sets, and the heads' numbers of classes
-    follow the training data; see :func:`convnext_dense.classes.apply_classes`.
+    A top-level ``classes = ('cat', 'dog')`` goes to all data sets, and the heads' numbers of
+    classes follow the training data; see :func:`convnext_dense.classes.apply_classes`.
 
     Args:
         path (str | Path): the file, or a name that :func:`find_config` knows.

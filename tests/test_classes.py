@@ -1,4 +1,7 @@
 """A config's class list: to all data sets, and from the data to the heads."""
+from importlib import import_module
+from pathlib import Path
+
 import pytest
 from mmengine.config import Config
 
@@ -74,8 +77,8 @@ def test_parts_that_predict_no_classes_of_the_data_stay():
     ('mmdet', 'mask2former/mask2former_r50_8xb2-lsj-50e_coco.py', 'panoptic_head'),
     ('mmseg', 'mask2former/mask2former_r50_8xb2-90k_cityscapes-512x1024.py', 'decode_head')])
 def test_mask2formers_weights_of_the_loss_follow(package, path, part):
-    from config_files import peer_config
-    model = peer_config(package, path).model
+    root = Path(import_module(package).__file__).parent / '.mim' / 'configs'
+    model = Config.fromfile(root / path, import_custom_modules=False).model
     before = list(model[part].loss_cls.class_weight)
     set_number(model, 4)
     assert model[part].loss_cls.class_weight == [before[0]] * 4 + [before[-1]]

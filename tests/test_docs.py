@@ -1,0 +1,145 @@
+"""The Python code that README and docs print, run as it stands."""
+import re
+from pathlib import Path
+
+import pytest
+import torch
+
+from convnext_dense.analysis.complexity import build_on_meta
+from convnext_dense.checkpoints import zoo
+from convnext_dense.cli import main
+from convnext_dense.config import load_config
+from convnext_dense.datasets.shapes import write_shapes
+from convnext_dense.models import ConvNeXt
+
+CLONE = Path(__file__).resolve().parents[1]
+SHAPES = "('disc', 'ring', 'square', 'triangle', 'star')"
+# what makes a config for a GPU trainable in a test: sizes alone
+SMALL_DETECTOR = '''
+_base_ = 'mine.py'
+model = dict(
+    backbone=dict(arch='atto', init_cfg=None),
+    neck=dict(in_channels=[40, 80, 160, 320]),
+    train_cfg=dict(rpn_proposal=dict(nms_pre=50, max_per_img=8)),
+    test_cfg=dict(rpn=dict(nms_pre=50, max_per_img=8)))
+train_pipeline = [
+    dict(type='LoadImageFromFile'), dict(type='LoadAnnotations', with_bbox=True, with_mask=True),
+    dict(type='PackDetInputs')]
+train_dataloader = dict(dataset=dict(pipeline=train_pipeline))
+'''
+SMALL_SEGMENTER = '''
+_base_ = 'mine.py'
+model = dict(
+    backbone=dict(arch='atto', init_cfg=None),
+    data_preprocessor=dict(size=(64, 64)),
+    decode_head=dict(in_channels=[40, 80, 160, 320], channels=16),
+    auxiliary_head=dict(in_channels=160, channels=16),
+    test_cfg=dict(_delete_=True, mode='whole'))
+train_pipeline = [
+    dict(type='LoadImageFromFile'), dict(type='LoadAnnotations'), dict(type='PackSegInputs')]
+train_dataloader = dict(dataset=dict(pipeline=train_pipeline))
+train_cfg = dict(max_iters=1, val_interval=1)
+'''
+
+
+def code_blocks(file):
+    return re.findall(r'^```python\n(.*?)^```', (CLONE / file).read_text(), re.M | re.S)
+
+
+def own_data(kind):
+    """README's config for a user's own data."""
+    block, = (block for block in code_blocks('README.md')
+              if block.startswith('_base_') and kind in block)
+    return block
+
+
+FILES = ['README.md', 'CONTRIBUTING.md', *(f'docs/{path.name}' for path in
+                                           sorted((CLONE / 'docs').glob('*.md')))]
+
+
+@pytest.mark.parametrize('file, number', [
+    (file, number) for file in FILES for number in range(len(code_blocks(file)))])
+def test_every_block_is_python(file, number):
+    compile(code_blocks(file)[number], f'{file}, block {number}', 'exec')
+
+
+@pytest.mark.parametrize('kind, classes', [('cascade', ('cat', 'dog')),
+                                           ('upernet', ('background', 'crack'))])
+def test_own_data_as_printed_is_a_model_of_these_classes(kind, classes, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path('mine.py').write_text(own_data(kind))
+    cfg = load_config('mine.py')
+    assert cfg.val_dataloader.dataset.metainfo.classes == classes
+    model = build_on_meta(cfg)
+    heads = [*model.roi_head.bbox_head, *model.roi_head.mask_head] if kind == 'cascade' else \
+        [model.decode_head, model.auxiliary_head]
+    assert all(head.num_classes == 2 for head in heads)
+
+
+def test_a_detector_of_own_data_trains_and_evaluates(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_shapes('shapes', train=2, val=2, size=64)
+    Path('data/annotations').mkdir(parents=True)
+    for split, name in (('training', 'train2017'), ('validation', 'val2017')):
+        Path(f'shapes/images/{split}').rename(f'data/{name}')
+        Path(f'shapes/annotations/instances_{split}.json').rename(
+            f'data/annotations/instances_{name}.json')
+    # the printed names stand for a user's own
+    Path('mine.py').write_text(own_data('cascade').replace("('cat', 'dog')", SHAPES))
+    Path('small.py').write_text(SMALL_DETECTOR)
+    train('data', 'train_cfg.max_epochs=1', 'default_hooks.checkpoint.interval=1')
+    assert list(Path('work_dirs/small').glob('epoch_1.pth'))
+
+
+def test_a_segmenter_of_own_data_trains_and_evaluates(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_shapes('shapes', train=2, val=2, size=64)
+    for path in Path('shapes/annotations').rglob('*.png'):
+        _as_mask(path)
+    Path('mine.py').write_text(own_data('upernet'))
+    Path('small.py').write_text(SMALL_SEGMENTER)
+    train('shapes', 'default_hooks.checkpoint.interval=1', 'default_hooks.logger.interval=1')
+    assert list(Path('work_dirs/small').glob('iter_1.pth'))
+    assert 'crack' in next(Path('work_dirs/small').rglob('*.log')).read_text()
+
+
+def _as_mask(path):
+    """Background and one class."""
+    import cv2
+    cv2.imwrite(str(path), (cv2.imread(str(path), cv2.IMREAD_UNCHANGED) > 1).astype('uint8'))
+
+
+def train(data, *options):
+    workers = [f'{split}_dataloader.{key}' for split in ('train', 'val', 'test')
+               for key in ('num_workers=0', 'persistent_workers=False')]
+    assert main(['train', 'small.py', '--data-root', data, '--device', 'cpu',
+                 '--cfg-options', *workers, *options]) == 0
+
+
+def test_the_backbone_and_constructor_for_a_config_of_ones_own(tmp_path):
+    block, = (block for block in code_blocks('README.md') if block.startswith('model = '))
+    path = tmp_path / 'config.py'
+    path.write_text("_base_ = 'convnext_dense::mask_rcnn/"
+                    "mask-rcnn_convnext-t_fpn_amp-ms-crop-3x_coco.py'\n" + block)
+    cfg = load_config(path)
+    model = build_on_meta(cfg)
+    assert isinstance(model.backbone, ConvNeXt) and model.backbone.init_cfg
+    assert cfg.optim_wrapper.paramwise_cfg == dict(decay_rate=.95, decay_type='layer_wise')
+
+
+@pytest.fixture
+def scope(tmp_path, monkeypatch):
+    """What the docs' blocks take as given: a model, and weights that need no network."""
+    weights = tmp_path / 'weights.pth'
+    model = ConvNeXt('atto')
+    torch.save(model.state_dict(), weights)
+    monkeypatch.setattr(zoo, 'locate', lambda source: weights)
+    return dict(model=model, images=torch.zeros(1, 3, 64, 64))
+
+
+@pytest.mark.parametrize('file, starts', [
+    ('docs/weights.md', 'backbone=dict(type='), ('docs/weights.md', 'from convnext_dense import'),
+    ('docs/speed.md', 'from convnext_dense import Acceleration')])
+def test_other_blocks_run(file, starts, scope):
+    block, = (block for block in code_blocks(file) if block.startswith(starts))
+    exec(block, scope)
