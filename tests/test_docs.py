@@ -26,6 +26,9 @@ train_pipeline = [
     dict(type='LoadImageFromFile'), dict(type='LoadAnnotations', with_bbox=True, with_mask=True),
     dict(type='PackDetInputs')]
 train_dataloader = dict(dataset=dict(pipeline=train_pipeline))
+test_pipeline = [dict(step, **(dict(scale=(64, 64)) if step.type == 'Resize' else {}))
+                 for step in _base_.test_pipeline]
+val_dataloader = test_dataloader = dict(dataset=dict(pipeline=test_pipeline))
 '''
 SMALL_SEGMENTER = '''
 _base_ = 'mine.py'
