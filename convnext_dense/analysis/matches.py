@@ -10,10 +10,10 @@ from pathlib import Path
 
 import numpy as np
 
+from convnext_dense.datasets.coco_areas import AREAS
 from convnext_dense.errors import InputError
 
 RECALLS = np.linspace(0, 1, 101)
-AREAS = ('all', 'small', 'medium', 'large')
 CHUNK = 4_000_000  # elements of a working array
 
 
@@ -71,7 +71,7 @@ class DetectionMatches:
             ranges = [tuple(area) for area in evaluation.params.area_rng]
             for item in evaluation.eval_imgs:
                 if item is not None and item['image_id'] in position:
-                    area = AREAS[ranges.index(tuple(item['aRng']))]
+                    area = list(AREAS)[ranges.index(tuple(item['aRng']))]
                     by_cell[area, item['category_id']].append(item)
         objects = self._objects(truth, position)
         for area in AREAS:
@@ -83,12 +83,11 @@ class DetectionMatches:
     def _objects(self, truth, position):
         """Objects of every image that count, by area and category."""
         objects = defaultdict(lambda: np.zeros(len(position), np.int64))
-        limits = dict(all=(0, 1e10), small=(0, 32**2), medium=(32**2, 96**2), large=(96**2, 1e10))
         for annotation in truth.get('annotations', []):
             if (annotation.get('iscrowd') or annotation.get('ignore')
                     or annotation['image_id'] not in position):
                 continue
-            for area, (low, high) in limits.items():
+            for area, (low, high) in AREAS.items():
                 if low <= annotation['area'] <= high:
                     objects[area, annotation['category_id']][position[annotation['image_id']]] += 1
         return objects
@@ -134,7 +133,7 @@ class DetectionMatches:
     def by_size(self):
         """AP in percent of small, medium and large objects; None where there are none."""
         return {area: _percent(_mean(self.average_precisions(self._weights(), area))[0])
-                for area in AREAS[1:]}
+                for area in AREAS if area != 'all'}
 
     def _weights(self, weights=None):
         return np.ones((1, len(self.images)), np.int64) if weights is None else weights

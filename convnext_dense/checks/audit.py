@@ -6,19 +6,17 @@ from collections import Counter
 from concurrent.futures import ProcessPoolExecutor
 from typing import Any, NamedTuple
 
+from convnext_dense.checks.coco_checks import check_content, is_own, loads_masks
 from convnext_dense.checks.findings import ERROR, Findings
 from convnext_dense.checks.image_checks import ImageTask, check_image
 from convnext_dense.checks.loading import loader_of
 from convnext_dense.checks.preflight import check_loading
 from convnext_dense.checks.similar import similar
-from convnext_dense.config import nested
-from convnext_dense.datasets.coco_file import (
-    check_classes,
-    check_images_left,
-    read_annotations,
-    same_order,
-    usable,
-)
+from convnext_dense.datasets.coco_areas import size_name
+from convnext_dense.datasets.coco_dataset import complete_sizes
+from convnext_dense.datasets.coco_file import read_coco
+from convnext_dense.datasets.coco_problems import KINDS
+from convnext_dense.datasets.coco_requirements import listed, same_order
 from convnext_dense.datasets.labels import (
     check_one_class,
     check_zero_label,
@@ -163,52 +161,34 @@ def _pair(later, path, earlier, other):
 
 def coco_tasks(split, findings):
     """The images of a COCO annotation file; problems of the file as a whole are added."""
-    path = split.dataset.ann_file
-    content = read_annotations(split.where, path)
-    images, annotations = content['images'], content['annotations']
-    categories = {category.get('id'): category.get('name') for category in content['categories']}
-    for key, kind, items in (
-            ('id', 'duplicate-image-id', images), ('file_name', 'duplicate-file-name', images),
-            ('id', 'duplicate-annotation-id', annotations),
-            ('id', 'duplicate-category', content['categories']),
-            ('name', 'duplicate-category', content['categories'])):
-        for value, count in Counter(item.get(key) for item in items).items():
-            if count > 1:
-                findings.add(kind, f'{path}: {key} {value!r}, {count} times')
-    by_image = {image.get('id'): [] for image in images}
-    for annotation in annotations:
-        image_id, category = annotation.get('image_id'), annotation.get('category_id')
-        if image_id not in by_image:
-            findings.add('unknown-image-id', f'annotation {annotation.get("id")}: image_id '
-                         f'{image_id!r}')
-        elif category not in categories:
-            findings.add('unknown-category-id', f'annotation {annotation.get("id")}: category_id '
-                         f'{category!r}')
-        else:
-            by_image[image_id].append(dict(annotation, category=categories[category]))
-    if not same_order(split.classes, content['categories']) and \
-            set(split.classes) <= set(categories.values()):
-        findings.add('category-order', f'{path} has {list(categories.values())[:8]}, the config '
-                     f'{list(split.classes)[:8]}')
-    for check in (lambda: check_classes(split.where, path, split.classes, content['categories']),
-                  lambda: check_images_left(split.where, path, split.classes, content,
-                                              split.dataset.filter_cfg,
-                                              split.dataset.test_mode)):
-        try:
-            check()
-        except InputError as error:
+    content = read_coco(split.dataset.ann_file, split.where)
+    findings.extend(content.problems)
+    for name, count in Counter(content.file_names).items():
+        if count > 1 and name:
+            findings.add('duplicate-file-name', f'{name}, {count} times')
+    if is_own(split.dataset) and set(split.classes) <= set(content.category_names) and \
+            not same_order(split.classes, content):
+        findings.add('category-order', f'{content.name} has {listed(content.category_names, 8)}, '
+                     f'the config {listed(split.classes, 8)}')
+    folder = split.dataset.data_prefix.get('img') or ''
+    try:
+        complete_sizes(content, folder)
+        check_content(split, content, masks=False)  # each image's check looks at its masks
+    except InputError as error:
+        # a problem of the file is a finding already
+        if not any(KINDS[kind].severity == ERROR for kind in content.problems.counts):
             findings.add('config', str(error))
-    folder, loader = split.dataset.data_prefix.get('img') or '', loader_of(split)
-    masks = loads_masks(split)
-    return [ImageTask(os.path.join(folder, image['file_name']),
-                        (image.get('width'), image.get('height')),
-                        tuple(by_image[image.get('id')]), masks, loader=loader)
-            for image in images]
-
-
-def loads_masks(split):
-    """Whether the pipeline of a data set loads instance masks."""
-    return any(step.get('with_mask') for step in nested(split.cfg.get('pipeline') or []))
+    masks, loader = loads_masks(split), loader_of(split)
+    tasks = []
+    for name, size, rows in zip(content.file_names, content.sizes.tolist(), content.by_image(),
+                                strict=True):
+        annotations = content.annotations(rows)
+        for annotation, place in zip(annotations, content.categories[rows], strict=True):
+            annotation['category'] = content.category_names[place]
+        if name:
+            tasks.append(ImageTask(os.path.join(folder, name), tuple(size) if all(size) else None,
+                                   tuple(annotations), masks, loader=loader))
+    return tasks
 
 
 def label_tasks(split, findings):
@@ -258,6 +238,13 @@ def other_tasks(split, findings):
             if info.get('img_path')]
 
 
+def usable(annotation):
+    """Whether training can learn from an annotation: mmdet skips the others."""
+    _, _, width, height = annotation['bbox']
+    return (width >= 1 and height >= 1 and annotation['area'] > 0
+            and not annotation.get('ignore') and not annotation['iscrowd'])
+
+
 def instance_balance(split, tasks):
     """Instances that training can use, and images with one, for each class."""
     instances, images = Counter(), Counter()
@@ -277,7 +264,7 @@ def instance_sizes(tasks):
             crowds += bool(annotation.get('iscrowd'))
             if usable(annotation):
                 area = annotation['area']
-                sizes['small' if area < 32**2 else 'medium' if area < 96**2 else 'large'] += 1
+                sizes[size_name(area)] += 1
     return dict(instances=sum(sizes.values()), crowds=crowds,
                 images_without_instances=sum(not any(map(usable, task.annotations))
                                                for task in tasks),

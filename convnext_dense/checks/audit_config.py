@@ -2,9 +2,9 @@
 import json
 
 from convnext_dense.checks.audit import audit_split, errors, leakage
+from convnext_dense.checks.coco_checks import check_class_order, check_coco_evaluators
 from convnext_dense.checks.findings import ERROR, Findings
 from convnext_dense.checks.model_fit import check_model
-from convnext_dense.checks.preflight import check_evaluator
 from convnext_dense.checks.sheet import choose, draw_sheet, own_palette
 from convnext_dense.datasets.splits import LOADERS, splits
 from convnext_dense.errors import InputError
@@ -37,8 +37,8 @@ def audit(cfg, workers=1, progress=True):
             notes.append(f'{split.name} has the same data as {twin.name}: checked once')
         else:
             chosen.append(split)
-    for check in ([lambda: check_model(cfg, found)]
-                  + [lambda key=key: check_evaluator(key, cfg.get(key))
+    for check in ([lambda: check_model(cfg, found), lambda: check_class_order(cfg, found)]
+                  + [lambda key=key: check_coco_evaluators(key, cfg.get(key), found)
                      for key in ('val_evaluator', 'test_evaluator')]):
         try:
             check()

@@ -2,33 +2,31 @@
 from collections import Counter
 from typing import NamedTuple
 
-ERROR, WARNING = 'error', 'warning'
+from convnext_dense.datasets.coco_problems import ERROR, WARNING
+from convnext_dense.datasets.coco_problems import KINDS as OF_COCO_FILES
+
 EXAMPLES = 10  # kept for each kind
 
 #: kind -> (severity, what it means). An error stops training or makes its result worthless; with
 #: a warning training runs, but some of the data are ignored or doubtful.
 KINDS = {
     'config': (ERROR, 'the config and the data do not fit'),
+    **{name: (kind.severity, kind.meaning) for name, kind in OF_COCO_FILES.items()},
     'image-missing': (ERROR, 'images that are not there'),
     'image-unreadable': (ERROR, 'images that cannot be decoded'),
     'image-size': (ERROR, 'images of another size than stated'),
     'image-rotated': (WARNING, 'images with an EXIF rotation, which loading applies'),
-    'duplicate-image-id': (ERROR, 'image ids used twice'),
-    'duplicate-annotation-id': (ERROR, 'annotation ids used twice'),
-    'duplicate-category': (ERROR, 'categories with the same id or name'),
     'duplicate-file-name': (WARNING, 'images listed twice'),
     'duplicate-content': (WARNING, 'images with the same pixels in one split'),
     'leakage': (ERROR, 'images with the same pixels in two splits'),
     'look-alike': (WARNING, 'images that look the same in two splits: copies of other size or '
                    'encoding, or neighbours of a video'),
-    'unknown-image-id': (WARNING, 'annotations of images that are not listed: ignored'),
-    'unknown-category-id': (WARNING, 'annotations of categories that are not listed: ignored'),
-    'category-order': (WARNING, 'categories in another order than the classes of the config'),
+    'category-order': (WARNING, 'categories in another order than the classes of the config: the '
+                       'labels follow the config'),
     'class-without-instances': (WARNING, 'classes that never occur'),
-    'box-malformed': (ERROR, 'boxes that are not four finite numbers'),
     'box-empty': (WARNING, 'boxes less than a pixel wide or high: ignored'),
     'box-outside': (WARNING, 'boxes that leave the image by more than a pixel'),
-    'area': (WARNING, 'areas that are missing or not positive: the instance is ignored'),
+    'area': (WARNING, 'areas that are not positive: the instance is ignored'),
     'mask-missing': (ERROR, 'instances without a mask, which the pipeline loads'),
     'mask-malformed': (ERROR, 'masks that are neither polygons nor RLE'),
     'polygon-invalid': (WARNING, 'polygons of less than three points: ignored'),
@@ -62,12 +60,20 @@ class Findings:
             self.add(*finding)
 
     def add(self, kind, text):
+        """Add one finding."""
         if kind not in KINDS:
             raise KeyError(kind)
         self.counts[kind] += 1
         examples = self.examples.setdefault(kind, [])
         if len(examples) < EXAMPLES:
             examples.append(text)
+
+    def extend(self, problems):
+        """Add the :class:`~convnext_dense.datasets.coco_problems.Problems` of a file."""
+        for kind, count in problems.counts.items():
+            self.add(kind, problems.examples[kind][0])
+            self.counts[kind] += count - 1
+            self.examples[kind] = (self.examples[kind][:-1] + problems.examples[kind])[:EXAMPLES]
 
     def count(self, severity):
         return sum(count for kind, count in self.counts.items() if KINDS[kind][0] == severity)

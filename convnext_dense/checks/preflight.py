@@ -7,18 +7,10 @@ import os
 import tempfile
 import time
 
-from mmengine.logging import print_log
-
+from convnext_dense.checks.coco_checks import check_class_order, check_coco, check_coco_evaluators
 from convnext_dense.checks.image_checks import count_values, look_at_image
 from convnext_dense.checks.loading import loader_of
 from convnext_dense.checks.model_fit import check_model
-from convnext_dense.datasets.coco_file import (
-    check_classes,
-    check_images_left,
-    check_masks,
-    read_outline,
-    same_order,
-)
 from convnext_dense.datasets.labels import (
     check_one_class,
     check_values,
@@ -50,8 +42,9 @@ def check_config(cfg, training):
     check_model(cfg, found)
     for split in found:
         check_split(split)
-    for evaluator in (['val_evaluator'] if training else ['test_evaluator']):
-        check_evaluator(evaluator, cfg.get(evaluator))
+    check_class_order(cfg, found)
+    evaluator = 'val_evaluator' if training else 'test_evaluator'
+    check_coco_evaluators(evaluator, cfg.get(evaluator), found)
 
 
 def check_work_dir(path):
@@ -78,34 +71,14 @@ def check_split(split):
             _check_labels(split)
 
 
-def check_evaluator(where, evaluator):
-    """Raise InputError for an evaluator whose annotation file does not exist."""
-    for part in evaluator if isinstance(evaluator, (list, tuple)) else [evaluator or {}]:
-        path = part.get('ann_file')
-        if path and '://' not in path and not os.path.isfile(path):
-            raise InputError(f'{where}: the annotation file {path} does not exist; correct '
-                             'ann_file, or give the data set\'s folder with --data-root')
-
-
 def _check_coco(split):
-    dataset, where, path = split.dataset, split.where, split.dataset.ann_file
-    content, whole = read_outline(where, path)
-    check_classes(where, path, split.classes, content['categories'])
-    if whole:
-        check_images_left(where, path, split.classes, content, dataset.filter_cfg,
-                            dataset.test_mode)
-        if dataset.test_mode:
-            check_masks(where, path, content)
-    if not same_order(split.classes, content['categories']):
-        print_log(f'{where}: {path} has its categories in another order than the config; mmdet '
-                  'numbers them in the order of the file, so tables and images will show wrong '
-                  'names; list the classes in the order of the file', 'current', 30)
-    folder = dataset.data_prefix.get('img') or ''
-    _check_exist(where, folder, [os.path.join(folder, image['file_name'])
-                                 for image in content['images']])
-    _check_images(where, loader_of(split), [
-        dict(image, img_path=os.path.join(folder, image['file_name']))
-        for image in content['images']])
+    content = check_coco(split)
+    folder = split.dataset.data_prefix.get('img') or ''
+    images = [dict(img_path=os.path.join(folder, name), width=width, height=height)
+              for name, (width, height) in zip(content.file_names, content.sizes.tolist(),
+                                               strict=True) if name]
+    check_exist(split.where, folder, [image['img_path'] for image in images])
+    _check_images(split.where, loader_of(split), images)
 
 
 def _check_labels(split):
@@ -114,9 +87,9 @@ def _check_labels(split):
     infos = label_maps(split)
     mapped = [info for info in infos if info.get('seg_map_path')]
     maps = [info['seg_map_path'] for info in mapped]
-    _check_exist(where, dataset.data_prefix.get('seg_map_path'), maps, 'label maps')
+    check_exist(where, dataset.data_prefix.get('seg_map_path'), maps, 'label maps')
     if dataset.ann_file:
-        _check_exist(where, dataset.data_prefix.get('img_path'),
+        check_exist(where, dataset.data_prefix.get('img_path'),
                      [info['img_path'] for info in infos])
     loader, rules = loader_of(split), label_rules(dataset)
     _check_images(where, loader, infos)
@@ -186,7 +159,8 @@ def _check_images(where, loader, infos):
                          f'used: {problems[0]}; look at the loading steps of the pipeline')
 
 
-def _check_exist(where, folder, paths, what='images'):
+def check_exist(where, folder, paths, what='images'):
+    """Raise InputError for files that are missing; of very many, some are looked for."""
     looked = evenly(paths, FILES)
     missing = missing_files(looked)
     if not missing:

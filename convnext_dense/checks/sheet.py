@@ -5,7 +5,7 @@ import random
 import numpy as np
 
 from convnext_dense.checks.image_checks import as_rgb
-from convnext_dense.checks.instance_checks import undrawable_mask
+from convnext_dense.datasets.coco_masks import undrawable_mask
 
 TILE = (360, 270)  # pixels
 COLUMNS = 4

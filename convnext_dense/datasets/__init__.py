@@ -1,3 +1,6 @@
-"""Data sets: the embedded one, the benchmarks' files, what a config names."""
+"""Data sets: the embedded one, COCO's files, the benchmarks' files, what a config names."""
+import lazy_loader
 
-__all__: list[str] = []
+__getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submod_attrs={
+    'coco_dataset': ['CocoDataset'],
+})

@@ -1,153 +1,460 @@
-"""COCO annotation files: reading one, and whether a config's classes and images are in it."""
+"""COCO annotation files, read once for checking, training and evaluating alike.
+
+Fields that nobody needs may hold anything, and are skipped without being built. What is missing
+and can be had is computed or defaulted:
+
+- ``area``: of the mask where there is one, else width times height of the box;
+- ``bbox``: the extent of the mask;
+- ``iscrowd`` and ``ignore``: 0; ``annotations``: none; an annotation's ``id``: its place;
+- ``width`` and ``height``: 0 here, for the reader of the images or the predictions to fill in.
+
+Ids may be whole numbers of any size or texts, and stay as they are; where an annotation has a
+number as a text or the other way round, the texts are compared. Everything else that is wrong is a
+:class:`~convnext_dense.datasets.coco_problems.Problem`.
+"""
 import json
 import mmap
 import os
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import Any
 
-from convnext_dense.checks.instance_checks import undrawable_mask
+import msgspec
+import numpy as np
+
+from convnext_dense.datasets.coco_masks import (
+    check_mask,
+    is_number,
+    mask_area,
+    mask_problem,
+    no_mask,
+    rle_size,
+)
+from convnext_dense.datasets.coco_problems import ERROR, KINDS, OF_FILES, Problems
 from convnext_dense.errors import InputError
 
-LARGE = 24_000_000  # bytes, a little more than COCO val: parsing it takes a second
-SAMPLE = 64  # images of a large file whose existence is checked
+LARGE = 24_000_000  # bytes, a little more than COCO val: reading it takes a second
+SAMPLE = 64  # images of a large file that are read in an outline
+Id = int | str
+NONE = msgspec.Raw(b'null')
 
 
-def read_annotations(where, path):
-    """A COCO annotation file as a dict with images, annotations and categories.
+class _File(msgspec.Struct):
+    images: msgspec.Raw = NONE
+    annotations: msgspec.Raw = NONE
+    categories: msgspec.Raw = NONE
+
+
+class _Image(msgspec.Struct, gc=False):
+    id: Any = None
+    file_name: Any = None
+    width: Any = None
+    height: Any = None
+
+
+class _Category(msgspec.Struct, gc=False):
+    id: Any = None
+    name: Any = None
+
+
+class _Annotation(msgspec.Struct, gc=False):
+    id: Any = None
+    image_id: Any = None
+    category_id: Any = None
+    bbox: Any = None
+    area: Any = None
+    iscrowd: Any = None
+    ignore: Any = None
+    segmentation: msgspec.Raw = NONE
+
+
+class CocoFile:
+    """The content of an annotation file as columns.
+
+    Annotations that cannot be used, or belong to no listed image or category, are left out.
+
+    Attributes:
+        name (str): how messages name the file.
+        image_ids (list[int | str]): as written, each once, in the file's order.
+        file_names (list[str | None]): of the images.
+        sizes (numpy.ndarray): (images, 2) int64: width and height, 0 where not stated.
+        category_ids (list[int | str]): in the file's order.
+        category_names (list[str]): numbers as their texts.
+        ids (list[int | str]): of the annotations.
+        images, categories (numpy.ndarray): (annotations,) positions in ``image_ids`` and
+            ``category_ids``.
+        boxes (numpy.ndarray): (annotations, 4) float64: left, top, width, height.
+        areas (numpy.ndarray): (annotations,) float64.
+        crowds, ignored (numpy.ndarray): (annotations,) bool.
+        problems (Problems): what is wrong.
+    """
+
+    def __init__(self, name: str, data: bytes | str, masks: bool = True):
+        """Read the text of a file.
+
+        Args:
+            name: how messages name it.
+            data: JSON.
+            masks: keep the segmentations.
+
+        Raises:
+            InputError: it is no JSON, or has no list of images or categories.
+        """
+        self.name = name
+        self.problems = Problems()
+        self._add = self.problems.add
+        images, annotations, categories = _lists(name, data)
+        self._read_images(images)
+        self._read_categories(categories)
+        self._read_annotations(annotations, masks)
+
+    # -- reading ---------------------------------------------------------------------------------
+
+    def _records(self, items: Iterable[msgspec.Raw], struct: type, kind: str) -> Iterable:
+        """(place, record) of the items that are objects."""
+        decode: Any = msgspec.json.Decoder(struct).decode
+        for place, item in enumerate(items):
+            try:
+                yield place, decode(item)
+            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+                self._add(f'{kind}-malformed', f'number {place} is '
+                          f'{bytes(item)[:60].decode(errors="replace")}')
+
+    def _read_images(self, items: list) -> None:
+        self.image_ids: list[Id] = []
+        self.file_names: list[str | None] = []
+        sizes = []
+        self._image_places: dict[Id, int] = {}
+        seen: Counter = Counter()
+        for place, record in self._records(items, _Image, 'image'):
+            image_id = _id(record.id)
+            what = f'image {record.id!r:.60}'
+            if image_id is None:
+                self._add('image-malformed', f'number {place} has the id {record.id!r:.60}')
+                continue
+            if image_id in self._image_places:
+                seen[image_id] += 1
+                continue
+            name = record.file_name
+            if not isinstance(name, str) or not name or '\0' in name:
+                self._add('file-name-missing', f'{what} has the file_name {name!r:.60}')
+                name = None
+            self._image_places[image_id] = len(self.image_ids)
+            self.image_ids.append(image_id)
+            self.file_names.append(name)
+            sizes.append((self._side(what, 'width', record.width),
+                          self._side(what, 'height', record.height)))
+        for image_id, count in seen.items():
+            self._add('duplicate-image-id', f'id {image_id!r}, {count + 1} times')
+        self.sizes = np.array(sizes, np.int64).reshape(-1, 2)
+
+    def _side(self, what: str, key: str, value: Any) -> int:
+        if value is None:
+            self._add('value-computed', f'{what} has no {key}')
+            return 0
+        if is_number(value) and value == int(value) and 0 < value < 1 << 31:
+            return int(value)
+        self._add('number-malformed', f'{what} has the {key} {value!r:.60}')
+        return 0
+
+    def _read_categories(self, items: list) -> None:
+        self.category_ids: list[Id] = []
+        self.category_names: list[str] = []
+        ids: Counter = Counter()
+        for place, record in self._records(items, _Category, 'category'):
+            category_id, name = _id(record.id), record.name
+            if category_id is None or not isinstance(name, (str, int, float)):
+                self._add('category-malformed', f'number {place} has the id {record.id!r:.60} '
+                          f'and the name {name!r:.60}')
+                continue
+            ids[category_id] += 1
+            if ids[category_id] == 1:
+                self.category_ids.append(category_id)
+                self.category_names.append(str(name))
+            else:
+                self._add('duplicate-category', f'id {category_id!r} of {str(name)!r:.60} and '
+                          f'others')
+        for name, count in Counter(self.category_names).items():
+            if count > 1:
+                of = [category_id for category_id, other in zip(
+                    self.category_ids, self.category_names, strict=True) if other == name]
+                self._add('duplicate-category', f'name {name!r:.60}, {count} times (ids '
+                          f'{", ".join(map(repr, of[:4]))})')
+
+    def _read_annotations(self, items: list, masks: bool) -> None:
+        columns: list[tuple] = []
+        self.ids: list[Id] = []
+        self.masks: list[msgspec.Raw] = []
+        self._texts: dict[str, dict[str, int]] = {}
+        category_places = {key: place for place, key in enumerate(self.category_ids)}
+        twice: set[Id] = set()
+        known: set[Id] = set()
+        for place, record in self._records(items, _Annotation, 'annotation'):
+            own_id = place if record.id is None else _id(record.id)
+            what = f'annotation {record.id!r:.60}' if record.id is not None else \
+                f'annotation number {place}'
+            if own_id is None:
+                self._add('annotation-malformed', f'number {place} has the id {record.id!r:.60}')
+                continue
+            if record.id is None:
+                self._add('value-computed', f'{what} has no id')
+            elif own_id in known:
+                twice.add(own_id)
+            known.add(own_id)
+            image = self._find(what, 'image_id', record.image_id, self._image_places)
+            category = self._find(what, 'category_id', record.category_id, category_places)
+            box = self._box(what, record)
+            area = self._area(what, record, box)
+            crowd = self._flag(what, 'iscrowd', record.iscrowd)
+            ignored = self._flag(what, 'ignore', record.ignore)
+            if image < 0 or category < 0 or box is None:
+                continue
+            columns.append((image, category, *box, area, crowd, ignored))
+            self.ids.append(own_id)
+            if masks:
+                self.masks.append(record.segmentation)
+        for own_id in twice:
+            self._add('duplicate-annotation-id', f'id {own_id!r}')
+        table = np.array(columns, np.float64).reshape(-1, 9)
+        self.images, self.categories = table[:, 0].astype(np.int32), table[:, 1].astype(np.int32)
+        self.boxes, self.areas = table[:, 2:6].copy(), table[:, 6].copy()
+        self.crowds, self.ignored = table[:, 7] > 0, table[:, 8] > 0
+        self._check_pixels()
+
+    def _find(self, what: str, key: str, value: Any, places: dict[Id, int]) -> int:
+        """Position of the image or category that an annotation names; -1 where it has none."""
+        wanted = _id(value)
+        if wanted is None:
+            self._add('annotation-malformed', f'{what} has the {key} {value!r:.60}')
+            return -1
+        place = places.get(wanted)
+        if place is None:
+            if key not in self._texts:
+                self._texts[key] = {str(known): place for known, place in places.items()}
+            place = self._texts[key].get(str(wanted))
+            if place is None:
+                kind = 'unknown-image-id' if key == 'image_id' else 'unknown-category-id'
+                self._add(kind, f'{what}: {key} {value!r:.60}')
+                return -1
+            self._add('id-as-text', f'{what}: {key} {value!r:.60}')
+        return place
+
+    def _box(self, what: str, record: _Annotation) -> Sequence[float] | None:
+        box = record.bbox
+        if isinstance(box, list) and len(box) == 4 and all(map(is_number, box)):
+            return box
+        if box is None and (extent := _extent(_decode(record.segmentation))):
+            self._add('value-computed', f'{what} has no bbox')
+            return extent[0], extent[1], extent[2] - extent[0], extent[3] - extent[1]
+        self._add('box-malformed', f'{what} has the bbox {box!r:.80}')
+        return None
+
+    def _area(self, what: str, record: _Annotation, box: Sequence[float] | None) -> float:
+        if record.area is not None:
+            if is_number(record.area):
+                return record.area
+            self._add('number-malformed', f'{what} has the area {record.area!r:.60}')
+            return 0.
+        self._add('value-computed', f'{what} has no area')
+        mask = _decode(record.segmentation)
+        if mask_problem(mask, 0, 0) is None:
+            return mask_area(mask)
+        return max(box[2], 0) * max(box[3], 0) if box else 0.
+
+    def _flag(self, what: str, key: str, value: Any) -> bool:
+        if value is None:
+            return False
+        if isinstance(value, bool) or is_number(value):
+            return bool(value)
+        self._add('number-malformed', f'{what} has the {key} {value!r:.60}')
+        return False
+
+    def _check_pixels(self) -> None:
+        """Boxes of YOLO's kind, all within 0 to 1, would be boxes of less than a pixel."""
+        ends = self.boxes[:, :2] + self.boxes[:, 2:]
+        if len(ends) and ends.max() <= 1.01 and self.boxes.min() >= 0 and (
+                (self.boxes[:, 2:] % 1) > 0).any():
+            for row in range(len(ends)):
+                self._add('box-relative', f'annotation {self.ids[row]!r} has the bbox '
+                          f'{self.boxes[row].tolist()}')
+
+    # -- what users of the content ask -----------------------------------------------------------
+
+    def mask(self, row: int) -> Any:
+        """The segmentation of an annotation as written, None where there is none."""
+        return _decode(self.masks[row])
+
+    def by_image(self) -> list[np.ndarray]:
+        """The rows of each image's annotations, in the file's order."""
+        order = np.argsort(self.images, kind='stable')
+        return np.split(order, np.searchsorted(self.images[order],
+                                               np.arange(1, len(self.image_ids))))
+
+    def annotations(self, rows: Any = slice(None)) -> list[dict[str, Any]]:
+        """Annotations as dicts of COCO's layout."""
+        columns = (column[rows].tolist() for column in (
+            np.arange(len(self.ids)), self.images, self.categories, self.boxes, self.areas,
+            self.crowds, self.ignored))
+        entries = []
+        for row, image, category, box, area, crowd, ignored in zip(*columns, strict=True):
+            entry = dict(id=self.ids[row], image_id=self.image_ids[image],
+                         category_id=self.category_ids[category], bbox=box, area=area,
+                         iscrowd=int(crowd))
+            if ignored:
+                entry['ignore'] = 1
+            if self.masks and not no_mask(mask := self.mask(row)):
+                entry['segmentation'] = mask
+            entries.append(entry)
+        return entries
+
+    def image(self, place: int) -> dict[str, Any]:
+        """An image as a dict of COCO's layout; without the size where it is not known."""
+        entry = dict(id=self.image_ids[place], file_name=self.file_names[place] or '')
+        width, height = self.sizes[place].tolist()
+        return dict(entry, width=width, height=height) if width and height else entry
+
+    def refuse(self, where: str = '', files: bool = True, mended: bool = True) -> None:
+        """Raise InputError for the worst of the problems, where it is an error.
+
+        Args:
+            where: what reads the file, for the message.
+            files: the images will be opened.
+            mended: values that were missing may be computed; else they are refused too.
+        """
+        counts, examples = self.problems.counts, self.problems.examples
+        where = f'{where}: {self.name}' if where else self.name
+        for kind, (severity, meaning, remedy) in KINDS.items():
+            bad = severity == ERROR or not mended and kind in ('value-computed', 'id-as-text')
+            if counts[kind] and bad and (files or kind not in OF_FILES):
+                remedy = remedy or "the data set type 'convnext_dense.CocoDataset' reads it"
+                raise InputError(f'{where}: {counts[kind]} {meaning}: '
+                                 f'{examples[kind][0]}; {remedy}')
+        unknown = counts['unknown-image-id'] + counts['unknown-category-id']
+        if unknown and not len(self.ids):
+            kind = 'unknown-image-id' if counts['unknown-image-id'] else 'unknown-category-id'
+            known = self.image_ids if kind == 'unknown-image-id' else self.category_ids
+            raise InputError(
+                f'{where}: all {counts[kind]} annotations have an id that is not listed: '
+                f'{examples[kind][0]}, the ids are {", ".join(map(repr, known[:3]))}...; write '
+                'the ids of the lists into the annotations')
+
+
+def read_coco(path: str, where: str = '', name: str = '', masks: bool = True) -> CocoFile:
+    """Read an annotation file.
+
+    Args:
+        path: the file.
+        where: what reads it, for messages.
+        name: how messages name the file; its path by default.
+        masks: keep the segmentations.
 
     Raises:
-        InputError: it is missing, no JSON, or no COCO file.
+        InputError: it is missing, no JSON, or has no list of images or categories.
     """
-    if not os.path.isfile(path):
-        raise InputError(f'{where}: the annotation file {path} does not exist; correct ann_file, '
-                         'or give the data set\'s folder with --data-root')
+    name = name or path
+    prefix = f'{where}: ' if where else ''
     try:
-        with open(path, encoding='utf-8') as file:
-            content = json.load(file)
+        with open(path, 'rb') as file:
+            data = file.read()
+    except (FileNotFoundError, IsADirectoryError, NotADirectoryError) as error:
+        raise InputError(f'{prefix}the annotation file {name} does not exist; correct ann_file, '
+                         'or give the data set\'s folder with --data-root') from error
+    except (OSError, ValueError) as error:
+        raise InputError(f'{prefix}the annotation file {name} cannot be read: {error}') from error
+    try:
+        return CocoFile(name, data, masks)
+    except InputError as error:
+        raise InputError(f'{prefix}{error}') from error
+
+
+def _lists(name: str, data: bytes | str) -> list[list[msgspec.Raw]]:
+    """The lists of images, annotations and categories, their items not yet decoded."""
+    decoder = msgspec.json.Decoder(_File)
+    try:
+        try:
+            content = decoder.decode(data)
+        except msgspec.ValidationError:
+            content = _File()
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            # Python's own reader takes more: NaN, other encodings, a byte order mark
+            content = decoder.decode(msgspec.json.encode(json.loads(data)))
+    except msgspec.ValidationError:
+        content = _File()
     except (ValueError, RecursionError) as error:
-        raise InputError(f'{where}: the annotation file {path} is no JSON: {error}') from error
-    missing = [key for key in ('images', 'categories')
-               if not isinstance(content, dict) or not isinstance(content.get(key), list)]
+        text = str(error).splitlines()[0][:200]
+        raise InputError(f'the annotation file {name} is no JSON: {text}') from error
+    lists, missing = [], []
+    for key in ('images', 'annotations', 'categories'):
+        raw = getattr(content, key)
+        try:
+            lists.append(msgspec.json.decode(raw, type=list[msgspec.Raw]))
+        except msgspec.ValidationError:
+            if key == 'annotations' and bytes(raw) == b'null':
+                lists.append([])  # a list of images for a test server
+            else:
+                missing.append(repr(key))
     if missing:
-        raise InputError(f'{where}: {path} is no COCO annotation file: it has no list '
-                         f'{" and no list ".join(repr(key) for key in missing)}')
-    content.setdefault('annotations', [])
-    return content
+        raise InputError(f'{name} is no COCO annotation file: it has no list '
+                         f'{" and no list ".join(missing)}')
+    return lists
 
 
-def read_outline(where, path):
-    """Like :func:`read_annotations`, of a large file only what is quickly found.
+def _id(value: Any) -> Id | None:
+    """An id as a whole number or a text; None where it is neither."""
+    if type(value) is int or type(value) is str:
+        return value
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    return None
+
+
+def _decode(mask: msgspec.Raw) -> Any:
+    try:
+        return msgspec.json.decode(mask)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return 'unreadable'
+
+
+def _extent(mask: Any) -> tuple | None:
+    if mask_problem(mask, 0, 0) is not None:
+        return None
+    height, width = rle_size(mask) or (0, 0)
+    return check_mask(mask, width, height)[1]
+
+
+def read_outline(path: str, where: str = '') -> tuple[CocoFile, bool]:
+    """Like :func:`read_coco`, of a large file only what is quickly found.
 
     Returns:
-        tuple: (content, whole): of a large file, ``content`` has the categories and the first
-        images, no annotations, and ``whole`` is False.
+        (content, whole): of a large file, ``content`` has the categories and the first images, no
+        annotations, and ``whole`` is False.
     """
     if not os.path.isfile(path) or os.path.getsize(path) < LARGE:
-        return read_annotations(where, path), True
+        return read_coco(path, where), True
     with open(path, 'rb') as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as text:
         categories = _list_at(text, text.rfind(b'"categories"'))
         images = _list_at(text, text.find(b'"images"'), SAMPLE)
-    if not categories or not images or not all('file_name' in image for image in images):
-        return read_annotations(where, path), True
-    return dict(images=images, annotations=[], categories=categories), False
+    if not categories or not images or not all(
+            isinstance(image, dict) and 'file_name' in image for image in images):
+        return read_coco(path, where), True
+    return CocoFile(path, json.dumps(dict(images=images, categories=categories))), False
 
 
-def _list_at(text, start, most=None):
+def _list_at(text: mmap.mmap, start: int, most: int | None = None) -> list | None:
     """The JSON list of objects that begins behind ``start``, or None."""
     start = text.find(b'[', start) + 1 if start >= 0 else 0
     if not start:
         return None
     piece = text[start:start + (1 << 20)].decode('utf-8', errors='replace')
-    decoder, found, at = json.JSONDecoder(), [], 0
+    decoder, at = json.JSONDecoder(), 0
+    found: list = []
     while most is None or len(found) < most:
         at += len(piece[at:]) - len(piece[at:].lstrip(' \t\r\n,'))
         if piece[at:at + 1] == ']':
             return found
         try:
             entry, at = decoder.raw_decode(piece, at)
-        except ValueError:
+        except (ValueError, RecursionError):
             return None
         found.append(entry)
     return found
-
-
-def check_classes(where, path, classes, categories):
-    """Raise InputError for classes of the config that the annotation file does not have."""
-    names = [category.get('name') for category in categories]
-    missing = [name for name in classes if name not in names]
-    if missing:
-        raise InputError(
-            f'{where}: the classes {_names(missing)} of the config are not in {path}, whose '
-            f'categories are {_names(names)}; set metainfo=dict(classes=...) to names of the file')
-
-
-def check_images_left(where, path, classes, content, filter_cfg, test_mode):
-    """Raise InputError where mmdet's filter would leave no image to work on.
-
-    Args:
-        where (str): how messages name the data set.
-        path (str): the annotation file.
-        classes (Sequence[str]): classes of the config.
-        content (dict): the annotation file.
-        filter_cfg (dict | None): ``filter_empty_gt`` and ``min_size`` in pixels.
-        test_mode (bool): nothing is filtered.
-    """
-    if not content['images']:
-        raise InputError(f'{where}: the annotation file {path} lists no image')
-    if test_mode:
-        return
-    filter_cfg = filter_cfg or {}
-    wanted = {category['id'] for category in content['categories']
-              if category.get('name') in classes}
-    annotated = {annotation.get('image_id') for annotation in content['annotations']
-                 if annotation.get('category_id') in wanted and usable(annotation)}
-    min_size = filter_cfg.get('min_size', 0)
-    large = {image['id'] for image in content['images']
-             if min(image.get('width', 0), image.get('height', 0)) >= min_size}
-    if not large:
-        raise InputError(f'{where}: no image of {path} has min_size={min_size} pixels; lower '
-                         'filter_cfg.min_size')
-    if not annotated & large:
-        counts = {}
-        for annotation in content['annotations']:
-            key = annotation.get('category_id')
-            counts[key] = counts.get(key, 0) + 1
-        names = {category['id']: category.get('name') for category in content['categories']}
-        have = _names([f'{names.get(key, key)} ({count})' for key, count in counts.items()])
-        raise InputError(
-            f'{where}: no image of {path} is left after filtering: the config has the classes '
-            f'{_names(classes)}, the file has annotations of {have if counts else "no class"} in '
-            f'{len(content["images"])} images')
-
-
-def check_masks(where, path, content):
-    """Raise InputError where an evaluation could not draw a mask, see ``undrawable_mask``."""
-    sizes = {image['id']: (image.get('width', 0), image.get('height', 0), image.get('file_name'))
-             for image in content['images']}
-    for annotation in content['annotations']:
-        width, height, name = sizes.get(annotation.get('image_id'), (0, 0, None))
-        problem = name and undrawable_mask(annotation.get('segmentation'), width, height)
-        if problem:
-            raise InputError(f'{where}: annotation {annotation.get("id")} of {name} in {path} has '
-                             f'{problem}; correct or remove it')
-
-
-def usable(annotation):
-    """Whether training can learn from an annotation: mmdet skips the others."""
-    box = annotation.get('bbox') or ()
-    return (len(box) == 4 and box[2] >= 1 and box[3] >= 1 and annotation.get('area', 0) > 0
-            and not annotation.get('ignore') and not annotation.get('iscrowd'))
-
-
-def same_order(classes, categories):
-    """Whether the config lists its classes in the order of the file.
-
-    mmdet numbers the labels in the order of the file, whatever the order in the config: another
-    order swaps names in tables and images.
-    """
-    return [category.get('name') for category in categories
-            if category.get('name') in classes] == list(classes)
-
-
-def _names(names, most=12):
-    names = [str(name) for name in names]
-    more = f' and {len(names) - most} more' if len(names) > most else ''
-    return '[' + ', '.join(names[:most]) + ']' + more

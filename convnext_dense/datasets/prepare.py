@@ -135,13 +135,13 @@ def _content_problems(folder, root):
 
 
 def _annotation_problems(path, folder, names):
-    from convnext_dense.datasets.coco_file import read_annotations
+    from convnext_dense.datasets.coco_file import read_coco
     from convnext_dense.errors import InputError
     try:
-        content = read_annotations(folder.path, str(path))
+        content = read_coco(str(path), folder.path, masks=False)
     except InputError as error:
         return [str(error)]
-    listed = {image['file_name'] for image in content['images']}
+    listed = {name for name in content.file_names if name}
     found = []
     if len(listed) != folder.number:
         found.append(f'{path} lists {len(listed)} images, expected {folder.number}')

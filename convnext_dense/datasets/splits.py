@@ -105,8 +105,37 @@ def _split(name, cfg):
         raise InputError(f"{where}: metainfo classes={classes!r} is one string, not a list of "
                          f"names; write classes=('{classes}', ) with the comma")
     dataset = _build(where, cfg)
-    classes = tuple(dataset.metainfo.get('classes') or ())
+    classes = tuple(map(str, dataset.metainfo.get('classes') or ()))
     return Split(name, cfg, dataset, _kind(dataset), classes)
+
+
+def class_list(cfg, loader):
+    """The classes that the first data set of a loader names, without building it; () if none."""
+    leaf = next(iter(unwrapped((cfg.get(loader) or {}).get('dataset'))), None) or {}
+    classes = (leaf.get('metainfo') or {}).get('classes')
+    return tuple(map(str, classes)) if isinstance(classes, (list, tuple)) else ()
+
+
+def own_class(kind):
+    """The class that the toolkit builds where a config names a data set's class.
+
+    mmdet's CocoDataset itself becomes the toolkit's, which reads the same files and more, and
+    numbers the labels in the config's order; classes derived from it stay what they are.
+
+    Args:
+        kind (str | type): as the config has it, found in the current default scope.
+    """
+    if isinstance(kind, str):
+        from mmengine.registry import DATASETS
+        with DATASETS.switch_scope_and_registry(None) as registry:
+            found = registry.get(kind)
+    else:
+        found = kind
+    if getattr(found, '__module__', '') == 'mmdet.datasets.coco' and \
+            found.__name__ == 'CocoDataset':
+        from convnext_dense.datasets.coco_dataset import CocoDataset
+        return CocoDataset
+    return kind
 
 
 def _build(where, cfg):
@@ -114,7 +143,7 @@ def _build(where, cfg):
     from mmengine.registry import DATASETS
     _import_quietly(cfg.get('type'))
     cfg = copy.deepcopy(dict(cfg))
-    cfg.update(lazy_init=True, pipeline=[])
+    cfg.update(type=own_class(cfg.get('type')), lazy_init=True, pipeline=[])
     if not is_local(cfg):
         cfg['data_root'] = None  # joining paths would ask for the other storage's package
     try:
@@ -133,13 +162,15 @@ def _import_quietly(kind):
     current = DefaultScope.get_current_instance()
     scope = kind.partition('.')[0] if isinstance(kind, str) and '.' in kind else \
         current and current.scope_name
-    if scope in ('mmdet', 'mmseg'):
+    package = {'mmdet': 'mmdet.datasets', 'mmseg': 'mmseg.datasets',
+               'convnext_dense': 'mmdet.datasets'}.get(scope)
+    if package:
         with redirect_stdout(io.StringIO()):
-            import_module(f'{scope}.datasets')
+            import_module(package)
 
 
 def _kind(dataset):
     """How the data set keeps its annotations, from where its loading method was written."""
     module = type(dataset).load_data_list.__module__
-    return {'mmdet.datasets.coco': 'coco',
+    return {'mmdet.datasets.coco': 'coco', 'convnext_dense.datasets.coco_dataset': 'coco',
             'mmseg.datasets.basesegdataset': 'labels'}.get(module, 'other')

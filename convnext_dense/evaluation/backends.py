@@ -1,23 +1,26 @@
 """COCO's matching and accumulation by one of three libraries, chosen by name.
 
 ``hotcoco`` (Rust) is the default: exact and the fastest. ``pycocotools`` is the reference,
-``faster-coco-eval`` (C++) a third opinion. All return the same arrays, and every figure is made
-from those arrays in :mod:`convnext_dense.evaluation.coco_figures`, so that no library's own
-reading of ``maxDets`` matters.
+``faster-coco-eval`` (C++) a third opinion. All get the same arrays of the toolkit's own reader,
+with small whole numbers in place of the ids, and all return the same arrays; every figure is made
+from those in :mod:`convnext_dense.evaluation.coco_figures`, so that no library's own reading of
+files, ids or ``maxDets`` matters.
 """
 import io
 import json
+from collections.abc import Sequence
 from contextlib import redirect_stdout
+from functools import cached_property
 from importlib import import_module
-from typing import NamedTuple
+from types import ModuleType
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from convnext_dense.datasets.coco_areas import AREAS
+from convnext_dense.datasets.coco_file import CocoFile, Id, read_coco
 from convnext_dense.errors import InputError
-
-# cocoapi's ranges, in pixels
-AREAS = {'all': (0, 1e10), 'small': (0, 32 ** 2), 'medium': (32 ** 2, 96 ** 2),
-         'large': (96 ** 2, 1e10)}
+from convnext_dense.evaluation.detections import Detections
 
 
 class Curves(NamedTuple):
@@ -27,7 +30,7 @@ class Curves(NamedTuple):
         precision (numpy.ndarray): (IoU thresholds, 101 recalls, categories, areas, maxDets).
         recall (numpy.ndarray): (IoU thresholds, categories, areas, maxDets).
         scores (numpy.ndarray): score at each point of ``precision``.
-        category_ids (list[int]): ids along the axis of categories, ascending.
+        category_ids (list[int | str]): ids along the axis of categories, ascending.
     """
     precision: np.ndarray
     recall: np.ndarray
@@ -35,165 +38,223 @@ class Curves(NamedTuple):
     category_ids: list
 
 
-class _Backend:
-    """Ground truth held by one library.
+class GroundTruth:
+    """Annotations to evaluate against, in the hands of one library.
 
     Args:
-        source (str | dict): annotation file, or the data set itself in COCO's layout.
+        backend: name of the library.
+        content: the annotations.
 
     Attributes:
-        images (dict[int, dict]): by id.
-        categories (list[dict]): in the file's order, which is mmdet's order of labels.
+        content (CocoFile): the annotations.
     """
 
-    def evaluate(self, detections, iou_type, image_ids, category_ids, iou_thresholds, max_dets,
-                 use_categories=True):
+    def __init__(self, backend: str, content: CocoFile) -> None:
+        self._library = BACKENDS[backend]()
+        self.content = content
+        self._images, self._categories = _Numbers(content.image_ids), _Numbers(
+            content.category_ids)
+
+    @cached_property
+    def images(self) -> dict[Id, dict]:
+        """The images by id, in the file's order."""
+        return {image_id: self.content.image(place)
+                for place, image_id in enumerate(self.content.image_ids)}
+
+    @property
+    def categories(self) -> list[dict]:
+        """``id`` and ``name`` of the categories, in the file's order."""
+        return [dict(id=key, name=name) for key, name in zip(
+            self.content.category_ids, self.content.category_names, strict=True)]
+
+    def annotations(self) -> list[dict]:
+        """The annotations in COCO's layout."""
+        return self.content.annotations()
+
+    def place(self, image_id: Id) -> int | None:
+        """The position of an image in the file, None where it is not there."""
+        return self._images.places.get(image_id)
+
+    def evaluate(self, detections: Detections, iou_type: str, image_ids: Sequence[Id],
+                 category_ids: Sequence[Id], iou_thresholds: Sequence[float],
+                 max_dets: Sequence[int], use_categories: bool = True) -> Curves:
         """Match ``detections`` with the annotations and accumulate.
 
         Args:
-            detections (Detections): of images and categories of the data set.
-            iou_type (str): ``bbox`` or ``segm``.
-            image_ids, category_ids (list[int]): what is evaluated.
-            iou_thresholds (Sequence[float]): IoU thresholds.
-            max_dets (Sequence[int]): numbers of detections an image and category.
-            use_categories (bool): False matches whatever the category (class-agnostic proposals).
-
-        Returns:
-            Curves
+            detections: of images and categories of the data set.
+            iou_type: ``bbox`` or ``segm``.
+            image_ids, category_ids: what is evaluated.
+            iou_thresholds: IoU thresholds.
+            max_dets: numbers of detections an image and category.
+            use_categories: False matches whatever the category (class-agnostic proposals).
         """
-        evaluator = self._evaluator(self._results(detections, iou_type), iou_type)
+        masks = iou_type == 'segm'
+        library, content = self._library, self.content
+        if masks and not len(content.masks) == len(content.ids):
+            raise InputError(f'{content.name}: its masks were not read')
+        truth = library.load(
+            [dict(id=int(number), width=width, height=height) for number, (width, height) in zip(
+                self._images.numbers, content.sizes.tolist(), strict=True)],
+            [dict(id=int(number), name=name) for number, name in zip(
+                self._categories.numbers, content.category_names, strict=True)],
+            self._images.numbers[content.images], self._categories.numbers[content.categories],
+            content.boxes, content.areas, content.crowds,
+            [content.mask(row) for row in range(len(content.ids))] if masks else None)
+        results = library.results(
+            truth, self._images.of(detections.image_ids),
+            self._categories.of(detections.category_ids), detections.boxes, detections.scores,
+            detections.masks if masks else None)
+        evaluator = library.evaluator(truth, results, iou_type)
+        wanted = self._categories.of(category_ids).tolist()
         # hotcoco hands out its parameters by value: each is set as a whole, none is appended to
         params = evaluator.params
-        params.imgIds = sorted(image_ids)
+        params.imgIds = sorted(self._images.of(image_ids).tolist())
         # without categories ties rank in the order of their ids here
-        params.catIds = sorted(category_ids) if use_categories else list(category_ids)
+        params.catIds = sorted(wanted) if use_categories else wanted
         params.iouThrs = np.asarray(iou_thresholds, float)
         params.maxDets = sorted(int(limit) for limit in max_dets)
         params.useCats = 1 if use_categories else 0
-        evaluator.evaluate()
-        evaluator.accumulate()
+        with redirect_stdout(io.StringIO()):
+            evaluator.evaluate()
+            evaluator.accumulate()
         arrays = evaluator.eval
-        kinds = len(category_ids) if use_categories else 1
+        kinds = len(wanted) if use_categories else 1
         shape = (len(params.iouThrs), 101, kinds, len(AREAS), len(params.maxDets))
+        ids = [category_ids[place] for place in np.argsort(wanted)] if use_categories else []
         return Curves(np.asarray(arrays['precision']).reshape(shape),
                       np.asarray(arrays['recall']).reshape(shape[:1] + shape[2:]),
-                      np.asarray(arrays['scores']).reshape(shape),
-                      sorted(category_ids) if use_categories else [])
+                      np.asarray(arrays['scores']).reshape(shape), ids)
 
 
-class Hotcoco(_Backend):
-    def __init__(self, source):
-        import hotcoco
-        self._library = hotcoco
-        self._truth = hotcoco.COCO(source)
-        self.warnings = list(self._truth.load_warnings)
-        self.images = self._truth.imgs
-        self.categories = list(self._truth.cats.values())
+class _Numbers:
+    """Small whole numbers in place of ids, in the ids' order: numbers first, then texts.
 
-    def annotations(self):
-        return list(self._truth.anns.values())
+    The libraries keep ids in floats, or compare them with 0; their order decides between equal
+    scores, so that it is kept.
+    """
 
-    def _results(self, detections, iou_type):
-        columns = np.column_stack([detections.image_ids, detections.boxes, detections.scores,
-                                   detections.category_ids]).astype(float)
-        if iou_type == 'bbox':
-            return self._truth.load_res(columns)
-        results = self._truth.load_res(columns, segmentation=detections.masks)
-        if len(detections):
+    def __init__(self, ids: Sequence[Id]) -> None:
+        order = sorted(range(len(ids)), key=lambda place: (isinstance(ids[place], str), ids[place]))
+        self.numbers = np.empty(len(ids), np.int64)
+        self.numbers[order] = np.arange(1, len(ids) + 1)
+        self.places = {key: place for place, key in enumerate(ids)}
+
+    def of(self, ids: Sequence[Id] | np.ndarray) -> np.ndarray:
+        """The numbers of ids, which must be known."""
+        keys = ids.tolist() if isinstance(ids, np.ndarray) else ids
+        places = np.fromiter((self.places[key] for key in keys), np.int64, len(keys))
+        return self.numbers[places] if len(places) else places
+
+
+class _Hotcoco:
+    """hotcoco, which takes columns."""
+
+    def __init__(self) -> None:
+        self.library = import_module('hotcoco')
+
+    def load(self, images, categories, image_ids, category_ids, boxes, areas, crowds, masks):
+        return self.library.COCO.from_arrays(
+            images, categories, image_ids, category_ids, boxes,
+            ids=np.arange(1, len(boxes) + 1), area=areas, iscrowd=crowds.astype(np.int64),
+            segmentation=masks)
+
+    def results(self, truth, image_ids, category_ids, boxes, scores, masks):
+        columns = np.column_stack([image_ids, boxes, scores, category_ids]).astype(float)
+        if masks is None:
+            return truth.load_res(columns)
+        results = truth.load_res(columns, segmentation=masks)
+        if len(masks):
             # rows have boxes, but a mask's size is that of the mask
-            areas = self._library.mask.area(detections.masks)
-            results.update_anns(ids=np.arange(1, len(detections) + 1), area=areas.astype(float))
+            areas = self.library.mask.area(masks)
+            results.update_anns(ids=np.arange(1, len(masks) + 1), area=areas.astype(float))
         return results
 
-    def _evaluator(self, results, iou_type):
-        return self._library.COCOeval(self._truth, results, iou_type)
+    def evaluator(self, truth, results, iou_type):
+        return self.library.COCOeval(truth, results, iou_type)
 
 
-class _PythonBackend(_Backend):
-    """pycocotools, or a library with its interface."""
+class _PythonLibrary:
+    """pycocotools, or a library with its interface, which takes dicts."""
 
-    def __init__(self, source):
-        if isinstance(source, dict):
-            dataset = json.loads(json.dumps(source, default=_plain))
-        else:
-            with open(source) as file:
-                dataset = json.load(file)
-        dataset.setdefault('annotations', [])
-        if any(ann['id'] == 0 for ann in dataset['annotations']):
-            # these libraries mark a match by the annotation's id and take 0 for none
-            for number, ann in enumerate(dataset['annotations'], 1):
-                ann['id'] = number
-        self.warnings = []
-        self._truth = self._load(dataset)
-        self.images = self._truth.imgs
-        self.categories = dataset['categories']
+    def __init__(self, coco: Any, coco_eval: Any) -> None:
+        self.COCO, self.COCOeval = coco, coco_eval
 
-    def annotations(self):
-        return list(self._truth.anns.values())
-
-    def _load(self, dataset):
+    def _index(self, dataset):
         with redirect_stdout(io.StringIO()):
             coco = self.COCO()
             coco.dataset = dataset
             coco.createIndex()
         return coco
 
-    def _results(self, detections, iou_type):
-        records = list(detections.records(with_boxes=iou_type == 'bbox'))
-        if not records:
-            return self._load({'images': self._truth.dataset['images'], 'annotations': [],
-                               'categories': self.categories})
+    def load(self, images, categories, image_ids, category_ids, boxes, areas, crowds, masks):
+        annotations = [
+            dict(id=number, image_id=image, category_id=category, bbox=box, area=area,
+                 iscrowd=int(crowd))
+            for number, (image, category, box, area, crowd) in enumerate(zip(
+                image_ids.tolist(), category_ids.tolist(), boxes.tolist(), areas.tolist(),
+                crowds.tolist(), strict=True), 1)]
+        for annotation, mask in zip(annotations, masks or ()):
+            annotation['segmentation'] = mask
+        return self._index(dict(images=images, categories=categories, annotations=annotations))
+
+    def results(self, truth, image_ids, category_ids, boxes, scores, masks):
+        if not len(scores):
+            return self._index(dict(truth.dataset, annotations=[]))
+        records = [dict(image_id=image, category_id=category, score=score)
+                   for image, category, score in zip(
+                       image_ids.tolist(), category_ids.tolist(), scores.tolist(), strict=True)]
+        for record, box, mask in zip(records, boxes.tolist(), masks or [None] * len(records),
+                                     strict=True):
+            # cocoapi takes the area of a detection from its box, where it has one
+            record.update(dict(bbox=box) if mask is None else dict(segmentation=mask))
         with redirect_stdout(io.StringIO()):
-            return self._truth.loadRes(records)
+            return truth.loadRes(records)
 
-    def _evaluator(self, results, iou_type):
-        return self.COCOeval(self._truth, results, iou_type)
-
-    def evaluate(self, *args, **kwargs):
-        with redirect_stdout(io.StringIO()):
-            return super().evaluate(*args, **kwargs)
+    def evaluator(self, truth, results, iou_type):
+        return self.COCOeval(truth, results, iou_type)
 
 
-class Pycocotools(_PythonBackend):
-    def __init__(self, source):
-        self.COCO = import_module('pycocotools.coco').COCO
-        self.COCOeval = import_module('pycocotools.cocoeval').COCOeval
-        super().__init__(source)
+def _pycocotools() -> _PythonLibrary:
+    return _PythonLibrary(import_module('pycocotools.coco').COCO,
+                          import_module('pycocotools.cocoeval').COCOeval)
 
 
-class FasterCocoEval(_PythonBackend):
-    def __init__(self, source):
-        try:
-            library = import_module('faster_coco_eval')
-        except ImportError as error:
-            raise InputError("backend 'faster-coco-eval' is not installed: pip install "
-                             'faster-coco-eval, or use hotcoco') from error
-        self.COCO, self.COCOeval = library.COCO, library.COCOeval_faster
-        super().__init__(source)
+def _faster_coco_eval() -> _PythonLibrary:
+    try:
+        library: ModuleType = import_module('faster_coco_eval')
+    except ImportError as error:
+        raise InputError("backend 'faster-coco-eval' is not installed: pip install "
+                         'faster-coco-eval, or use hotcoco') from error
+    return _PythonLibrary(library.COCO, library.COCOeval_faster)
 
 
-BACKENDS = {'hotcoco': Hotcoco, 'pycocotools': Pycocotools, 'faster-coco-eval': FasterCocoEval}
+BACKENDS: dict[str, Any] = {'hotcoco': _Hotcoco, 'pycocotools': _pycocotools,
+            'faster-coco-eval': _faster_coco_eval}
 
 
-def load_ground_truth(backend, source):
-    """The annotations ``source`` (file or dict) held by the library named ``backend``.
+def load_ground_truth(backend: str, source: str | dict, masks: bool = True) -> GroundTruth:
+    """The annotations of a file, or of a dict in COCO's layout, for the library named ``backend``.
 
     Raises:
-        InputError: no such backend, or annotations that cannot be read.
+        InputError: no such backend, or annotations that cannot be used.
     """
+    check_backend(backend)
+    if isinstance(source, dict):
+        text = json.dumps(source, default=_plain)
+        content = CocoFile('the annotations of the data samples', text, masks)
+    else:
+        content = read_coco(source, masks=masks)
+    content.refuse(files=False)
+    return GroundTruth(backend, content)
+
+
+def check_backend(backend: str) -> None:
+    """Raise InputError for a backend that does not exist."""
     if backend not in BACKENDS:
         raise InputError(f'CocoMetric: backend {backend!r} is none of {", ".join(BACKENDS)}')
-    try:
-        return BACKENDS[backend](source)
-    except InputError:
-        raise
-    except Exception as error:  # every library reports a bad file in its own way
-        name = source if isinstance(source, str) else 'the annotations'
-        raise InputError(f'{name}: not a COCO annotation file that {backend} can read: '
-                         f'{type(error).__name__}: {error}') from error
 
 
-def _plain(value):
+def _plain(value: Any) -> Any:
     if isinstance(value, bytes):
         return value.decode()
     if isinstance(value, np.ndarray):

@@ -1,7 +1,7 @@
 """COCO's figures from accumulated curves: the 12 of the summary, and those of each class."""
 import numpy as np
 
-from .backends import AREAS
+from convnext_dense.datasets.coco_areas import AREAS
 
 # log name: (which array, IoU threshold or None for all, area, position in maxDets)
 FIGURES = {

@@ -1,30 +1,23 @@
 """Ground truth for COCO's metric: categories of the labels, annotations of data samples."""
-from convnext_dense.errors import InputError
+from convnext_dense.datasets.coco_requirements import category_labels
 
 
-def label_categories(truth, classes, by_id=False, name=None):
-    """The data set's category of each label, numbered as mmdet's CocoDataset numbers them.
-
-    CocoDataset keeps the annotation file's order of categories, not that of ``classes``.
+def label_categories(truth, classes, by_id=False):
+    """The data set's category of each label: labels follow ``classes``, whatever the file's order.
 
     Args:
-        truth: ground truth with ``categories``.
+        truth (GroundTruth): the annotations.
         classes (Sequence[str]): names of the classes that the model knows.
-        by_id (bool): order by category id.
-        name (str, optional): annotation file, for the error.
+        by_id (bool): labels follow the category ids instead, as in mmdet's Objects365.
 
     Raises:
         InputError: a class is no category of the data set; its labels would be another's.
     """
-    known = [category['name'] for category in truth.categories]
-    missing = [cls for cls in classes if cls not in known]
-    if missing:
-        raise InputError(
-            f'{name or "annotations"}: class {missing[0]!r} of the config '
-            f'({len(missing)} of {len(classes)} missing) is none of its {len(known)} categories '
-            f'({", ".join(map(repr, known[:4]))}...): set metainfo.classes to the categories')
-    categories = [category for category in truth.categories if category['name'] in set(classes)]
-    return sorted(categories, key=lambda category: category['id']) if by_id else categories
+    labels = category_labels('CocoMetric', truth.content, classes)
+    pairs = [(label, category) for label, category in zip(labels, truth.categories, strict=True)
+             if label >= 0]
+    pairs.sort(key=(lambda pair: pair[1]['id']) if by_id else (lambda pair: pair[0]))
+    return [category for _, category in pairs]
 
 
 def dataset_from_instances(results, classes):

@@ -9,10 +9,17 @@ from mmengine.evaluator import BaseMetric
 from mmengine.fileio import get_local_path
 from mmengine.logging import MMLogger
 
+from convnext_dense.datasets.coco_file import read_coco
+from convnext_dense.datasets.coco_requirements import (
+    category_labels,
+    check_drawable,
+    check_masks,
+    masks_of_other_size,
+)
 from convnext_dense.errors import InputError
 from convnext_dense.registry import METRICS
 
-from .backends import load_ground_truth
+from .backends import GroundTruth, check_backend, load_ground_truth
 from .coco_figures import FIGURES, class_figures, coco_figures
 from .coco_ground_truth import dataset_from_instances, label_categories
 from .collect import collect_images, on_main_process
@@ -89,18 +96,49 @@ class CocoMetric(BaseMetric):
         self._encoder = BackgroundEncoder()
         self._truth = None
         self._categories = None
+        self._other_sizes = {}
+        check_backend(backend)
         if ann_file is not None:
             with get_local_path(ann_file, backend_args=backend_args) as path:
-                self._truth = load_ground_truth(backend, str(path))
-        else:
-            load_ground_truth(backend, {'images': [], 'annotations': [], 'categories': []})
+                content = read_coco(str(path), name=str(ann_file),
+                                    masks='segm' in self.metrics or report)
+            content.refuse('CocoMetric', files=False)
+            self._truth = GroundTruth(backend, content)
+
+    @property
+    def dataset_meta(self):
+        """dict: of the data set, its ``classes`` above all."""
+        return super().dataset_meta
+
+    @dataset_meta.setter
+    def dataset_meta(self, meta):
+        """Set by the evaluator before any work: what cannot be evaluated is refused here."""
+        BaseMetric.dataset_meta.fset(self, meta)
+        self._categories = None
+        if self._truth is not None and meta and meta.get('classes') is not None:
+            self._check_masks()
+
+    def _check_masks(self):
+        content = self._truth.content
+        labels = category_labels('CocoMetric', content, self.dataset_meta['classes'])
+        if 'segm' in self.metrics:
+            check_masks("CocoMetric: metric 'segm'", content, labels[content.categories] >= 0,
+                        "evaluate boxes alone (metric='bbox'), or leave these annotations out")
+            check_drawable('CocoMetric', content)
+            self._other_sizes = masks_of_other_size(content)
+
+    def _check_size(self, result):
+        other = self._other_sizes.get(self._truth.place(result['img_id']))
+        if other:
+            height, width = result['size']
+            raise InputError(f'{other}, but the image is {width}x{height}: correct or remove it')
 
     @property
     def categories(self):
         """list[dict]: the data set's category of each label."""
         if self._categories is None:
             self._categories = label_categories(self._truth, self.dataset_meta['classes'],
-                                                self.sort_categories, self.ann_file)
+                                                self.sort_categories)
         return self._categories
 
     def process(self, data_batch, data_samples):
@@ -123,8 +161,9 @@ class CocoMetric(BaseMetric):
                     result[name] = _array(pred[name])
             masks = pred.get('masks')
             masks = getattr(masks, 'masks', masks)
-            check_detections(result, masks, labels, self._truth and self._truth.images,
-                             self.ann_file)
+            check_detections(result, masks, labels, self._truth, self.ann_file)
+            if self._other_sizes:
+                self._check_size(result)
             if isinstance(masks, (torch.Tensor, np.ndarray)):
                 result['masks'] = self._encoder.submit(masks)
             elif masks is not None:
@@ -172,13 +211,16 @@ class CocoMetric(BaseMetric):
         if truth is None:
             truth = self._truth = load_ground_truth(
                 self.backend, dataset_from_instances(results, self.dataset_meta['classes']))
+            self._check_masks()
+        _complete_sizes(truth.content, truth, results)
         category_ids = [category['id'] for category in self.categories]
         with_masks = bool(results) and all('masks' in result for result in results)
         if 'segm' in self.metrics and results and not with_masks:
             raise InputError("CocoMetric: metric 'segm' is asked for, but the model predicts no "
                              "masks: leave it out, or use a model with a mask head")
-        if len(results) < len(truth.images):
-            logger.warning(f'results for {len(results)} of {len(truth.images)} images of the '
+        images = truth.content.image_ids
+        if len(results) < len(images):
+            logger.warning(f'results for {len(results)} of {len(images)} images of the '
                            'annotations: the objects of the others count as missed')
         detections = {'bbox': Detections.from_images(results, category_ids)}
         if with_masks:
@@ -200,7 +242,7 @@ class CocoMetric(BaseMetric):
                 log.update(self._fast_recall(results, logger))
                 continue
             kind = 'bbox' if metric == 'proposal' else metric
-            curves = truth.evaluate(detections[kind], kind, list(truth.images), category_ids,
+            curves = truth.evaluate(detections[kind], kind, images, category_ids,
                                     self.iou_thrs, self.proposal_nums, metric != 'proposal')
             figures = coco_figures(curves, self.iou_thrs, self.proposal_nums)
             logger.info('\n' + summary_table(figures, self.iou_thrs, self.proposal_nums))
@@ -230,20 +272,29 @@ class CocoMetric(BaseMetric):
     def _fast_recall(self, results, logger):
         """mmdet's own class-agnostic recall of the proposals."""
         proposals = {result['img_id']: result['bboxes'] for result in results}
-        objects = {image_id: [] for image_id in self._truth.images}
-        for ann in self._truth.annotations():
-            if not (ann.get('ignore') or ann.get('iscrowd')):
-                x, y, w, h = ann['bbox']
-                objects[ann['image_id']].append([x, y, x + w, y + h])
+        content = self._truth.content
+        corners = content.boxes.copy()
+        corners[:, 2:] += corners[:, :2]
+        counted = ~(content.ignored | content.crowds)
         none = np.zeros((0, 4))
         recalls = average_recalls(
-            [np.array(boxes).reshape(-1, 4) for boxes in objects.values()],
-            [proposals.get(image_id, none) for image_id in objects],
+            [corners[rows[counted[rows]]] for rows in content.by_image()],
+            [proposals.get(image_id, none) for image_id in content.image_ids],
             self.proposal_nums, self.iou_thrs)
         logger.info('\n'.join(f'AR@{number}\t{recall:.4f}' for number, recall
                               in zip(self.proposal_nums, recalls, strict=True)))
         return {f'AR@{number}': recall
                 for number, recall in zip(self.proposal_nums, recalls, strict=True)}
+
+
+def _complete_sizes(content, truth, results):
+    """Take the sizes that the annotation file does not state from the predictions."""
+    if content.sizes.all():
+        return
+    for result in results:
+        place = truth.place(result['img_id'])
+        if not content.sizes[place].all():
+            content.sizes[place] = result['size'][::-1]
 
 
 def report_folder(folder, logger):

@@ -1,19 +1,24 @@
 """Checks of an image's detections, before hours of results are lost to a bad one."""
+import operator
+
 import numpy as np
 
 from convnext_dense.errors import InputError
 
 
 def image_id(sample):
-    """The integer id of a data sample's image."""
+    """The id of a data sample's image: a whole number or a text."""
+    value = sample['img_id']
+    if isinstance(value, str):
+        return value
     try:
-        return int(sample['img_id'])
+        return operator.index(value.item() if hasattr(value, 'item') else value)
     except (TypeError, ValueError) as error:
-        raise InputError(f'image {sample["img_id"]!r}: COCO ids are whole numbers; number the '
-                         'images of the annotation file') from error
+        raise InputError(f'image {value!r}: ids are whole numbers or texts; number the images of '
+                         'the annotation file') from error
 
 
-def check_detections(result, masks, classes, images=None, ann_file=None):
+def check_detections(result, masks, classes, truth=None, ann_file=None):
     """Refuse detections that cocoapi would silently count wrongly.
 
     Args:
@@ -21,24 +26,25 @@ def check_detections(result, masks, classes, images=None, ann_file=None):
             corners, ``scores``, ``labels``, perhaps ``mask_scores``.
         masks (torch.Tensor | numpy.ndarray | list[dict] | None): the masks.
         classes (int): number of classes.
-        images (dict[int, dict], optional): the annotated images.
+        truth (GroundTruth, optional): the annotations.
         ann_file (str, optional): the annotation file's name.
 
     Raises:
-        InputError: the image is not among ``images`` or of another size, a score or coordinate
+        InputError: the image is not in the annotations or of another size, a score or coordinate
             is not finite, a box has negative width or height, a label is not below ``classes``,
             there are not as many boxes, scores, labels and masks, or a mask has not the
             image's size. Boxes of no width or height and boxes that leave the image stay:
             they simply match little.
     """
-    if images is not None:
-        image = images.get(result['img_id'])
-        if image is None:
-            raise _error(result, f'not one of the {len(images)} images of '
+    if truth is not None:
+        place = truth.place(result['img_id'])
+        if place is None:
+            raise _error(result, f'not one of the {len(truth.content.image_ids)} images of '
                                  f'{ann_file or "the annotations"}: the data set and the '
                                  'evaluator must name the same annotation file')
-        stated = (image.get('height'), image.get('width'))
-        if None not in stated and stated != result['size']:
+        width, height = truth.content.sizes[place].tolist()
+        stated = (height, width)
+        if 0 not in stated and stated != result['size']:
             raise _error(result, f'is {_size(result["size"])}, but {ann_file or "its annotation"} '
                                  f'says {_size(stated)}: replace the image or the annotation')
     boxes, scores, labels = result['bboxes'], result['scores'], result['labels']

@@ -10,7 +10,8 @@ class Detections:
     """Detections, image after image, the best score of an image not necessarily first.
 
     Attributes:
-        image_ids, category_ids (numpy.ndarray): (n,) int64.
+        image_ids, category_ids (numpy.ndarray): (n,) int64, or objects where they are texts or
+            larger.
         boxes (numpy.ndarray): (n, 4) float64: left, top, width, height in pixels.
         scores (numpy.ndarray): (n,) float64.
         masks (list[dict] | None): n compressed RLEs; None for boxes only.
@@ -31,7 +32,7 @@ class Detections:
         Args:
             images (list[dict]): ``img_id``, ``bboxes`` (n, 4) corners, ``scores``, ``labels``,
                 and for masks ``masks`` and perhaps ``mask_scores``.
-            category_ids (list[int]): category id of each label.
+            category_ids (list[int | str]): category id of each label.
             masks (bool): take the masks, and their own scores where a detector has them.
         """
         counts = [len(image['scores']) for image in images]
@@ -41,8 +42,8 @@ class Detections:
         scores = [image.get('mask_scores', image['scores']) if masks else image['scores']
                   for image in images]
         return cls(
-            image_ids=np.repeat(np.array([p['img_id'] for p in images], np.int64), counts),
-            category_ids=np.asarray(category_ids, np.int64)[labels],
+            image_ids=np.repeat(_ids([p['img_id'] for p in images]), counts),
+            category_ids=_ids(category_ids)[labels],
             boxes=corners, scores=_join(scores, np.float64),
             masks=[rle for p in images for rle in p['masks']] if masks else None)
 
@@ -74,6 +75,16 @@ class Detections:
                 file.write(',\n' if row else '\n')
                 file.write(json.dumps(record))
             file.write('\n]\n')
+
+
+def _ids(values):
+    """Ids as an array: numpy would make texts of numbers beside texts, floats of large numbers."""
+    if all(isinstance(value, (int, np.integer)) and -1 << 63 <= value < 1 << 63
+           for value in values):
+        return np.array(values, np.int64)
+    array = np.empty(len(values), object)
+    array[:] = values
+    return array
 
 
 def _join(arrays, dtype):

@@ -8,6 +8,7 @@ from mmengine.dist import is_main_process
 from mmengine.logging import print_log
 from mmengine.registry import DATASETS
 
+from convnext_dense.datasets.splits import own_class
 from convnext_dense.errors import convert_errors
 from convnext_dense.runtime.bad_images import drop_undrawable_masks, look_at_boxes
 
@@ -43,10 +44,12 @@ def build_dataset(config, bad_images):
 
 def _make_lazy(config):
     """The config with ``lazy_init`` where the class is known to understand it."""
-    kind = config.get('type')
+    kind = own_class(config.get('type'))
     if isinstance(kind, str):
         with DATASETS.switch_scope_and_registry(None) as registry:  # of the default scope
             kind = registry.get(kind)
+    else:
+        config = dict(config, type=kind)
     if not isinstance(kind, type) or not issubclass(kind, _LAZY) or config.get('lazy_init'):
         return config, False
     config = dict(config, lazy_init=True)

@@ -1,7 +1,7 @@
 """What makes an image or its annotations unusable, judged from the files."""
 import traceback
 
-from convnext_dense.checks.instance_checks import undrawable_mask
+from convnext_dense.datasets.coco_masks import undrawable_mask
 
 OUTSIDE = 2.  # pixels; COCO's own boxes leave the image by rounding errors
 
@@ -74,10 +74,11 @@ def look_at_boxes(raw):
             continue
         x, y, w, h = annotation['bbox']
         name = f'annotation {annotation.get("id")}'
+        shown = f'[{x:g}, {y:g}, {w:g}, {h:g}]'
         if w <= 0 or h <= 0 or annotation.get('area', 1) <= 0:
-            yield f'{name} has a box of no area: {[x, y, w, h]}'
+            yield f'{name} has a box of no area: {shown}'
         elif max(-x, -y, x + w - width, y + h - height) > OUTSIDE:
-            yield f'{name} leaves the {width}x{height} image: {[x, y, w, h]}'
+            yield f'{name} leaves the {width}x{height} image: {shown}'
 
 
 def drop_undrawable_masks(raw):

@@ -153,14 +153,42 @@ def test_a_polygon_whose_evaluation_would_exhaust_the_memory(coco):
         check_config(coco.cfg, training=True)
 
 
-def test_another_order_of_the_classes_is_said(coco, monkeypatch):
-    said = []
-    monkeypatch.setattr('convnext_dense.checks.preflight.print_log',
-                        lambda message, *args: said.append(message))
-    coco.cfg.train_dataloader.dataset.metainfo.classes = ('box', 'disc')
+def reverse_classes(cfg, *loaders):
+    for loader in loaders:
+        cfg[f'{loader}_dataloader'].dataset.metainfo.classes = ('box', 'disc')
+
+
+def test_the_order_of_the_classes_may_be_another_than_the_files(coco):
+    reverse_classes(coco.cfg, 'train', 'val')
+    coco.cfg.val_evaluator.type = 'convnext_dense.CocoMetric'
     check_config(coco.cfg, training=True)
-    assert len(said) == 1
-    assert 'train.json has its categories in another order than the config' in said[0]
+
+
+def test_mmdets_metric_takes_the_files_order_only(coco):
+    reverse_classes(coco.cfg, 'train', 'val')
+    with pytest.raises(InputError, match=r"val_evaluator: .*val.json has its categories in the "
+                       r"order \[disc, box\], .* use the type 'convnext_dense.CocoMetric'"):
+        check_config(coco.cfg, training=True)
+
+
+def test_a_class_derived_from_mmdets_takes_the_files_order_only(coco):
+    coco.cfg.train_dataloader.dataset.type = 'DeepFashionDataset'
+    check_config(coco.cfg, training=True)
+    reverse_classes(coco.cfg, 'train', 'val')
+    with pytest.raises(InputError, match='train_dataloader: .*DeepFashionDataset numbers the '
+                       "labels in the order of the file; use the type 'convnext_dense.Coco"):
+        check_config(coco.cfg, training=True)
+
+
+def test_class_lists_that_differ_between_the_data_sets(coco, labels):
+    for cfg in (coco.cfg, labels.cfg):
+        reverse_classes(cfg, 'train')
+        with pytest.raises(InputError, match="val_dataloader has the classes .*, train_dataloader "
+                           ".*: label 0 is 'disc' in one and 'box' in the other"):
+            check_config(cfg, training=True)
+        cfg.test_dataloader = cfg.val_dataloader
+        with pytest.raises(InputError, match='test_dataloader has the classes'):
+            check_config(cfg, training=False)
 
 
 def test_unknown_data_set_type(coco):
@@ -352,10 +380,10 @@ def test_a_work_directory_that_cannot_be_written(coco, tmp_path):
 
 def test_a_large_annotation_file_is_read_in_part(coco, monkeypatch):
     monkeypatch.setattr(coco_file, 'LARGE', 100)
-    content, whole = coco_file.read_outline('train', str(coco.root / 'annotations/train.json'))
+    content, whole = coco_file.read_outline(str(coco.root / 'annotations/train.json'))
     assert not whole
-    assert content['categories'] == coco.contents['train']['categories']
-    assert content['images'] == coco.contents['train']['images']
+    assert content.category_names == ['disc', 'box'] and content.category_ids == [1, 2]
+    assert [content.image(place) for place in range(3)] == coco.contents['train']['images']
     check_config(coco.cfg, training=True)
     coco.cfg.train_dataloader.dataset.metainfo.classes = ('disc', 'cone')
     with pytest.raises(InputError, match=r'\[cone\]'):
@@ -368,8 +396,8 @@ def test_a_large_file_in_an_unusual_order_is_read_whole(coco, monkeypatch):
     content['info'] = dict(categories='none', images='none')
     path = coco.root / 'annotations' / 'train.json'
     path.write_text(json.dumps(dict(reversed(content.items()))))
-    found, _ = coco_file.read_outline('train', str(path))
-    assert found['categories'] == content['categories']
+    found, whole = coco_file.read_outline(str(path))
+    assert whole and found.category_names == ['disc', 'box']
 
 
 def test_evenly_spaced_samples():
