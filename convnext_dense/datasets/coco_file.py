@@ -24,6 +24,7 @@ import numpy as np
 
 from convnext_dense.datasets.coco_masks import (
     check_mask,
+    is_box,
     is_number,
     mask_area,
     mask_problem,
@@ -241,7 +242,7 @@ class CocoFile:
 
     def _box(self, what: str, record: _Annotation) -> Sequence[float] | None:
         box = record.bbox
-        if isinstance(box, list) and len(box) == 4 and all(map(is_number, box)):
+        if is_box(box):
             return box
         if box is None and (extent := _extent(_decode(record.segmentation))):
             self._add('value-computed', f'{what} has no bbox')

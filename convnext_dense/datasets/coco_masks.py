@@ -20,6 +20,11 @@ def is_number(value: Any) -> bool:
             and abs(value) < 1e100)  # math.isfinite fails on integers beyond a float's range
 
 
+def is_box(box: Any) -> bool:
+    """Whether a value is four finite numbers."""
+    return isinstance(box, (list, tuple)) and len(box) == 4 and all(map(is_number, box))
+
+
 def no_mask(mask: Any) -> bool:
     """Whether a segmentation is one of the ways to write that there is none."""
     return not mask or isinstance(mask, list) and not any(

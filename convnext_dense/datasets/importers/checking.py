@@ -4,7 +4,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from convnext_dense.checks.instance_checks import check_mask, undrawable_mask
+from convnext_dense.datasets.coco_masks import check_mask, undrawable_mask
 from convnext_dense.datasets.importers.geometry import cut, extent
 from convnext_dense.datasets.importers.image_files import sizes
 from convnext_dense.datasets.importers.source import ImageRecord, Repairs, Source

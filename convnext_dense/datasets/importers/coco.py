@@ -5,7 +5,7 @@ import json
 from collections import Counter
 from pathlib import Path
 
-from convnext_dense.checks.instance_checks import is_box
+from convnext_dense.datasets.coco_masks import is_box
 from convnext_dense.datasets.importers.files import SourceFiles, name_in_split, split_of_list
 from convnext_dense.datasets.importers.geometry import extent
 from convnext_dense.datasets.importers.source import ImageRecord, Instance, Repairs, Source
