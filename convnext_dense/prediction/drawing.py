@@ -44,8 +44,7 @@ def draw_instances(image: np.ndarray, boxes: np.ndarray, labels: Sequence[int] |
             _blend(canvas, mask_crops[index], colours[labels[index]], line)
     for index in order:
         left, top, right, bottom = (int(round(float(value))) for value in boxes[index])
-        cv2.rectangle(canvas, (left, top), (right, bottom), colours[labels[index]], line,
-                      cv2.LINE_AA)
+        cv2.rectangle(canvas, (left, top), (right, bottom), colours[labels[index]], line)
     taken: list[tuple] = []
     for index in reversed(order):  # the best have the first choice of place
         label = labels[index]

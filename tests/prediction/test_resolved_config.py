@@ -1,0 +1,127 @@
+"""A resolved config is data: it is read in full, and nothing that it holds runs."""
+from pathlib import Path
+
+import pytest
+from mmengine.config import Config
+
+from convnext_dense.config import load_config
+from convnext_dense.config_files import config_names
+from convnext_dense.errors import InputError
+from convnext_dense.prediction.model_files import find_model, pipeline_of_tests
+from convnext_dense.prediction.resolved_config import check_parts, parse_config
+
+
+@pytest.mark.parametrize('name', sorted(config_names()))
+def test_every_config_of_the_package_is_read_as_written(name):
+    cfg = load_config(name)
+    found = parse_config(cfg.pretty_text, name)
+    assert found.to_dict() == cfg.to_dict()
+    for settings in (found.model, pipeline_of_tests(found, name)):
+        check_parts(settings, found.default_scope, name)
+
+
+def test_what_python_writes_besides_literals_is_understood():
+    cfg = parse_config("a = dict({'x.y': -1, 2: (1, )}, b=inf)\nc = {1, 2}\n"
+                       'd = dict(type=torch.nn.modules.activation.GELU)\n', 'x')
+    assert cfg.a == {'x.y': -1, 2: (1, ), 'b': float('inf')}
+    assert cfg.d.type == 'torch.nn.modules.activation.GELU'
+
+
+@pytest.mark.parametrize('text', [
+    'import os', "a = open('x')", 'a = [i for i in range(9)]', 'a = 1\nprint(a)', 'a = b = 1',
+    "a = __import__('os').system('touch ran')", "a = f'{1}'", 'a = lambda: 1', 'def f(): pass',
+    'a = 1 +', 'a = dict(**{})', 'a = 2 ** 99', '(' * 500 + ')' * 500, "a = -'x'", '\0',
+    'a: int = 1', 'a = ' + '[' * 5000])
+def test_code_is_refused_in_one_line(text):
+    with pytest.raises(InputError) as error:
+        parse_config(text, 'the config in x.pth')
+    assert str(error.value).startswith('the config in x.pth') and '\n' not in str(error.value)
+    assert not Path('ran').exists()
+
+
+@pytest.mark.parametrize('part', [
+    dict(type='os.system', command='touch ran'),
+    dict(type='subprocess.Popen', args='x'),
+    dict(type='antigravity'),
+    dict(type='mmengine.load', file='x.pth'),
+    dict(type='mmengine.config.Config.fromfile', filename='x'),
+    dict(type='mmdet.apis.DetInferencer', model='x'),
+    dict(type='mmdet.apis.det_inferencer.DetInferencer', model='x'),
+    dict(type='torch.load', f='x'),
+    dict(type='torch.nn.Module.__init__'),
+    dict(type='FCN', test_cfg=dict(nms=dict(type='__import__("os").getcwd()'))),
+    dict(type='FasterRCNN', test_cfg=dict(nms=dict(type='exit'))),
+    dict(type='KnowledgeDistillationSingleStageDetector', teacher_config='evil.py'),
+    dict(type='CameraMotionCompensation', warp_mode='exit()'),
+    dict(type='FasterRCNN', backbone=[dict(neck=dict(type='mmdet.version'))])])
+def test_parts_that_could_run_something_are_refused(part):
+    with pytest.raises(InputError, match='--weights'):
+        check_parts(dict(model=part), 'mmdet', 'x')
+    assert not Path('ran').exists()
+
+
+@pytest.mark.parametrize('kind', [
+    'FasterRCNN', 'mmdet.FasterRCNN', 'mmdet.models.detectors.faster_rcnn.FasterRCNN',
+    'convnext_dense.ConvNeXt', 'convnext_dense.models.convnext.ConvNeXt', 'BN', 'nms', 'RoIAlign',
+    'torch.nn.modules.activation.GELU', 'Kaiming', 'mmseg.EncoderDecoder', 'MaxIoUAssigner'])
+def test_registered_parts_pass(kind):
+    check_parts([dict(type=kind)], 'mmdet', 'x')
+
+
+def checkpoint_with(path, cfg_text, **meta):
+    import torch
+    torch.save(dict(state_dict=dict(x=torch.zeros(1)), meta=dict(cfg=cfg_text, **meta)), path)
+    return path
+
+
+def test_a_hostile_work_directory_runs_nothing(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / 'evil.py').write_text("open('ran', 'w')\nmodel = dict(type='FCN')\n")
+    (tmp_path / 'module.py').write_text("open('ran', 'w')\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    for text in ("custom_imports = dict(imports=['module'])\nmodel = dict(type='module.X')\n",
+                 "model = dict(type='module')\n", "open('ran', 'w')\n", "_base_ = 'evil.py'\n",
+                 "model = dict(type='KnowledgeDistillationSingleStageDetector', "
+                 "teacher_config='evil.py')\n", '', 'x = 1\n', "model = 'FCN'\n"):
+        text += "test_dataloader = dict(dataset=dict(pipeline=[dict(type='LoadImageFromFile')]))\n"
+        path = checkpoint_with(tmp_path / 'x.pth', text)
+        with pytest.raises(InputError):
+            find_model(path)
+        with pytest.raises(InputError):
+            find_model(tmp_path, path)
+    with pytest.raises(InputError):  # two .py files, neither of them read
+        find_model(checkpoint_with(tmp_path / 'y.pth', None))
+    assert not (tmp_path / 'ran').exists()
+
+
+def test_the_only_config_of_a_folder_is_read_as_data(tmp_path):
+    cfg = load_config('upernet_convnext_shapes')
+    path = checkpoint_with(tmp_path / 'x.pth', None)
+    (tmp_path / 'config.py').write_text(cfg.pretty_text)
+    files = find_model(path)
+    assert isinstance(files.cfg, Config) and files.cfg.model == cfg.model
+    assert files.names == ('background', 'disc', 'ring', 'square', 'triangle', 'star')
+
+
+def test_names_are_those_of_the_training(tmp_path):
+    cfg = load_config('upernet_convnext_shapes')
+    path = checkpoint_with(tmp_path / 'x.pth', cfg.pretty_text,
+                           dataset_meta=dict(classes=list('abcdef'), palette=[[1, 2, 3]] * 6))
+    files = find_model(path)
+    assert files.names == tuple('abcdef') and files.palette is None
+
+
+def test_names_and_colours_of_a_data_set_type(tmp_path):
+    cfg = load_config('upernet_convnext-t_8xb2-amp-160k_ade20k-512x512')
+    files = find_model(checkpoint_with(tmp_path / 'x.pth', cfg.pretty_text))
+    assert files.names[:2] == ('wall', 'building') and len(files.palette) == 150
+    assert files.palette[0] == [120, 120, 120]
+
+
+@pytest.mark.parametrize('model, weights, words', [
+    ('nowhere', None, 'nowhere'), ('upernet_convnext_shapes', None, 'with --weights'),
+    ('x.pth', 'y.pth', 'both weights'), ('{}', None, 'no whole checkpoint'),
+    ('convnext-tiny_in1k', None, 'convnext-tiny_in1k')])
+def test_what_leads_to_no_model_is_named(tmp_path, model, weights, words):
+    with pytest.raises(InputError, match=words):
+        find_model(model.format(tmp_path), weights)
