@@ -1,11 +1,13 @@
 """Building a trained model for prediction, as ``tools/test.py`` does."""
 import threading
+from dataclasses import replace
 from typing import Any
 
 import torch
 from mmengine.config import Config
 from mmengine.registry import MODELS, TRANSFORMS, DefaultScope, Registry
 
+from convnext_dense.acceleration import Acceleration, prepare
 from convnext_dense.config import set_device
 from convnext_dense.errors import InputError, convert_errors
 from convnext_dense.prediction.model_files import ModelFiles
@@ -38,19 +40,10 @@ def build_model(files: ModelFiles, device: torch.device) -> torch.nn.Module:
     if report.backbone_only:
         raise InputError(f'{files.source} holds a backbone only, whose heads were never trained; '
                          'give the weights of the whole model')
-    model = model.to(device).eval().requires_grad_(False)
-    if cfg.get('memory_format') == 'channels_last':
-        prepare(model, device)
+    settings = Acceleration.from_config(cfg.get('acceleration'))
+    # as a test prepares it, but for compiling, which takes longer than most predictions
+    prepare(model, 'infer', device, settings and replace(settings, compile=False))
     return model
-
-
-def prepare(model: torch.nn.Module, device: torch.device) -> None:
-    """Give a model the forms of its layers that tests use: the same values in less time."""
-    from convnext_dense.acceleration.cpu.inference import prepare_for_inference
-    if device.type == 'cpu':
-        prepare_for_inference(model)
-    else:
-        model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
 def build(registry: Registry, settings: dict, cfg: Config) -> Any:

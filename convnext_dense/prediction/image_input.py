@@ -6,6 +6,8 @@ import cv2
 import numpy as np
 from mmengine.config import Config
 
+from convnext_dense.checks.image_checks import look_at_image
+from convnext_dense.checks.image_files import MAX_PIXELS, explain, look_at_file
 from convnext_dense.errors import InputError, in_one_line
 from convnext_dense.prediction.building import build_transforms
 
@@ -26,6 +28,7 @@ class ImageInput:
                 if not str(step.get('type')).endswith(GROUND_TRUTH)]
         self.loader, *self.rest = build_transforms(kept, cfg)
         self._colour = getattr(self.loader, 'color_type', None) == 'color'
+        self._max_pixels = (cfg.get('bad_images') or {}).get('max_pixels', MAX_PIXELS)
         self._float = getattr(self.loader, 'to_float32', False)
 
     def read(self, image: Any) -> tuple[np.ndarray, str | None]:
@@ -53,23 +56,18 @@ class ImageInput:
         return pixels.astype(np.float32) if self._float else pixels, None
 
     def _read_file(self, path):
-        problem = self._problem(path)
+        problem = look_at_file(path, self._max_pixels)
+        if problem is None:
+            try:
+                pixels = (self.loader(dict(img_path=path)) or {}).get('img')
+            except Exception as error:  # decoders of broken files fail in every way
+                raise InputError(f'{path} {explain(path, error).text}') from error
+            if pixels is None:
+                raise InputError(f'{path} is no image that the loader can decode')
+            problem = look_at_image(pixels)
         if problem:
-            raise InputError(f'{path} {problem}')
-        try:
-            loaded = self.loader(dict(img_path=path))
-        except Exception as error:  # decoders of broken files fail in every way
-            raise InputError(f'{path} cannot be read: {in_one_line(error)}') from error
-        if not loaded or loaded.get('img') is None:
-            raise InputError(f'{path} cannot be read as an image')
-        return loaded['img']
-
-    def _problem(self, path):
-        """What is wrong with a file, as training sees it."""
-        if not self._colour:
-            return None if os.path.isfile(path) else 'is no file'
-        from convnext_dense.runtime.bad_images import look_at_image
-        return look_at_image(path, check_name=False)[0]
+            raise InputError(f'{path} {problem.text}')
+        return pixels
 
     def pack(self, pixels: np.ndarray, path: str | None = None) -> dict:
         """Run the pipeline behind the loader.
