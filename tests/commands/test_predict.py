@@ -7,8 +7,8 @@ import sys
 import cv2
 import numpy as np
 import pytest
-from prediction.trained import detector, segmenter, shapes  # noqa: F401
 from prediction.test_sources import write_video
+from prediction.trained import detector, segmenter, shapes  # noqa: F401
 
 from convnext_dense import Predictor
 from convnext_dense.cli import run_command

@@ -12,7 +12,8 @@ def tree(tmp_path, monkeypatch):
     """Files of images in folders; the contents do not matter here."""
     monkeypatch.chdir(tmp_path)
     for name in ('in/cam1/1.jpg', 'in/cam2/1.JPG', 'in/cam2/2.png', 'in/notes.txt',
-                 'in/.hidden.png', 'in/results/old.png', 'other/1.jpg', 'other/clip.mp4', 'other/3'):
+                 'in/.hidden.png', 'in/results/old.png', 'other/1.jpg',
+                 'other/clip.mp4', 'other/3'):
         path = tmp_path / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(b'x')
