@@ -1,10 +1,12 @@
-"""Paired bootstrap: is one model better than another, or were the images kind to it?
+"""What a result owes to its images and to its training seeds.
 
-Both models are evaluated on the same resamples of the images, so that what makes an image hard
-for both cancels (Efron and Tibshirani, "An Introduction to the Bootstrap", 1993, chapter 13).
+Every seed of every model is evaluated on the same images: seeds and images are crossed, not nested.
+Their shares of the variance are those of the pigeonhole bootstrap (Owen, "The pigeonhole
+bootstrap", Annals of Applied Statistics 1, 2007): images are drawn anew for all seeds together,
+so what makes an image hard for both models cancels. The share of the seeds is not resampled,
+since a bootstrap of S seeds finds only (S - 1) / S of it and draws no wider tails for few; see
+:mod:`convnext_dense.analysis.differences`.
 """
-from dataclasses import asdict, dataclass
-
 import numpy as np
 
 from convnext_dense.errors import InputError
@@ -12,94 +14,57 @@ from convnext_dense.errors import InputError
 RESAMPLES = 1000
 
 
-@dataclass
-class Difference:
-    """How far a model is from another, in points of AP or mIoU (percent).
-
-    Attributes:
-        first, second (str): names of the models.
-        metric (str): ``AP`` or ``mIoU``.
-        difference (float): second minus first on all images.
-        low, high (float): interval of the confidence.
-        confidence (float): such as 0.95.
-        share_better (float): share of the resamples in which the second is ahead.
-    """
-    first: str
-    second: str
-    metric: str
-    difference: float
-    low: float
-    high: float
-    confidence: float
-    share_better: float
-
-    @property
-    def verdict(self):
-        """``better`` or ``worse`` (the second model), or ``no difference``."""
-        if self.low <= 0 <= self.high:
-            return 'no difference'
-        return 'better' if self.low > 0 else 'worse'
-
-    def to_dict(self):
-        """Plain values for JSON, the verdict included."""
-        return dict(asdict(self), verdict=self.verdict)
-
-
-def resample_counts(images, resamples=RESAMPLES, seed=0):
+def resample_counts(images: int, resamples: int = RESAMPLES, seed: int = 0) -> np.ndarray:
     """How often each image was drawn, shape (resamples, images)."""
     rng = np.random.default_rng(seed)
     return rng.multinomial(images, np.full(images, 1 / images), size=resamples)
 
 
-def compare_paired(first, second, names=('first', 'second'), resamples=RESAMPLES, seed=0,
-                   confidence=.95):
-    """Difference of two models on the same images.
+def figure_draws(results: list, counts: np.ndarray) -> np.ndarray:
+    """A model's figure in percent, shape (seeds, resamples); NaN where no object was drawn."""
+    return np.stack([result.figure(counts) for result in results])
+
+
+def figures(results: list) -> np.ndarray:
+    """A model's figure on all images in percent, shape (seeds, )."""
+    return np.array([result.figure()[0] for result in results])
+
+
+def mean_figure(results: list) -> float:
+    """A model's figure on all images, mean over its seeds, in percent."""
+    return float(figures(results).mean())
+
+
+def seed_spread(results: list) -> float:
+    """Standard deviation of a model's figure over its seeds, two or more, in percent."""
+    return float(figures(results).std(ddof=1))
+
+
+def image_variance(first: np.ndarray, second: np.ndarray) -> float:
+    """Variance that other images would give the difference of two models, whatever the seed.
+
+    The covariance, over resamples of the images, between *different* seeds of a model holds what
+    all its seeds owe to the images, and leaves out what one seed owes to one image, which is part
+    of the spread of the seeds already.
 
     Args:
-        first, second (list[DetectionMatches | SegmentationCounts]): a model's results, one for
-            each training seed; a model's figure is the mean over its seeds.
-        names (tuple[str, str]): the models' names.
-        resamples (int): bootstrap resamples of the images.
-        seed (int): of the resampling; the same for all models that are compared.
-        confidence (float): of the interval, in (0, 1).
+        first, second (ndarray): from :func:`figure_draws` on the same resamples, each with two
+            seeds or more.
 
     Returns:
-        Difference: second minus first.
-
-    Raises:
-        InputError: the results are on different images, have different classes or are of
-            different kinds.
+        float: in squared points, 0 or more.
     """
-    for name, result in [*((names[0], result) for result in first),
-                         *((names[1], result) for result in second)]:
-        check_same_ground(names[0], first[0], name, result)
-    counts = resample_counts(len(first[0].images), resamples, seed)
-    return paired_difference(first, second, names, figure_draws(first, counts),
-                             figure_draws(second, counts), confidence)
+    draws = np.concatenate([first, second])
+    covariance = np.cov(draws[:, ~np.isnan(draws).any(axis=0)])
+    seeds = len(first)
+    within = [_mean_covariance(block) for block in (covariance[:seeds, :seeds],
+                                                    covariance[seeds:, seeds:])]
+    return float(max(sum(within) - 2 * covariance[:seeds, seeds:].mean(), 0.))
 
 
-def paired_difference(first, second, names, first_draws, second_draws, confidence=.95):
-    """The :class:`Difference` of two models from their figures in the same resamples."""
-    draws = second_draws - first_draws
-    tail = (1 - confidence) / 2
-    low, high = np.nanquantile(draws, [tail, 1 - tail])
-    return Difference(*names, first[0].metric, mean_figure(second) - mean_figure(first),
-                      float(low), float(high), confidence, float(np.mean(draws > 0)))
-
-
-def figure_draws(results, counts):
-    """A model's figure in each resample, mean over its seeds, in percent."""
-    return np.mean([result.figure(counts) for result in results], axis=0)
-
-
-def mean_figure(results):
-    """A model's figure on all images, mean over its seeds, in percent."""
-    return float(np.mean([result.figure()[0] for result in results]))
-
-
-def seed_spread(results):
-    """Standard deviation of a model's figure over its seeds, two or more, in percent."""
-    return float(np.std([result.figure()[0] for result in results], ddof=1))
+def _mean_covariance(block: np.ndarray) -> float:
+    """Mean of a square block beside its diagonal."""
+    return (block.sum() - np.trace(block)) / (len(block) * (len(block) - 1))
 
 
 def check_same_ground(name, result, other_name, other):

@@ -4,6 +4,7 @@ import plotly.graph_objects as go
 from convnext_dense.analysis.bubbles import COSTS, bubble_chart
 from convnext_dense.analysis.chart_layout import set_layout, set_rows
 from convnext_dense.analysis.comparison import KINDS
+from convnext_dense.analysis.comparison_table import sentence
 from convnext_dense.analysis.palette import INK, PAPER, style
 from convnext_dense.analysis.stages import INFERENCE_STAGES, TRAINING_STAGES
 
@@ -29,7 +30,7 @@ def all_charts(models, labels, kinds, differences):
             words = cost.replace('published-', 'published ')
             charts[f'{kind}-by-{cost}'] = (f'{title} and {words}',
                                            bubble_chart(models, labels, kind, cost))
-        charts[f'{kind}-differences'] = (f'Differences in {title}, with 95 % intervals',
+        charts[f'{kind}-differences'] = (f'Differences in {title}, with intervals',
                                          difference_chart(differences.get(kind, []), labels, kind))
         charts[f'{kind}-curve'] = (f'{title} on the validation images while training',
                                    curve_chart(models, labels, kind, title))
@@ -45,11 +46,11 @@ def all_charts(models, labels, kinds, differences):
 
 
 def difference_chart(differences, labels, kind):
-    """Paired differences with their intervals; an interval that holds 0 shows none."""
+    """Differences with their intervals; a full marker stands for a verdict of better or worse."""
     figure = go.Figure()
     for difference in differences:
         name = f'{labels[difference.second]} − {labels[difference.first]}'
-        clear = difference.verdict != 'no difference'
+        clear = difference.verdict in ('better', 'worse')
         colour = style(0)['colour'] if clear else style(2)['colour']
         figure.add_trace(go.Scatter(
             x=[difference.difference], y=[name], name=name, mode='markers', showlegend=False,
@@ -61,7 +62,7 @@ def difference_chart(differences, labels, kind):
             hovertemplate=f'<b>{labels[difference.second]}</b> against '
                           f'{labels[difference.first]}: %{{x:+.2f}} points, '
                           f'{difference.low:+.2f} to {difference.high:+.2f}, '
-                          f'{difference.verdict}<extra></extra>'))
+                          f'{sentence(difference, labels)}<extra></extra>'))
     set_layout(figure, f'difference in {KINDS[kind][0]} (points)', None,
             height=140 + 46 * len(differences))
     set_rows(figure, len(differences))

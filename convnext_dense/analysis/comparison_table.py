@@ -3,6 +3,7 @@ import numpy as np
 
 from convnext_dense.analysis.bootstrap import mean_figure, seed_spread
 from convnext_dense.analysis.comparison import KINDS
+from convnext_dense.analysis.differences import ONE_SEED, seeds_needed
 
 
 def figure_columns(models, kinds):
@@ -49,21 +50,58 @@ def figure_columns(models, kinds):
     return {name: cells for name, cells in columns.items() if any(cells)}
 
 
-def difference_rows(differences, labels, kinds):
-    """Heading and rows of the paired differences."""
-    head = ['metric', 'models', 'difference', '95 % interval', 'finding']
+def difference_rows(differences, labels, kinds, wanted):
+    """Heading and rows of the differences.
+
+    Args:
+        differences (dict[str, list[Difference]]): by kind.
+        labels (dict[str, str]): of the models, by name.
+        kinds (list[str]): keys of ``KINDS``.
+        wanted (float): points to each side of an interval for which seeds are estimated.
+    """
+    head = ['metric', 'models', 'difference', 'interval', 'verdict', f'seeds for ± {wanted:g}']
     rows = [[KINDS[kind][0], f'{labels[item.second]} against {labels[item.first]}',
              f'{item.difference:+.2f}', f'{item.low:+.2f} to {item.high:+.2f}',
-             sentence(item, labels)]
+             sentence(item, labels), seeds_text(item, wanted)]
             for kind in kinds for item in differences.get(kind, [])]
     return head, rows
 
 
+def difference_text(differences):
+    """What the intervals of :func:`difference_rows` are, in words."""
+    items = [item for pairs in differences.values() for item in pairs]
+    levels = ' and '.join(dict.fromkeys(f'{100 * item.confidence:.3g} %' for item in items))
+    text = f'Intervals of {levels}'
+    pairs = max(map(len, differences.values()))
+    if pairs > 1:
+        text += f', so wide because {pairs} pairs are compared at once'
+    text += '; one that holds 0 shows no difference. '
+    if any(item.verdict != ONE_SEED for item in items):
+        text += ('They include what other seeds and other images would change: Student\'s t with '
+                 'the variance of the seeds of each model and of the images, degrees of freedom '
+                 'after Welch and Satterthwaite. ')
+    if any(item.verdict == ONE_SEED for item in items):
+        text += ('Where a model has one seed, the interval is of the images alone, the paired '
+                 'bootstrap\'s: another seed may turn the finding round. Train three or more.')
+    return text.strip()
+
+
 def sentence(item, labels):
-    """What a paired difference means, in words."""
-    if item.verdict == 'no difference':
-        return 'no difference'
-    return f'{labels[item.second]} is {item.verdict}'
+    """What a difference means, in words."""
+    finding = 'no difference' if item.finding == 'no difference' else \
+        f'{labels[item.second]} is {item.finding}'
+    if item.verdict == ONE_SEED:
+        return ('one seed: no verdict about the backbones, only about these two files: '
+                f'{finding}')
+    return finding
+
+
+def seeds_text(item, wanted):
+    """How many seeds of each model the wanted interval takes, as far as these seeds can tell."""
+    if item.verdict == ONE_SEED:
+        return 'unknown from one seed'
+    seeds = seeds_needed(item, wanted)
+    return f'about {seeds}' if seeds else f'none: {item.images} images are too few'
 
 
 def breakdown_rows(models, labels, kind, by):

@@ -1,66 +1,48 @@
 """The comparison as one HTML page that needs nothing else, a Markdown table, PNG and SVG."""
 import html
 import json
-from itertools import combinations
 from pathlib import Path
 
-from convnext_dense.analysis.bootstrap import (
-    RESAMPLES,
-    check_same_ground,
-    figure_draws,
-    paired_difference,
-    resample_counts,
-)
+from convnext_dense.analysis.bootstrap import RESAMPLES
 from convnext_dense.analysis.charts import all_charts
 from convnext_dense.analysis.comparison import KINDS, kinds_of
 from convnext_dense.analysis.comparison_table import (
     breakdown_rows,
     difference_rows,
+    difference_text,
     figure_columns,
     markdown,
 )
+from convnext_dense.analysis.differences import compare_all
 from convnext_dense.analysis.labels import short_names
 from convnext_dense.errors import InputError
 
+WANTED = 1.  # points to each side of an interval
 STATIC_SIZE = dict(width=900, height=560)
-ALL_PAIRS = 4  # with more models each is compared with the first only
 
 
-def compare_models(models, kinds, resamples=RESAMPLES, seed=0):
-    """Paired differences between the models that have results.
+def compare_models(models, kinds, resamples=RESAMPLES):
+    """Differences between the models that have results, by kind.
 
     Returns:
-        dict[str, list[Difference]]: by kind; every pair of up to four models, else each model
-        against the first.
+        dict[str, list[Difference]]: of the kinds that two models or more have.
     """
-    differences = {}
-    for kind in kinds:
-        measured = [model for model in models if model.results(kind)]
-        if len(measured) < 2:
-            continue
-        first = measured[0]
-        for model in measured:
-            for result in model.results(kind):
-                check_same_ground(first.name, first.results(kind)[0], model.name, result)
-        counts = resample_counts(len(first.results(kind)[0].images), resamples, seed)
-        draws = {model.name: figure_draws(model.results(kind), counts) for model in measured}
-        pairs = combinations(measured, 2) if len(measured) <= ALL_PAIRS else \
-            [(first, other) for other in measured[1:]]
-        differences[kind] = [
-            paired_difference(a.results(kind), b.results(kind), (a.name, b.name),
-                              draws[a.name], draws[b.name]) for a, b in pairs]
-    return differences
+    results = {kind: {model.name: model.results(kind) for model in models if model.results(kind)}
+               for kind in kinds}
+    return {kind: compare_all(by_model, resamples) for kind, by_model in results.items()
+            if len(by_model) > 1}
 
 
 def write_report(models, folder, title='Comparison', resamples=RESAMPLES, static=True,
-                 report=lambda message: None):
+                 wanted=WANTED, report=lambda message: None):
     """Write ``report.html``, ``report.md``, ``comparison.json`` and the charts.
 
     Args:
         models (list[Model]): from :func:`convnext_dense.analysis.comparison.gather`.
         folder (str | Path): made where missing.
         title (str): of the page.
-        resamples (int): of the paired bootstrap.
+        resamples (int): of the images.
+        wanted (float): points to each side of the interval for which seeds are estimated.
         static (bool): also draw PNG and SVG, which takes Chrome or Chromium.
         report (callable): gets lines of progress.
 
@@ -76,7 +58,7 @@ def write_report(models, folder, title='Comparison', resamples=RESAMPLES, static
                          'task')
     differences = compare_models(models, kinds, resamples)
     charts = all_charts(models, labels, kinds, differences)
-    sections = _sections(models, labels, kinds, differences, resamples)
+    sections = _sections(models, labels, kinds, differences, wanted)
     (folder / 'report.md').write_text(_markdown_page(title, sections, models))
     (folder / 'report.html').write_text(_html_page(title, sections, charts, models))
     (folder / 'comparison.json').write_text(json.dumps(
@@ -107,19 +89,15 @@ def write_static(charts, folder, report):
                'plotly_get_chrome')
 
 
-def _sections(models, labels, kinds, differences, resamples):
+def _sections(models, labels, kinds, differences, wanted):
     """Title, explanation, heading and rows of each table."""
     columns = figure_columns(models, kinds)
     sections = [('Figures', _conventions(models), ['model', *columns],
                  [[labels[model.name], *(cells[index] for cells in columns.values())]
                   for index, model in enumerate(models)])]
-    head, rows = difference_rows(differences, labels, kinds)
+    head, rows = difference_rows(differences, labels, kinds, wanted)
     if rows:
-        sections.append((
-            'Is the difference real?',
-            f'Paired bootstrap: both models on the same {resamples} resamples of the images. An '
-            'interval that holds 0 shows no difference. It speaks of the images alone: training '
-            'again with another seed moves the figures too.', head, rows))
+        sections.append(('Is the difference real?', difference_text(differences), head, rows))
     for kind in kinds:
         for by, word in (('by_size', 'size of the object'), ('by_class', 'class')):
             head, rows = breakdown_rows(models, labels, kind, by)

@@ -26,7 +26,10 @@ def add_arguments(parser):
     parser.add_argument('--size', metavar='WxH', help='image size for multiply-adds, in pixels '
                         "(default: the papers', or the benchmark's for unpublished models)")
     parser.add_argument('--resamples', type=int, default=1000,
-                        help='of the paired bootstrap (default: %(default)s)')
+                        help='of the images (default: %(default)s)')
+    parser.add_argument('--wanted', type=float, default=1., metavar='POINTS', help='print how many '
+                        'seeds an interval of so many points to each side takes (default: '
+                        '%(default)g)')
     parser.add_argument('--no-static', action='store_true', help='leave out PNG and SVG')
 
 
@@ -36,6 +39,8 @@ def run(args):
     if args.resamples < 100:
         raise InputError(f'--resamples {args.resamples}: give 100 or more; a 95 % interval needs '
                          'them')
+    if not args.wanted > 0:
+        raise InputError(f'--wanted {args.wanted:g}: give points of AP or mIoU above 0')
     try:
         import plotly  # noqa: F401
     except ImportError as error:
@@ -48,7 +53,7 @@ def run(args):
         args.paths, args.size = train_models(Path(args.out)), args.size or SIZE
     size = parse_size(args.size) if args.size else None
     write_report(gather(args.paths, size), args.out, args.title, args.resamples,
-                 not args.no_static, lambda line: print(line, file=sys.stderr))
+                 not args.no_static, args.wanted, lambda line: print(line, file=sys.stderr))
     print(Path(args.out, 'report.md').read_text())
     page = Path(args.out, 'report.html').resolve().as_uri()
     print(f'report: {page}', file=sys.stderr)

@@ -88,7 +88,7 @@ def verdicts(paths, tmp_path):
 def test_identical_results_show_no_difference(tmp_path, work_dir):
     shutil.copytree(work_dir, tmp_path / 'copy')
     (found, ) = verdicts([work_dir, tmp_path / 'copy'], tmp_path)
-    assert found['verdict'] == 'no difference'
+    assert (found['verdict'], found['finding']) == ('one seed', 'no difference')
     assert found['low'] <= 0 <= found['high']
 
 
@@ -100,7 +100,7 @@ def test_a_result_without_five_percent_of_its_boxes_is_found_worse(tmp_path):
              for name, found in (('whole', boxes),
                                  ('dropped', [box for box, keep in zip(boxes, kept) if keep]))]
     (found, ) = verdicts(paths, tmp_path)
-    assert (found['first'], found['second'], found['verdict']) == ('whole', 'dropped', 'worse')
+    assert (found['first'], found['second'], found['finding']) == ('whole', 'dropped', 'worse')
     assert found['high'] < 0
 
 
@@ -230,6 +230,11 @@ def test_bad_input_is_one_clear_line(make, message, tmp_path, capsys):
 def test_too_few_resamples_are_refused(capsys):
     assert main(['compare', 'x.py', '--resamples', '10']) == 2
     assert 'give 100 or more' in capsys.readouterr().err
+
+
+def test_a_wanted_width_is_above_zero(capsys):
+    assert main(['compare', 'x.py', '--wanted', '0']) == 2
+    assert 'points of AP or mIoU above 0' in capsys.readouterr().err
 
 
 @pytest.mark.parametrize('arguments', [[], ['--demo', 'x.py']])

@@ -119,7 +119,18 @@ def test_findings_are_written_out(report):
     assert '## box AP by size of the object' in text and '| small |' in text
     assert 'a processor, 2 cores' in text
     found = json.loads((report / 'comparison.json').read_text())['bbox']
-    assert [item['verdict'] for item in found if item['second'] == NAMES[2]] == ['worse', 'worse']
+    assert [item['finding'] for item in found if item['second'] == NAMES[2]] == ['worse', 'worse']
+
+
+def test_one_seed_is_said_where_the_verdict_stands(report):
+    """The first model has two seeds, the others one."""
+    rows = [line.split(' | ') for line in (report / 'report.md').read_text().splitlines()
+            if ' against ' in line]
+    assert len(rows) == 3
+    for row in rows:
+        assert row[4].startswith('one seed: no verdict about the backbones, only about these two '
+                                 'files: ')
+        assert row[5] == 'unknown from one seed |'
 
 
 def test_the_page_names_nothing_outside_itself(report):
