@@ -39,7 +39,8 @@ def run_command(command, argv=None, prog=None):
     """Parse ``argv`` for ``command`` and run it.
 
     Returns:
-        int: exit status: what the command returned (None is 0), or 2 after an InputError.
+        int: exit status: what the command returned (None is 0), 2 after an InputError, or 130
+        after Ctrl-C.
     """
     parser, module = command_parser(command, prog)
     args = parser.parse_args(argv)
@@ -48,6 +49,9 @@ def run_command(command, argv=None, prog=None):
     except InputError as error:
         print(f'error: {error}', file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print('stopped by Ctrl-C', file=sys.stderr)
+        return 130
 
 
 def main(argv=None):

@@ -12,7 +12,7 @@ from mmengine.runner import ValLoop as MMEngineValLoop
 from convnext_dense.errors import InputError, convert_errors
 from convnext_dense.registry import LOOPS
 from convnext_dense.runtime.non_finite import images
-from convnext_dense.runtime.samples import start_at
+from convnext_dense.runtime.samples import iterate, start_at
 
 
 def _name_images(work, data_batch):
@@ -83,7 +83,7 @@ class EpochBasedTrainLoop(_Step, MMEngineEpochLoop):
         first = self._batch
         start_at(self.dataloader, self._epoch, first)
         if first < len(self.dataloader):
-            for idx, data_batch in enumerate(self.dataloader, first):
+            for idx, data_batch in enumerate(iterate(self.dataloader), first):
                 self.run_iter(idx, data_batch)
         self._epoch_ended = 'now'
         self.runner.call_hook('after_train_epoch')
@@ -167,7 +167,7 @@ class _Endless:
         for _ in range(2):
             if self.iterator is None:
                 start_at(self.loader, self.epoch, self.batch)
-                self.iterator = iter(self.loader)
+                self.iterator = iterate(self.loader)
             try:
                 batch = next(self.iterator)
             except StopIteration:

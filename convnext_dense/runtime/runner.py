@@ -34,9 +34,9 @@ from convnext_dense.runtime.loops import EpochBasedTrainLoop, IterBasedTrainLoop
 from convnext_dense.runtime.non_finite import NonFiniteGuard
 from convnext_dense.runtime.prepare_hook import PrepareHook
 from convnext_dense.runtime.random_state import random_state, set_random_state
-from convnext_dense.runtime.samples import Batches, Collate, Draws, SampleReader
+from convnext_dense.runtime.samples import Batches, Collate, Draws, SampleReader, StartWorker
 from convnext_dense.runtime.start_line import start_line
-from convnext_dense.runtime.stopping import SIGNALS, Stopping, exit_status
+from convnext_dense.runtime.stop_signals import SIGNALS, StopSignals, exit_status, name_of
 from convnext_dense.runtime.workers import explain_killed_worker, wait_for_cause
 
 LOOPS = {None: None, 'EpochBasedTrainLoop': EpochBasedTrainLoop,
@@ -72,7 +72,7 @@ class Runner(MMEngineRunner):
         self._run_id = ''
         self._trains = False
         self.non_finite_guard = NonFiniteGuard(**(settings.get('not_finite') or {}))
-        self.stopping = Stopping()
+        self.stop_signals = StopSignals()
         self._bad_images = dict(settings.get('bad_images') or {})
         self._bad_image_lists = {}
         prepare_hook = PrepareHook(settings.get('acceleration'), settings.get('compile'))
@@ -232,6 +232,7 @@ class Runner(MMEngineRunner):
             guard_pipelines(loader.dataset, bad_images, training)
             loader.dataset.__getitems__ = SampleReader(loader.dataset, bad_images, replace=training)
             loader.collate_fn = Collate(loader.collate_fn, name)
+        loader.worker_init_fn = StartWorker(loader.worker_init_fn)
         return loader
 
     def _bad_image_list(self, loader):
@@ -281,7 +282,7 @@ class Runner(MMEngineRunner):
             SystemExit: a signal came; the state was saved.
         """
         self._trains = True
-        with self.stopping:
+        with self.stop_signals:
             model = self._guarded(super().train)
         self._list_bad_images()
         return model
@@ -337,7 +338,7 @@ class Runner(MMEngineRunner):
         """Called by the loops after a training step and its hooks."""
         for bad_images in self._bad_image_lists.values():
             bad_images.poll()
-        asked = self.stopping.agreed(1 if self.non_finite_guard.stop else 0)
+        asked = self.stop_signals.agreed(1 if self.non_finite_guard.stop else 0)
         if not asked or not self._may_stop():
             return
         self._stop(asked)
@@ -345,7 +346,7 @@ class Runner(MMEngineRunner):
     def _stop(self, asked):
         path = self.save_now()
         if asked in SIGNALS:
-            print_log(f'signal {asked} came: the state after iteration {self.iter + 1} is in '
+            print_log(f'{name_of(asked)}: the state after iteration {self.iter + 1} is in '
                       f'{path}; go on with --resume', 'current')
             raise SystemExit(exit_status(asked))
         why = self.non_finite_guard.stop or 'another process had to stop'
@@ -359,15 +360,15 @@ class Runner(MMEngineRunner):
 
     def before_evaluation(self, steps):
         """Called by the loops before validation or testing; ``steps`` are this process's."""
-        self._evaluation_steps = self.stopping.least(steps)  # that all processes have
+        self._evaluation_steps = self.stop_signals.least(steps)  # that all processes have
 
     def after_evaluation_step(self, idx):
         """Called by the loops after a step of validation or testing."""
         for bad_images in self._bad_image_lists.values():
             bad_images.poll()
-        if not self.stopping.watching or idx >= self._evaluation_steps:
+        if not self.stop_signals.active or idx >= self._evaluation_steps:
             return
-        asked = self.stopping.agreed()
+        asked = self.stop_signals.agreed()
         if not asked or not self._may_stop():
             return
         for hook in self.hooks:

@@ -8,15 +8,17 @@ a data worker: it only starts the sampler at the right place.
 """
 import logging
 import os
+from collections.abc import Callable, Iterator
 
 import cv2
 from mmengine.dist import get_dist_info
 from mmengine.logging import print_log
-from torch.utils.data import Sampler, get_worker_info
+from torch.utils.data import DataLoader, Sampler, get_worker_info
 
 from convnext_dense.errors import InputError, convert_errors
 from convnext_dense.runtime.bad_images import write_down
 from convnext_dense.runtime.random_state import seed_all, seeded
+from convnext_dense.runtime.stop_signals import ignore_in_worker, stop_signals_blocked
 
 IMPORTED_IN = os.getpid()
 ATTEMPTS = 10  # other images that are tried in the place of a bad one
@@ -117,6 +119,28 @@ def start_at(loader, epoch, batch):
     elif batch:
         print_log('the data loader was not built from a config, so it starts at its first batch',
                   'current', logging.WARNING)
+
+
+def iterate(loader: DataLoader) -> Iterator:
+    """An iterator over a data loader, whose workers ignore the signals that end a run."""
+    with stop_signals_blocked():
+        return iter(loader)
+
+
+class StartWorker:
+    """The first that a data worker does: ignore signals that are for the run, then another's part.
+
+    Args:
+        start: the ``worker_init_fn`` of the config.
+    """
+
+    def __init__(self, start: Callable[[int], None] | None) -> None:
+        self.start = start
+
+    def __call__(self, number: int) -> None:
+        ignore_in_worker()
+        if self.start is not None:
+            self.start(number)
 
 
 class SampleReader:

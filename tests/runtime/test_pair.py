@@ -30,7 +30,7 @@ def test_a_signal_to_one_process_stops_all_after_the_same_step(tmp_path):
     (one, two), log = run('signal', tmp_path)
     assert one == two
     assert one['status'] == 143
-    assert 'signal 15 came: the state after iteration 4 is in' in log
+    assert 'SIGTERM: the state after iteration 4 is in' in log
     assert final_state(tmp_path / 'work')['iter'] == 4
 
 
