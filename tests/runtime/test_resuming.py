@@ -378,10 +378,11 @@ def test_mmengine_resumes_a_checkpoint_of_this_toolkit(tmp_path):
         type='convnext_dense.CheckpointHook', by_epoch=True, interval=1)
     train(config, StopAt(8))
     config.resume = True
+    # by name: mmengine takes the pointer for a path, not for one relative to the folder
+    config.load_from = files.newest_whole(tmp_path)[0]
     with pytest.raises(InputError, match="runner_type='convnext_dense.Runner'"):
         MMEngineRunner.from_cfg(config).train()
     config.default_hooks.checkpoint.type = 'CheckpointHook'
-    config.load_from = files.newest_whole(tmp_path)[0]  # mmengine's pointer has no relative path
     runner = MMEngineRunner.from_cfg(config)
     runner.train()
     assert (runner.epoch, runner.iter) == (3, 18)
