@@ -11,6 +11,7 @@ from importlib import import_module
 from convnext_dense.errors import InputError
 
 COMMANDS = {
+    'new': 'from images and annotations to a folder that trains',
     'train': 'train a detector or segmenter',
     'test': 'evaluate a detector or segmenter',
     'predict': 'boxes, masks and label maps of images, folders and videos',

@@ -1,0 +1,28 @@
+"""Instances in the layout that `convnext-dense new` writes; a config adds data root and classes."""
+load = dict(type='LoadAnnotations', with_bbox=True, with_mask=True)
+pack = dict(
+    type='PackDetInputs',
+    meta_keys=('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor'))
+
+train_dataloader = dict(
+    batch_size=4,
+    num_workers=0,
+    sampler=dict(type='InfiniteSampler', shuffle=True),
+    dataset=dict(
+        type='CocoDataset',
+        ann_file='annotations/train.json',
+        data_prefix=dict(img='train/'),
+        filter_cfg=dict(filter_empty_gt=False, min_size=8)))
+val_dataloader = dict(
+    batch_size=1,
+    num_workers=0,
+    sampler=dict(type='DefaultSampler', shuffle=False),
+    dataset=dict(
+        type='CocoDataset',
+        ann_file='annotations/val.json',
+        data_prefix=dict(img='val/'),
+        test_mode=True))
+test_dataloader = val_dataloader
+
+val_evaluator = dict(type='convnext_dense.CocoMetric', metric=['bbox', 'segm'])
+test_evaluator = dict(val_evaluator, report=True)

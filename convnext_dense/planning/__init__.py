@@ -1,0 +1,1 @@
+"""From facts about data and machine to a config: what `convnext-dense new` decides."""

@@ -1,0 +1,147 @@
+"""Making the folder of `convnext-dense new`: read, check, decide, write, and only then name it."""
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import tempfile
+import zipfile
+from collections import Counter
+from pathlib import Path
+from typing import NamedTuple
+
+from convnext_dense.datasets.importers import read_source
+from convnext_dense.datasets.importers.checking import check_source
+from convnext_dense.datasets.importers.options import Options
+from convnext_dense.datasets.importers.source import Source
+from convnext_dense.datasets.importers.splits import assign_splits
+from convnext_dense.datasets.importers.writing import write_data
+from convnext_dense.datasets.unpack import unpack
+from convnext_dense.errors import InputError
+from convnext_dense.planning.config_text import config_text
+from convnext_dense.planning.facts import DataFacts, data_facts, this_machine
+from convnext_dense.planning.policy import Plan, make_plan, usual_weights
+
+MANY = 200  # images from which on reading shows its progress
+
+
+class Project(NamedTuple):
+    """What was made.
+
+    Attributes:
+        folder: the folder.
+        source: what was read.
+        split: how it was split, in a sentence.
+        data: facts about it.
+        plan: the choices.
+    """
+    folder: Path
+    source: Source
+    split: str
+    data: DataFacts
+    plan: Plan
+
+    def lines(self) -> list[str]:
+        """What was found, decided and comes next, to print."""
+        data, plan = self.data, self.plan
+        objects = f', {data.objects} objects' if data.objects else ''
+        return [
+            f'{self.source.format}: {len(self.source.images)} images{objects}, {data.classes} '
+            f'classes: {_class_list(self.source)}',
+            f'split: {self.split}',
+            *(f'note: {note}' for note in self.source.notes),
+            *(f'{topic}: {why}' for topic, why in plan.reasons.items()),
+            f'{self.folder} is ready: its config is {self.folder / "config.py"}. Next:',
+            f'  convnext-dense train {self.folder / "config.py"}',
+            f'  convnext-dense test {self.folder / "config.py"} {self.folder / "work_dir"}'
+            f'/iter_{plan.max_iters}.pth',
+        ]
+
+
+def make_project(folder: Path, data: Path, format: str | None = None,
+                 options: Options = Options(), seed: int = 0, copy: bool = False,
+                 weights: str = 'auto', device: str | None = None) -> Project:
+    """Read a source and make the folder with its data and a config for it.
+
+    Nothing is left behind where something fails: the folder is written beside its place under
+    another name, and gets its own as the last step.
+
+    Args:
+        folder: to make; it must not exist, or be empty.
+        data: folder or zip of the source.
+        format: a key of the importers' table; None recognises it.
+        options: what the source does not say.
+        seed: of the split.
+        copy: copy images in place of linking to them.
+        weights: ``auto``, ``none``, or a name or path of weights.
+        device: ``cpu`` to plan without a GPU.
+
+    Raises:
+        InputError: the folder is taken, or the source is broken.
+    """
+    folder = Path(os.path.abspath(folder))
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise InputError(f'{folder} is there already; give another folder, or remove it')
+    if not data.exists():
+        raise InputError(f'--data {data}: no such file or folder')
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        staging = Path(tempfile.mkdtemp(prefix=f'.{folder.name}.', dir=folder.parent))
+    except OSError as error:
+        raise InputError(f'{folder} cannot be made: {error}') from error
+    try:
+        root = data
+        if data.is_file():
+            root = _unpacked(data, staging / 'unpacked')
+        project = _fill(staging, folder, root, format, options, seed, copy or root != data,
+                        weights, device)
+        shutil.rmtree(staging / 'unpacked', ignore_errors=True)
+        staging.chmod(0o755)
+        os.replace(staging, folder)
+    except OSError as error:
+        raise InputError(f'making {folder}: {error}') from error
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+    return project
+
+
+def _unpacked(archive, target):
+    if not zipfile.is_zipfile(archive):
+        raise InputError(f'--data {archive} is neither a folder nor a zip file')
+    unpack(archive, target, progress=sys.stderr.isatty())
+    return target
+
+
+def _fill(staging, folder, root, format, options, seed, copy, weights, device):
+    source = read_source(root.resolve(), format, options)
+    images = source.images
+    if len(images) >= MANY and sys.stderr.isatty():
+        from tqdm import tqdm
+        images = tqdm(images, desc='looking at the images', unit='image')
+    check_source(source, images)
+    split = assign_splits(source, seed)
+    data, machine = data_facts(source), this_machine(device)
+    plan = make_plan(data, machine, _weights(weights, machine))
+    facts = write_data(source, staging / 'data', copy)
+    (staging / 'config.py').write_text(config_text(plan, data, source.classes, **facts),
+                                       encoding='utf-8')
+    return Project(folder, source, split, data, plan)
+
+
+def _weights(wanted, machine):
+    if wanted == 'none':
+        return None
+    if wanted == 'auto':
+        from convnext_dense.planning.weights import can_be_had
+        name = usual_weights(machine)
+        return name if can_be_had(name) else None
+    from convnext_dense.checkpoints import zoo
+    if Path(wanted).expanduser().is_file():
+        return str(Path(wanted).expanduser().resolve())
+    return zoo.entry(wanted).name
+
+
+def _class_list(source, most=12):
+    counts = Counter(one.name for image in source.images for one in image.instances)
+    named = [f'{name} ({counts[name]})' if counts else name for name in source.classes]
+    return ', '.join(named[:most]) + (f' and {len(named) - most} more' if named[most:] else '')
