@@ -9,8 +9,8 @@ from typing import NamedTuple
 
 from convnext_dense.planning.facts import DataFacts, Machine
 
-VISIBLE = {'cpu': 20, 'gpu': 24}  # side in pixels that nine of ten objects should have
-LONG_SIDE = {'cpu': (192, 448), 'gpu': (512, 1333)}  # least and most, where objects allow it
+VISIBLE = {'cpu': 32, 'gpu': 24}  # side in pixels that nine of ten objects should have
+LONG_SIDE = {'cpu': (256, 448), 'gpu': (512, 1333)}  # least and most, where objects allow it
 #: pixels of an image to segment on a CPU
 CPU_PIXELS = 320 * 240
 #: CPU: seconds of one core for the training step of a million pixels; measured, see docs
