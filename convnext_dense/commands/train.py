@@ -3,7 +3,8 @@ from convnext_dense.commands.options import add_config_options, build_runner, pr
 
 
 def add_arguments(parser):
-    parser.add_argument('config', help='config file')
+    parser.add_argument('config', nargs='?', default='config.py',
+                        help='config file (default: config.py of this folder)')
     add_config_options(parser)
     parser.add_argument('--resume', nargs='?', const='auto', help='go on from this checkpoint, or '
                         'without a value from the newest whole one in the work directory')

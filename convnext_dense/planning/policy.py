@@ -10,7 +10,7 @@ from typing import NamedTuple
 from convnext_dense.planning.facts import DataFacts, Machine
 
 VISIBLE = {'cpu': 32, 'gpu': 24}  # side in pixels that nine of ten objects should have
-LONG_SIDE = {'cpu': (256, 448), 'gpu': (512, 1333)}  # least and most, where objects allow it
+LONG_SIDE = {'cpu': (256, 448), 'gpu': (800, 1333)}  # least and most, where objects allow it
 #: pixels of an image to segment on a CPU
 CPU_PIXELS = 320 * 240
 #: CPU: seconds of one core for the training step of a million pixels; measured, see docs
@@ -161,7 +161,7 @@ def _schedule(data, machine, batch, pixels, weights):
         minutes = min(max(8., 8 + (data.train - 100) * .03), 60.)
         step = STEP_SECONDS[data.task] * batch * pixels / min(machine.cores, 8)
         most = 400 * data.train // batch
-        steps = max(min(round(minutes * 60 / step, -1), most), 100)
+        steps = max(min(minutes * 60 / step // 10 * 10, most), 100)
         passes = steps * batch / data.train
         minutes = steps * step / 60
         return int(steps), minutes, (

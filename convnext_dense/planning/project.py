@@ -53,8 +53,7 @@ class Project(NamedTuple):
             *(f'{topic}: {why}' for topic, why in plan.reasons.items()),
             f'{self.folder} is ready: its config is {self.folder / "config.py"}. Next:',
             f'  convnext-dense train {self.folder / "config.py"}',
-            f'  convnext-dense test {self.folder / "config.py"} {self.folder / "work_dir"}'
-            f'/iter_{plan.max_iters}.pth',
+            f'  convnext-dense predict IMAGES --model {self.folder / "work_dir"}',
         ]
 
 
