@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from convnext_dense.analysis.matches import DetectionMatches, SegmentationCounts
+from convnext_dense.command_names import typed
 from convnext_dense.config_files import find_config
 from convnext_dense.errors import InputError
 
@@ -122,13 +123,13 @@ def _add_work_dir(models, folder, name=None):
     configs = sorted(folder.glob('*.py'), key=lambda path: path.stat().st_mtime)
     if not configs:
         raise InputError(f'{folder}: no config (.py) in it; expected a work directory of '
-                         'tools/train.py or tools/test.py')
+                         f'{typed("train")} or {typed("test")}')
     summaries = sorted((path for file in SUMMARIES for path in folder.rglob(file)),
                        key=lambda path: path.stat().st_mtime)
     if not summaries:
         raise InputError(f'{folder}: no results (detection.json or segmentation.json) in it; '
                          'evaluate with report=True in the config\'s test_evaluator, e.g. '
-                         'tools/test.py CONFIG CHECKPOINT --cfg-options '
+                         f'{typed("test")} CONFIG CHECKPOINT --cfg-options '
                          'test_evaluator.report=True')
     model, cfg = _add_config(models, configs[-1], name)
     model.runs.append(Run(str(folder), cfg, read_curves(folder), read_results(summaries[-1])))
@@ -218,14 +219,14 @@ def _read_segmentation(summary, report):
 
 
 def read_benchmark(path):
-    """A file of tools/analysis/benchmark.py."""
+    """A file that the command `benchmark` wrote."""
     if not path.is_file():
         raise InputError(f'{path}: no such file')
     try:
         report = json.loads(path.read_text())
         measured = [{key: result[key] for key in MEASURED} for result in report['models']]
     except (ValueError, KeyError, TypeError) as error:
-        raise InputError(f'{path}: not a file of tools/analysis/benchmark.py '
+        raise InputError(f'{path}: not a file of {typed("benchmark")} '
                          f'({type(error).__name__}: {error})') from error
     if not measured:
         raise InputError(f'{path}: no models in it')

@@ -13,6 +13,7 @@ from pathlib import Path
 import torch
 
 from convnext_dense.checkpoints import archive, pickle_rules, rebuilders
+from convnext_dense.command_names import typed
 from convnext_dense.errors import InputError
 
 ZIP, PICKLE = b'PK\x03\x04', b'\x80'
@@ -176,7 +177,7 @@ def _check(path, checksums):
 def _refusal(path, wanted):
     return (f'{path} is refused: besides weights it wants {", ".join(wanted)}, and reading that '
             'would run code from the file; if you trust whoever wrote it: '
-            f'tools/convert_checkpoint.py {path} OUT.safetensors --trust-pickle')
+            f'{typed("convert-checkpoint")} {path} OUT.safetensors --trust-pickle')
 
 
 def _first_line(error):

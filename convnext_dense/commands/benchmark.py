@@ -1,7 +1,10 @@
 """Speed and memory of several models, measured in turns, by stage.
 
-Prints a Markdown table and writes JSON, which tools/compare.py reads. Without --weights the models
+Prints a Markdown table and writes JSON, which `compare` reads. Without --weights the models
 have random weights, and two-stage detectors hand 2000 candidates an image to NMS.
+
+convnext-dense benchmark mine.py theirs.py --mode both --out speed.json
+convnext-dense benchmark mine.py --size 512x512 --batch 2 --device cpu --threads 2
 """
 import json
 import sys
@@ -15,7 +18,7 @@ def add_arguments(parser):
     parser.add_argument('configs', nargs='+', metavar='CONFIG', help='config files')
     parser.add_argument('--mode', choices=['inference', 'training', 'both'], default='inference')
     parser.add_argument('--size', metavar='WxH', help='image size in pixels, as the network '
-                        'sees it (default: the size that tools/analysis/complexity.py counts at)')
+                        'sees it (default: the size that `complexity` counts at)')
     parser.add_argument('--batch', type=int, default=1, help='images a step '
                         '(default: %(default)s)')
     parser.add_argument('--rounds', type=int, default=20, help='measured steps of each model '

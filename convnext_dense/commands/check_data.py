@@ -1,6 +1,9 @@
 """Check the data sets of a config before training: every image, annotation and label map.
 
 Exit status: 0 when training can start, 1 when something stops it, 2 when the config is unusable.
+
+convnext-dense check-data mine.py --data-root data/pets
+convnext-dense check-data mine.py --fast
 """
 
 

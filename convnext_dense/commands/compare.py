@@ -1,10 +1,13 @@
 """Compare models: published and measured figures, learning curves, accuracy against cost.
 
-Give configs (.py), work directories of tools/train.py and tools/test.py, and files of
-tools/analysis/benchmark.py (.json), in any mix. A model is known by its config's name, or by
+Give configs (.py), work directories of `train` and `test`, and files of `benchmark` (.json), in
+any mix. A model is known by its config's name, or by
 yours: NAME=PATH. Several work directories of one name are its seeds; where there are only work
 directories of one config, they are compared with each other. Writes report.html (opens without
 network), report.md, comparison.json and the charts as PNG and SVG.
+
+convnext-dense compare --demo
+convnext-dense compare ours=work_dirs/mine theirs=work_dirs/swin speed.json --out report
 """
 import os
 import sys

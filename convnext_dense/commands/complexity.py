@@ -1,6 +1,9 @@
 """Parameters and multiply-adds of backbone, neck, heads and whole, beside the published figures.
 
 Nothing is computed: the model is built of shapes only, so a large model takes a second.
+
+convnext-dense complexity upernet_convnext-t_ade20k
+convnext-dense complexity mine.py --size 640x480 --json cost.json
 """
 import json
 from pathlib import Path

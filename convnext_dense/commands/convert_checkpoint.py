@@ -3,6 +3,9 @@ mmpretrain, the official code, or as safetensors for deployment.
 
 A detector or segmenter keeps its heads where the format has names for them (official,
 mmpretrain, swin, swin-openmmlab); for the others its backbone is written.
+
+convnext-dense convert-checkpoint convnext-tiny_in1k tiny.safetensors --to timm
+convnext-dense convert-checkpoint work_dirs/mine/epoch_36.pth deployed.safetensors --licence MIT
 """
 
 

@@ -2,6 +2,9 @@
 
 Draws the images, trains Cascade Mask R-CNN and UperNet on them, evaluates both on images that
 they have not seen, prints one table and writes annotated images, ground truth beside prediction.
+
+convnext-dense demo
+convnext-dense demo --steps 2 --device cpu
 """
 import contextlib
 import multiprocessing

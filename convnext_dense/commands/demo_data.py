@@ -1,4 +1,8 @@
-"""Draw the embedded data set: images of shapes, annotated like COCO and like ADE20K."""
+"""Draw the embedded data set: images of shapes, annotated like COCO and like ADE20K.
+
+convnext-dense demo-data --out data/shapes
+convnext-dense demo-data --out data/few --train 4 --val 2 --size 64
+"""
 import argparse
 
 

@@ -1,6 +1,9 @@
 """Say what a checkpoint is: format, architecture, parameters, classes, state of training.
 
 Nothing in the file is run, and no model is built.
+
+convnext-dense inspect-checkpoint work_dirs/mine/epoch_36.pth
+convnext-dense inspect-checkpoint convnext-tiny_in1k --keys --json
 """
 
 

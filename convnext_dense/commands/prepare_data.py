@@ -1,4 +1,9 @@
-"""Fetch, verify and unpack COCO 2017 or ADE20K; quick and harmless when run again."""
+"""Fetch, verify and unpack COCO 2017 or ADE20K; quick and harmless when run again.
+
+convnext-dense prepare-data coco --root data/coco
+convnext-dense prepare-data ade20k --check
+"""
+from convnext_dense.command_names import typed
 from convnext_dense.datasets.benchmarks import BENCHMARKS
 
 
@@ -35,7 +40,7 @@ def run(args):
         print(f'and {len(found) - 20} more problems')
     if found:
         print(f'{benchmark.title} in {root} is not whole'
-              + (f'; run tools/data/prepare.py {args.dataset} --root {root}' if args.check else
+              + (f'; run {typed("prepare-data")} {args.dataset} --root {root}' if args.check else
                  '; delete what is wrong and run this again'))
         return 1
     for folder in benchmark.folders:

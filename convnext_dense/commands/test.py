@@ -1,4 +1,8 @@
-"""Evaluate a detector or segmenter: COCO AP, or mIoU."""
+"""Evaluate a detector or segmenter: COCO AP, or mIoU.
+
+convnext-dense test NAME WEIGHTS --data-root data/coco
+convnext-dense test mine.py work_dirs/mine/epoch_36.pth --tta --show-dir shown
+"""
 from convnext_dense.commands.options import add_config_options, build_runner, prepare_config
 
 

@@ -1,4 +1,8 @@
-"""Train a detector or segmenter from a config."""
+"""Train a detector or segmenter from a config.
+
+convnext-dense train NAME --data-root data/coco
+convnext-dense train mine.py --work-dir work_dirs/mine --resume
+"""
 from convnext_dense.commands.options import add_config_options, build_runner, prepare_config
 
 

@@ -58,7 +58,6 @@ class CocoMetric(BaseMetric):
         collect_device (str): ``cpu`` or ``gpu``, for collecting from the processes.
         prefix (str, optional): prefix of the log keys; ``coco`` by default.
         sort_categories (bool): number the labels by category id instead of the file's order.
-        use_mp_eval (bool): accepted for mmdet's configs; the backend decides about threads.
         backend (str): ``hotcoco``, ``pycocotools`` or ``faster-coco-eval``.
         report (bool): also write the figures by class and size, the detections, the
             precision-recall curves, the confusion matrix and the worst images.
@@ -73,7 +72,7 @@ class CocoMetric(BaseMetric):
     def __init__(self, ann_file=None, metric='bbox', classwise=False,
                  proposal_nums=(100, 300, 1000), iou_thrs=None, metric_items=None,
                  format_only=False, outfile_prefix=None, backend_args=None, collect_device='cpu',
-                 prefix=None, sort_categories=False, use_mp_eval=False, backend='hotcoco',
+                 prefix=None, sort_categories=False, backend='hotcoco',
                  report=False, report_dir=None):
         super().__init__(collect_device=collect_device, prefix=prefix)
         self.metrics = list(metric) if isinstance(metric, (list, tuple)) else [metric]

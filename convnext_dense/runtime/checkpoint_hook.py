@@ -43,7 +43,8 @@ class CheckpointHook(MMEngineCheckpointHook):
         """Make the folder, and remove what killed runs left in it."""
         if not hasattr(runner, 'collect_checkpoint'):
             raise InputError('convnext_dense.CheckpointHook needs the toolkit\'s Runner: train '
-                             "with its tools/train.py, or set runner_type='convnext_dense.Runner'")
+                             'with convnext-dense train, or set '
+                             "runner_type='convnext_dense.Runner'")
         hub = runner.message_hub
         # a resumed run has this from a file; mmengine removes what the numbers lead to
         kept = hub.runtime_info.get('keep_ckpt_ids', ())

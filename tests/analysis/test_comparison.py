@@ -212,7 +212,7 @@ def bad_kind(tmp_path):
                         'tiny'),
     (bad_images, 'was evaluated on 12 images, x_b on 11'),
     (bad_classes, 'differ in moon, star'),
-    (bad_benchmark, 'not a file of tools/analysis/benchmark.py'),
+    (bad_benchmark, 'not a file of convnext-dense benchmark'),
     (bad_measurement, "KeyError: 'stages_ms'"),
     (bad_name, 'a benchmark file names its models itself'),
     (bad_format, "format 'other/2'"),

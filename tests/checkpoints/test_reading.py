@@ -87,7 +87,7 @@ def test_a_refusal_names_what_the_file_wants(zipped, protocol, tmp_path):
                _use_new_zipfile_serialization=zipped)
     assert wanted_globals(path) == ['subprocess.Popen']
     with pytest.raises(InputError, match=r'foreign.pth is refused: .* subprocess.Popen.*'
-                                         r'convert_checkpoint.py .*foreign.pth .*--trust-pickle'):
+                                         r'convert-checkpoint .*foreign.pth .*--trust-pickle'):
         read_checkpoint(path)
 
 

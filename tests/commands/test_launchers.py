@@ -17,6 +17,7 @@ def launch(tmp_path):
         (tmp_path / name).chmod(0o755)
 
     def run(script, *arguments, **settings):
+        settings = {'NNODES': '1', 'PORT': '', **settings}
         env = dict(os.environ, PATH=f'{tmp_path}:{os.environ["PATH"]}', **settings)
         return subprocess.run(['bash', str(TOOLS / script), *arguments], env=env, check=True,
                               capture_output=True, text=True).stdout.splitlines()
@@ -26,8 +27,22 @@ def launch(tmp_path):
 def test_dist_train_starts_the_processes_of_one_machine_with_the_given_python(launch, tmp_path):
     words = launch('dist_train.sh', 'config.py', '2', '--resume', PYTHON=str(tmp_path / 'python'))
     assert words[:3] == ['python', '-m', 'torch.distributed.run']
-    assert '--nproc_per_node=2' in words and '--nnodes=1' in words
+    assert '--nproc_per_node=2' in words and '--standalone' in words  # torchrun finds a free port
     assert words[-5:] == [str(TOOLS / 'train.py'), 'config.py', '--launcher', 'pytorch', '--resume']
+
+
+def test_a_given_port_is_taken(launch, tmp_path):
+    words = launch('dist_train.sh', 'config.py', '2', PORT='29777', PYTHON=str(tmp_path / 'python'))
+    assert '--master_port=29777' in words and '--standalone' not in words
+
+
+@pytest.mark.parametrize('script, few', [('dist_train', 1), ('dist_test', 2), ('slurm_train', 2),
+                                         ('slurm_test', 3)])
+def test_too_few_arguments_are_answered_with_the_usage(script, few):
+    result = subprocess.run(['bash', str(TOOLS / f'{script}.sh'), *['x'] * few],
+                            capture_output=True, text=True)
+    assert result.returncode == 2 and not result.stdout
+    assert result.stderr.startswith('usage: ') and 'CONFIG' in result.stderr
 
 
 def test_dist_test_takes_several_machines(launch, tmp_path):

@@ -251,7 +251,7 @@ def test_check_finds_images_without_label_map(site, tmp_path):
 
 def test_a_check_of_an_empty_folder_says_what_to_run(site, tmp_path, capsys):
     assert run_command('prepare_data', ['ade20k', '--root', str(tmp_path), '--check']) == 1
-    assert f'run tools/data/prepare.py ade20k --root {tmp_path}' in capsys.readouterr().out
+    assert f'run convnext-dense prepare-data ade20k --root {tmp_path}' in capsys.readouterr().out
 
 
 @pytest.mark.slow

@@ -63,7 +63,7 @@ class Case:
     {'metric': 'proposal'}, {'metric': ['bbox', 'proposal'], 'proposal_nums': (1, 10, 100)},
     {'iou_thrs': np.array([.5, .6])},
     {'metric_items': ['mAP', 'AR@100', 'AR_s@1000']}, {'prefix': 'val'},
-    {'sort_categories': True}, {'use_mp_eval': False, 'collect_device': 'cpu'}])
+    {'sort_categories': True}, {'collect_device': 'cpu'}])
 def test_log_equals_mmdet(case, options):
     expected = case.run(Reference, **options)
     for backend in ('hotcoco', 'pycocotools', 'faster-coco-eval'):

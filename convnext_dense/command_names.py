@@ -1,0 +1,24 @@
+"""What a command is called where it was typed, for messages that say what to run next."""
+import sys
+from pathlib import Path
+
+#: the scripts of a clone that OpenMMLab's users expect
+SCRIPTS = {
+    'train': 'tools/train.py',
+    'test': 'tools/test.py',
+    'complexity': 'tools/analysis/complexity.py',
+    'benchmark': 'tools/analysis/benchmark.py',
+    'compare': 'tools/compare.py',
+    'convert-checkpoint': 'tools/convert_checkpoint.py',
+    'inspect-checkpoint': 'tools/inspect_checkpoint.py',
+    'prepare-data': 'tools/data/prepare.py',
+    'check-data': 'tools/data/check.py',
+}
+
+
+def typed(command: str) -> str:
+    """``convnext-dense COMMAND``, or its script where this process is one of the scripts."""
+    tools = Path(__file__).parents[1] / 'tools'
+    if command in SCRIPTS and tools in Path(sys.argv[0]).resolve().parents:
+        return SCRIPTS[command]
+    return f'convnext-dense {command}'
