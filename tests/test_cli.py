@@ -49,7 +49,7 @@ def test_openmmlab_arguments_are_taken():
 def test_help_has_two_examples_that_parse(command):
     parser, module = command_parser(command, prog=command)
     examples = [line for line in module.__doc__.splitlines()
-                if line.startswith(f'convnext-dense {command}')]
+                if line.strip().startswith(f'convnext-dense {command}')]
     assert len(examples) >= 2
     for example in examples:
         parser.parse_args(shlex.split(example)[2:])
