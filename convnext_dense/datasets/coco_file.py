@@ -128,7 +128,7 @@ class CocoFile:
         self._image_places: dict[Id, int] = {}
         seen: Counter = Counter()
         for place, record in self._records(items, _Image, 'image'):
-            image_id = _id(record.id)
+            image_id = as_id(record.id)
             what = f'image {record.id!r:.60}'
             if image_id is None:
                 self._add('image-malformed', f'number {place} has the id {record.id!r:.60}')
@@ -163,7 +163,7 @@ class CocoFile:
         self.category_names: list[str] = []
         ids: Counter = Counter()
         for place, record in self._records(items, _Category, 'category'):
-            category_id, name = _id(record.id), record.name
+            category_id, name = as_id(record.id), record.name
             if category_id is None or not isinstance(name, (str, int, float)):
                 self._add('category-malformed', f'number {place} has the id {record.id!r:.60} '
                           f'and the name {name!r:.60}')
@@ -191,7 +191,7 @@ class CocoFile:
         twice: set[Id] = set()
         known: set[Id] = set()
         for place, record in self._records(items, _Annotation, 'annotation'):
-            own_id = place if record.id is None else _id(record.id)
+            own_id = place if record.id is None else as_id(record.id)
             what = f'annotation {record.id!r:.60}' if record.id is not None else \
                 f'annotation number {place}'
             if own_id is None:
@@ -224,7 +224,7 @@ class CocoFile:
 
     def _find(self, what: str, key: str, value: Any, places: dict[Id, int]) -> int:
         """Position of the image or category that an annotation names; -1 where it has none."""
-        wanted = _id(value)
+        wanted = as_id(value)
         if wanted is None:
             self._add('annotation-malformed', f'{what} has the {key} {value!r:.60}')
             return -1
@@ -400,7 +400,7 @@ def _lists(name: str, data: bytes | str) -> list[list[msgspec.Raw]]:
     return lists
 
 
-def _id(value: Any) -> Id | None:
+def as_id(value: Any) -> Id | None:
     """An id as a whole number or a text; None where it is neither."""
     if type(value) is int or type(value) is str:
         return value

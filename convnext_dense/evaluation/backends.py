@@ -92,20 +92,24 @@ class GroundTruth:
         library, content = self._library, self.content
         if masks and not len(content.masks) == len(content.ids):
             raise InputError(f'{content.name}: its masks were not read')
+        wanted = self._categories.of(category_ids).tolist()
+        rows = np.arange(len(content.ids))
+        if masks:  # annotations of other categories may be without
+            rows = rows[np.isin(self._categories.numbers[content.categories], wanted)]
         truth = library.load(
             [dict(id=int(number), width=width, height=height) for number, (width, height) in zip(
                 self._images.numbers, content.sizes.tolist(), strict=True)],
             [dict(id=int(number), name=name) for number, name in zip(
                 self._categories.numbers, content.category_names, strict=True)],
-            self._images.numbers[content.images], self._categories.numbers[content.categories],
-            content.boxes, content.areas, content.crowds,
-            [content.mask(row) for row in range(len(content.ids))] if masks else None)
+            self._images.numbers[content.images[rows]],
+            self._categories.numbers[content.categories[rows]],
+            content.boxes[rows], content.areas[rows], content.crowds[rows],
+            [content.mask(row) for row in rows] if masks else None)
         results = library.results(
             truth, self._images.of(detections.image_ids),
             self._categories.of(detections.category_ids), detections.boxes, detections.scores,
             detections.masks if masks else None)
         evaluator = library.evaluator(truth, results, iou_type)
-        wanted = self._categories.of(category_ids).tolist()
         # hotcoco hands out its parameters by value: each is set as a whole, none is appended to
         params = evaluator.params
         params.imgIds = sorted(self._images.of(image_ids).tolist())

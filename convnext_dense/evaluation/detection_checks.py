@@ -1,21 +1,18 @@
 """Checks of an image's detections, before hours of results are lost to a bad one."""
-import operator
-
 import numpy as np
 
+from convnext_dense.datasets.coco_file import as_id
 from convnext_dense.errors import InputError
 
 
 def image_id(sample):
     """The id of a data sample's image: a whole number or a text."""
     value = sample['img_id']
-    if isinstance(value, str):
-        return value
-    try:
-        return operator.index(value.item() if hasattr(value, 'item') else value)
-    except (TypeError, ValueError) as error:
+    found = as_id(value.item() if hasattr(value, 'item') else value)
+    if found is None:
         raise InputError(f'image {value!r}: ids are whole numbers or texts; number the images of '
-                         'the annotation file') from error
+                         'the annotation file')
+    return found
 
 
 def check_detections(result, masks, classes, truth=None, ann_file=None):
