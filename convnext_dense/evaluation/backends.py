@@ -93,7 +93,7 @@ class GroundTruth:
         if masks and not len(content.masks) == len(content.ids):
             raise InputError(f'{content.name}: its masks were not read')
         wanted = self._categories.of(category_ids).tolist()
-        rows = np.arange(len(content.ids))
+        rows: Any = np.arange(len(content.ids))
         if masks:  # annotations of other categories may be without
             rows = rows[np.isin(self._categories.numbers[content.categories], wanted)]
         truth = library.load(
@@ -104,7 +104,7 @@ class GroundTruth:
             self._images.numbers[content.images[rows]],
             self._categories.numbers[content.categories[rows]],
             content.boxes[rows], content.areas[rows], content.crowds[rows],
-            [content.mask(row) for row in rows] if masks else None)
+            [content.mask(row) for row in rows.tolist()] if masks else None)
         results = library.results(
             truth, self._images.of(detections.image_ids),
             self._categories.of(detections.category_ids), detections.boxes, detections.scores,
