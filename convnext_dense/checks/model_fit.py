@@ -44,10 +44,9 @@ def backbone_channels(backbone, cfg):
     """
     kind = backbone.get('type') or ''
     if kind in ('ConvNeXt', 'convnext_dense.ConvNeXt'):
-        from convnext_dense.models.architectures import resolve_arch
-        from convnext_dense.models.convnext import _resolve_out_indices
+        from convnext_dense.models.architectures import resolve_arch, resolve_out_indices
         channels = resolve_arch(backbone.get('arch', 'tiny'))[1]
-        stages = _resolve_out_indices(backbone.get('out_indices'), len(channels))
+        stages = resolve_out_indices(backbone.get('out_indices'), len(channels))
         return tuple(channels[stage] for stage in stages)
     _check_type(backbone, cfg)
     kind = kind.rpartition('.')[2]

@@ -3,6 +3,8 @@
 Sources: ConvNeXt (arXiv 2201.03545) for small, large and xlarge, ConvNeXt V2 (arXiv 2301.00808)
 for atto to nano and huge; tiny, base and large are the same in both.
 """
+from collections.abc import Sequence
+
 from convnext_dense.errors import InputError
 
 ARCHITECTURES = {
@@ -46,3 +48,35 @@ def resolve_arch(arch):
         raise InputError('ConvNeXt: arch needs one positive depth and one positive channel count '
                          f'for each stage; got depths={list(depths)}, channels={list(channels)}')
     return depths, channels
+
+
+def resolve_stages(name: str, value: bool | Sequence[int], stages: int) -> set[int]:
+    """The stages that an option names: all for True, none for False, or those of a list."""
+    if isinstance(value, bool):
+        return set(range(stages)) if value else set()
+    if isinstance(value, int) or not set(value) <= set(range(stages)):
+        raise InputError(f'ConvNeXt: {name}={value!r}; give True, False or a list of stages, 0 to '
+                         f'{stages - 1}')
+    return set(value)
+
+
+def resolve_out_indices(out_indices: int | Sequence[int] | None, stages: int) -> tuple[int, ...]:
+    """The stages of the outputs, counted from 0.
+
+    Args:
+        out_indices (int | Sequence[int] | None): negative ones count from the end; None is all.
+        stages (int): how many there are.
+
+    Raises:
+        InputError: one that is no stage, or one twice.
+    """
+    if out_indices is None:
+        return tuple(range(stages))
+    indices = (out_indices, ) if isinstance(out_indices, int) else out_indices
+    resolved = tuple(index + stages if isinstance(index, int) and index < 0 else index
+                     for index in indices)
+    if not resolved or not all(index in range(stages) for index in resolved) or \
+            len(set(resolved)) != len(resolved):
+        raise InputError(f'ConvNeXt: out_indices={out_indices!r}; each must name one of the '
+                         f'{stages} stages (0 to {stages - 1}, or -{stages} to -1) once')
+    return resolved

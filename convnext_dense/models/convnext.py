@@ -13,7 +13,12 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from convnext_dense.errors import InputError
-from convnext_dense.models.architectures import ARCHITECTURES, resolve_arch
+from convnext_dense.models.architectures import (
+    ARCHITECTURES,
+    resolve_arch,
+    resolve_out_indices,
+    resolve_stages,
+)
 from convnext_dense.models.layers import GRN, PointwiseConv2d, build_norm2d
 from convnext_dense.registry import MODELS
 
@@ -130,10 +135,10 @@ class ConvNeXt(BaseModule):
             raise InputError(f'ConvNeXt: frozen_stages={frozen_stages}, but there are '
                              f'{len(depths)} stages; give 0 to {len(depths)}')
         super().__init__(init_cfg=self._resolve_init_cfg(init_cfg))
-        checkpointed = _resolve_stages('with_cp', with_cp, len(depths))
-        normalised = _resolve_stages('out_norm', out_norm, len(depths))
+        checkpointed = resolve_stages('with_cp', with_cp, len(depths))
+        normalised = resolve_stages('out_norm', out_norm, len(depths))
         self.depths, self.channels, self.frozen_stages = depths, channels, max(frozen_stages, 0)
-        self.out_indices = _resolve_out_indices(out_indices, len(depths))
+        self.out_indices = resolve_out_indices(out_indices, len(depths))
         #: stage, channels and stride of each output, in order
         self.feature_info = tuple(StageInfo(stage, channels[stage], stem_patch_size * 2**stage)
                                   for stage in self.out_indices)
@@ -196,25 +201,3 @@ class ConvNeXt(BaseModule):
         super().train(mode)
         self._freeze_stages()
         return self
-
-
-def _resolve_stages(name: str, value: bool | Sequence[int], stages: int) -> set[int]:
-    if isinstance(value, bool):
-        return set(range(stages)) if value else set()
-    if isinstance(value, int) or not set(value) <= set(range(stages)):
-        raise InputError(f'ConvNeXt: {name}={value!r}; give True, False or a list of stages, 0 to '
-                         f'{stages - 1}')
-    return set(value)
-
-
-def _resolve_out_indices(out_indices: int | Sequence[int] | None, stages: int) -> tuple[int, ...]:
-    if out_indices is None:
-        return tuple(range(stages))
-    indices = (out_indices, ) if isinstance(out_indices, int) else out_indices
-    resolved = tuple(index + stages if isinstance(index, int) and index < 0 else index
-                     for index in indices)
-    if not resolved or not all(index in range(stages) for index in resolved) or \
-            len(set(resolved)) != len(resolved):
-        raise InputError(f'ConvNeXt: out_indices={out_indices!r}; each must name one of the '
-                         f'{stages} stages (0 to {stages - 1}, or -{stages} to -1) once')
-    return resolved
