@@ -96,6 +96,8 @@ _OUTPUT_NORMS = _same('norm{s}.{p}')
 OFFICIAL_ROWS = _same(
     'downsample_layers.{s}.{n}.{p}', _BLOCK + 'dwconv.{p}', _BLOCK + 'norm.{p}',
     _BLOCK + 'gamma', 'norm.{p}', 'head.{p}') + _OUTPUT_NORMS + (
+    # DINOv3's official files and EUPE's hold the final norm under two names
+    Row('norms.3.{p}', 'norm.{p}', write=None),
     Row(_BLOCK + 'pwconv{n}.{p}', _BLOCK + 'pwconv{n}.{p}', _linear),
     Row(_BLOCK + 'grn.gamma', _BLOCK + 'grn.gamma', _flat(4)),
     Row(_BLOCK + 'grn.beta', _BLOCK + 'grn.beta', _flat(4)))
@@ -172,6 +174,17 @@ TRANSFORMERS = Format(
     head='classifier.{p}',
     prefix=lambda keys: ('convnextv2.' if any('.grn.' in key for key in keys) else 'convnext.'))
 
+_DINO_BLOCK = 'stages.{s}.layers.{b}.'
+TRANSFORMERS_DINOV3 = Format(
+    'transformers-dinov3', 'convnext',
+    r'stages\.\d+\.layers\.\d+\.depthwise_conv\.(weight|bias)$', (
+        Row('stages.{s}.downsample_layers.{n}.{p}', 'downsample_layers.{s}.{n}.{p}'),
+        Row(_DINO_BLOCK + 'depthwise_conv.{p}', _BLOCK + 'dwconv.{p}'),
+        Row(_DINO_BLOCK + 'layer_norm.{p}', _BLOCK + 'norm.{p}'),
+        Row(_DINO_BLOCK + 'pointwise_conv{n}.{p}', _BLOCK + 'pwconv{n}.{p}'),
+        Row(_DINO_BLOCK + 'gamma', _BLOCK + 'gamma'),
+        Row('layer_norm.{p}', 'norm.{p}'), *_OUTPUT_NORMS))
+
 MMPRETRAIN = Format(
     'mmpretrain', 'convnext', r'stages\.\d+\.\d+\.depthwise_conv\.(weight|bias)$', (
         *_same('downsample_layers.{s}.{n}.{p}', _BLOCK + 'norm.{p}', _BLOCK + 'gamma'),
@@ -227,14 +240,15 @@ MM_SWIN = Format(
 RESNET = Format('resnet', 'resnet', r'layer\d+\.\d+\.conv\d+\.weight$', ())
 
 FORMATS = {fmt.name: fmt for fmt in (
-    OFFICIAL, FCMAE, TIMM, TIMM_FEATURES, TORCHVISION, TRANSFORMERS, MMPRETRAIN, SWIN, MM_SWIN,
-    RESNET)}
+    OFFICIAL, FCMAE, TIMM, TIMM_FEATURES, TORCHVISION, TRANSFORMERS,
+    TRANSFORMERS_DINOV3, MMPRETRAIN, SWIN, MM_SWIN, RESNET)}
 
 # What a published file holds beside the backbone, in official names: the classification head and
-# final norm, buffers that the model computes itself, the decoder of the masked autoencoder
+# final norm, buffers that the model computes itself, the decoder of the masked autoencoder, the
+# projectors of EUPE's distillation
 LEFTOVERS = re.compile(
     r'(norm|head|head_dist|fc|classifier)\.|norm\d+\.(weight|bias)$'
-    r'|(mask_token|proj|pred|decoder)\b'
+    r'|(mask_token|proj|pred|decoder|projectors)\b'
     r'|.*\.(attn_mask|relative_position_index|num_batches_tracked)$')
 OUTPUT_NORM = re.compile(r'norm\d+\.')
 COMPUTED = re.compile(r'.*\.(relative_position_index|num_batches_tracked)$')

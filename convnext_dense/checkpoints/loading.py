@@ -22,6 +22,10 @@ from convnext_dense.errors import InputError
 from convnext_dense.model_wrappers import unwrap
 from convnext_dense.registry import WEIGHT_INITIALIZERS
 
+# what torch.compile, FSDP, activation checkpointing and DDP put into names
+_WRAPPERS = re.compile(
+    r'(?:(?<=\.)|^)(?:_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module)\.|^module\.')
+
 
 @dataclass
 class LoadReport:
@@ -59,11 +63,18 @@ def state_dict_of(checkpoint, source='the checkpoint'):
         if isinstance(checkpoint.get(key), dict):
             state = checkpoint[key]
             break
-    state = {key: value for key, value in state.items() if isinstance(value, torch.Tensor)}
-    if not state:
+    tensors = {}
+    for key, value in state.items():
+        if isinstance(value, torch.Tensor) and isinstance(key, str):
+            name = _WRAPPERS.sub('', key)
+            if name in tensors:
+                raise InputError(f'{source} holds {name} twice, once as {key}; take one of them '
+                                 'out')
+            tensors[name] = value
+    if not tensors:
         raise InputError(f'{source} holds no weights; its keys are '
                          f'{_some([str(key) for key in checkpoint]) or "none"}')
-    return state
+    return tensors
 
 
 def load_weights(model, source, prefix=None, map_location='cpu', allow=(), name=None):
@@ -133,6 +144,7 @@ def match(wanted, state, source, model='the model', allow=()):
         named, heads = dict(state), True
     else:
         named, heads = _rename_all(state, found, target)
+        named = _with_final_norm(named, wanted, target)
 
     fitted, misfits = {}, []
     for key, tensor in named.items():
@@ -183,6 +195,23 @@ def _rename_all(state, found, target):
     if heads:
         named.update((target.root + key, tensor) for key, tensor in rest.items())
     return named, heads
+
+
+def _with_final_norm(named, wanted, target):
+    """The file's final norm as the norm of the last stage, where no other output has a norm.
+
+    A model with norms at several outputs starts all of them afresh, as the published recipes do.
+    """
+    norms = {key for key in wanted if key.startswith(target.prefix + 'norm')
+             and OUTPUT_NORM.match(key[len(target.prefix):])}
+    stages = [int(found[1]) for key in wanted for found in
+              [re.match(re.escape(target.prefix) + r'stages\.(\d+)\.', key)] if found]
+    own = f'{target.prefix}norm{max(stages, default=-1)}.'
+    if norms and all(key.startswith(own) for key in norms) and not norms & set(named):
+        final = target.prefix + 'norm.'
+        return {own + key[len(final):] if key.startswith(final) else key: tensor
+                for key, tensor in named.items()}
+    return named
 
 
 def _may_miss(key, prefix, loaded, heads):

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import torch
 
-from convnext_dense.checkpoints import archive, pickle_rules, rebuilders
+from convnext_dense.checkpoints import archive, pickle_rules, rebuilders, sharded
 from convnext_dense.command_names import typed
 from convnext_dense.errors import InputError
 
@@ -26,7 +26,8 @@ def read_checkpoint(path, map_location='cpu', mmap=True, trust_pickle=False, che
     """Read a checkpoint file; nothing in it is run.
 
     Args:
-        path (str | Path): a .pth, .pt, .bin or .safetensors file, or whatever
+        path (str | Path): a .pth, .pt, .bin or .safetensors file, the ``.index.json`` of several
+            such files, the folder of either as transformers writes it, or whatever
             :func:`convnext_dense.checkpoints.zoo.locate` knows: a URL or the name of published
             weights.
         map_location: device of the tensors, as in ``torch.load``.
@@ -45,6 +46,10 @@ def read_checkpoint(path, map_location='cpu', mmap=True, trust_pickle=False, che
     """
     from convnext_dense.checkpoints.zoo import locate
     path = Path(locate(path))
+    if path.is_dir():
+        path = sharded.find_weights(path)
+    if path.name.endswith(sharded.INDEX):
+        return _read_shards(path, map_location, mmap, trust_pickle, checksums)
     kind = sniff(path)
     if kind == 'safetensors':
         return _read_safetensors(path, map_location)
@@ -58,6 +63,21 @@ def read_checkpoint(path, map_location='cpu', mmap=True, trust_pickle=False, che
         raise InputError(f'{path} holds a {type(checkpoint).__name__}, expected a dict of tensors '
                          'or a checkpoint; save model.state_dict() instead')
     return checkpoint
+
+
+def _read_shards(path, *options):
+    """All tensors of an index's files; a missing or an extra one is an error."""
+    state, meta = {}, {}
+    for name, keys in sharded.read_index(path).items():
+        checkpoint = read_checkpoint(path.parent / name, *options)
+        tensors = checkpoint.get('state_dict', checkpoint)
+        if not isinstance(tensors, dict) or set(tensors) != set(keys):
+            other = sorted(map(str, set(tensors) ^ set(keys)))[:3]
+            raise InputError(f'{path.parent / name} and the index {path.name} disagree on '
+                             f'{", ".join(other)}; fetch both again')
+        state.update(tensors)
+        meta.update(checkpoint.get('meta', {}))
+    return dict(state_dict=state, meta=meta)
 
 
 def is_whole(path):

@@ -1,7 +1,8 @@
 """Depths and widths of the published ConvNeXt models, as data.
 
 Sources: ConvNeXt (arXiv 2201.03545) for small, large and xlarge, ConvNeXt V2 (arXiv 2301.00808)
-for atto to nano and huge; tiny, base and large are the same in both.
+for atto to nano and huge, OpenCLIP (LAION-2B) for xxlarge; tiny, base and large are the same in
+both papers.
 """
 from collections.abc import Sequence
 
@@ -18,6 +19,8 @@ ARCHITECTURES = {
     'large': dict(depths=(3, 3, 27, 3), channels=(192, 384, 768, 1536)),
     'xlarge': dict(depths=(3, 3, 27, 3), channels=(256, 512, 1024, 2048)),
     'huge': dict(depths=(3, 3, 27, 3), channels=(352, 704, 1408, 2816)),
+    # OpenCLIP's largest; its norms have an eps of 1e-5: norm_cfg=dict(type='LN2d', eps=1e-5)
+    'xxlarge': dict(depths=(3, 4, 30, 3), channels=(384, 768, 1536, 3072)),
 }
 
 

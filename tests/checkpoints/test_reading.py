@@ -1,5 +1,6 @@
 """Reading files: what is allowed, what is refused, and what it costs."""
 import argparse
+import json
 import subprocess
 import sys
 
@@ -9,7 +10,7 @@ import torch
 from mmengine.logging import HistoryBuffer
 from tiny_weights import convnext, convnext_file
 
-from convnext_dense.checkpoints import read_checkpoint
+from convnext_dense.checkpoints import load_weights, read_checkpoint
 from convnext_dense.checkpoints.reading import wanted_globals
 from convnext_dense.errors import InputError
 
@@ -115,7 +116,7 @@ def test_a_missing_file_and_a_folder_are_named(tmp_path):
         read_checkpoint(tmp_path / 'nothing.pth')
     with pytest.raises(InputError, match='nothing.pth: no such file'):
         read_checkpoint(str(tmp_path / 'nothing.pth'))
-    with pytest.raises(InputError, match='is a folder'):
+    with pytest.raises(InputError, match='is a folder with no file of weights'):
         read_checkpoint(tmp_path)
 
 
@@ -157,3 +158,44 @@ def test_importing_the_room_takes_no_framework():
     found = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True,
                            check=True).stdout
     assert found.strip() == '[]'
+
+
+@pytest.fixture
+def shards(tmp_path):
+    """A model in two files and an index, as transformers writes it."""
+    from safetensors.torch import save_file
+    state = convnext_file('transformers')
+    keys = list(state)
+    parts = {'model-00001-of-00002.safetensors': keys[:9],
+             'model-00002-of-00002.safetensors': keys[9:]}
+    for name, part in parts.items():
+        save_file({key: state[key].contiguous() for key in part}, tmp_path / name)
+    index = tmp_path / 'model.safetensors.index.json'
+    index.write_text(json.dumps(dict(metadata=dict(total_size=1), weight_map={
+        key: name for name, part in parts.items() for key in part})))
+    return index
+
+
+def test_sharded_safetensors_are_read_by_their_index_or_folder(shards):
+    whole = convnext_file('transformers')
+    for path in (shards, str(shards), shards.parent):
+        read = read_checkpoint(path)['state_dict']
+        assert read.keys() == whole.keys()
+        assert all(torch.equal(read[key], whole[key]) for key in whole)
+        assert load_weights(convnext(), path).format == 'transformers'
+
+
+@pytest.mark.parametrize('change, told', [
+    (lambda index, name: index['weight_map'].update(more=name), 'disagree on more'),
+    (lambda index, name: index['weight_map'].popitem(), 'disagree on '),
+    (lambda index, name: index['weight_map'].update(more='../a.pth'), "the file '../a.pth'"),
+    (lambda index, name: index['weight_map'].update(more=5), 'the file 5'),
+    (lambda index, name: index['weight_map'].update(more='c.safetensors'), 'c.safetensors, which'),
+    (lambda index, name: index.update(weight_map=[name]), 'expected the name of a file'),
+    (lambda index, name: index.pop('weight_map'), 'is no index of weights')])
+def test_an_index_that_does_not_fit_its_files_is_named(change, told, shards):
+    index = json.loads(shards.read_text())
+    change(index, 'model-00001-of-00002.safetensors')
+    shards.write_text(json.dumps(index))
+    with pytest.raises(InputError, match=told):
+        read_checkpoint(shards)
