@@ -35,7 +35,7 @@ def read_index(path: Path) -> dict[str, list[str]]:
         raise InputError(f'{path} is no index of weights ({type(error).__name__}); expected JSON '
                          'with a "weight_map"') from None
     shards: dict[str, list[str]] = {}
-    for key, name in names.items() if isinstance(names, dict) else [(None, None)]:
+    for key, name in names.items() if isinstance(names, dict) else [('?', None)]:
         if not isinstance(name, str) or Path(name).name != name or name in ('.', '..'):
             raise InputError(f'{path}: weight_map gives {key!r} the file {name!r}; expected the '
                              'name of a file beside the index')
