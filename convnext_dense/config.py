@@ -131,11 +131,11 @@ def _fit_to_cpu(cfg):
     changed = _replace_syncbn(cfg)
     for node in nested(cfg.model):
         nms = node.get('nms')
-        if isinstance(nms, dict) and nms.get('type') == 'nms' and 'split_thr' not in nms:
+        if isinstance(nms, dict) and type_name(nms) == 'nms' and 'split_thr' not in nms:
             nms['split_thr'] = MOST_BOXES_AT_ONCE
             changed.add(f'NMS of {MOST_BOXES_AT_ONCE} boxes and more is split by level or class')
     wrapper = cfg.get('optim_wrapper') or {}
-    if wrapper.get('type') == 'AmpOptimWrapper':
+    if type_name(wrapper) == 'AmpOptimWrapper':
         cfg.optim_wrapper = ConfigDict({key: value for key, value in wrapper.items()
                                         if key not in ('loss_scale', 'dtype', 'use_fsdp')},
                                        type='OptimWrapper')
@@ -149,7 +149,7 @@ def _fit_to_cpu(cfg):
 def _fit_to_gpu(cfg):
     changed = _replace_syncbn(cfg) if cfg.get('launcher', 'none') == 'none' else set()
     wrapper = cfg.get('optim_wrapper') or {}
-    if wrapper.get('type') == 'AmpOptimWrapper':
+    if type_name(wrapper) == 'AmpOptimWrapper':
         acceleration = cfg.get('acceleration')
         if acceleration is not False:
             given = acceleration if isinstance(acceleration, dict) else {}
@@ -164,7 +164,7 @@ def _fit_to_gpu(cfg):
 
 def _fuse_adamw(cfg):
     optimizer = (cfg.get('optim_wrapper') or {}).get('optimizer') or {}
-    if optimizer.get('type') != 'AdamW' or {'fused', 'foreach'} & set(optimizer):
+    if type_name(optimizer) != 'AdamW' or {'fused', 'foreach'} & set(optimizer):
         return set()
     optimizer.fused = True
     return {'AdamW is fused'}
@@ -216,7 +216,7 @@ def enable_images(cfg, show=False, show_dir=None, wait_time=2.):
     hook.show = show
     hook.wait_time = wait_time
     if show_dir:
-        if hook.type.endswith('DetVisualizationHook'):
+        if type_name(hook) == 'DetVisualizationHook':
             hook.test_out_dir = show_dir
         else:
             cfg.visualizer.save_dir = show_dir
@@ -228,13 +228,59 @@ def keep_predictions(cfg, out):
     A detector writes a pickle of its results (``out`` ends with .pkl), a segmenter one label map
     an image into the folder ``out``.
     """
-    if cfg.get('default_scope') == 'mmseg':
-        cfg.test_evaluator.output_dir = out
-        if cfg.test_evaluator.type.endswith('CityscapesMetric'):
-            cfg.test_evaluator.keep_results = True
+    evaluator = cfg.test_evaluator
+    evaluators = list(evaluator) if isinstance(evaluator, (list, tuple)) else [evaluator]
+    if is_segmenter(cfg):
+        _keep_label_maps(cfg, evaluators, out)
         return
     if not out.endswith(('.pkl', '.pickle')):
         raise InputError(f'--out {out}: a detector writes one pickle; give a name ending in .pkl')
-    evaluator = cfg.test_evaluator
-    evaluators = list(evaluator) if isinstance(evaluator, (list, tuple)) else [evaluator]
     cfg.test_evaluator = [*evaluators, dict(type='mmdet.DumpDetResults', out_file_path=out)]
+
+
+def is_segmenter(cfg):
+    """Whether a config is of a semantic segmenter: its scope is mmseg, or its data sets are."""
+    if cfg.get('default_scope') in ('mmseg', 'mmdet'):
+        return cfg.default_scope == 'mmseg'
+    return any('seg_map_path' in node for key in LOADERS for node in nested(cfg.get(key)))
+
+
+def set_label_values(cfg, pairs):
+    """Say which label each value in the label maps is, in all data sets of a segmenter.
+
+    Args:
+        cfg (mmengine.Config): the config.
+        pairs (dict[int, int]): the label of each value, such as ``{0: 0, 255: 1}``.
+
+    Raises:
+        InputError: no data set of the config loads label maps.
+    """
+    steps = [step for key in (*LOADERS, 'tta_pipeline') for step in nested(cfg.get(key))
+             if type_name(step) == 'LoadAnnotations'] if is_segmenter(cfg) else []
+    if not steps:
+        raise InputError('--label-values: no data set of the config loads label maps with '
+                         'LoadAnnotations')
+    for step in steps:
+        step['type'] = 'convnext_dense.LoadAnnotations'
+        step['label_values'] = dict(pairs)
+
+
+def _keep_label_maps(cfg, evaluators, out):
+    """Let the first metric of a segmenter that can write predictions do so."""
+    for evaluator in evaluators:
+        name = type_name(evaluator)
+        if name not in ('IoUMetric', 'CityscapesMetric'):
+            continue
+        evaluator['output_dir'] = out
+        if name == 'CityscapesMetric':
+            evaluator['keep_results'] = True
+        elif str(evaluator['type']).startswith('convnext_dense') or getattr(
+                evaluator['type'], '__module__', '').startswith('convnext_dense'):
+            dataset = (cfg.get('test_dataloader') or {}).get('dataset') or {}
+            folder = (dataset.get('data_prefix') or {}).get('img_path')
+            if folder is not None:
+                evaluator['image_root'] = str(Path(dataset.get('data_root') or '') / folder)
+        return
+    raise InputError(f'--out {out}: none of the metrics '
+                     f'{", ".join(str(type_name(one)) for one in evaluators)} writes label maps; '
+                     "add dict(type='convnext_dense.IoUMetric') to test_evaluator")

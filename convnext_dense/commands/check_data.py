@@ -6,12 +6,15 @@ convnext-dense check-data mine.py --data-root data/pets
 convnext-dense check-data mine.py --fast
 """
 
+from convnext_dense.commands.options import add_label_values, parse_label_values, parse_overrides
+
 
 def add_arguments(parser):
     parser.add_argument('config', help='config file')
     parser.add_argument('--data-root', help='folder of the data set; moves train, val and test')
     parser.add_argument('--cfg-options', nargs='+', metavar='KEY=VALUE', default=[],
                         help='override settings')
+    add_label_values(parser)
     parser.add_argument('--out', help='folder for report.json and samples.jpg '
                         '(default: work_dirs/<name of the config>/data_check)')
     parser.add_argument('--samples', type=int, default=12,
@@ -27,11 +30,12 @@ def run(args):
     from pathlib import Path
 
     from convnext_dense.checks.audit_config import audit, summary, write_report
-    from convnext_dense.commands.options import parse_overrides
-    from convnext_dense.config import load_config, set_data_root
+    from convnext_dense.config import load_config, set_data_root, set_label_values
     cfg = load_config(args.config, parse_overrides(args.cfg_options))
     if args.data_root:
         set_data_root(cfg, args.data_root)
+    if args.label_values:
+        set_label_values(cfg, parse_label_values(args.label_values))
     if args.fast:
         from convnext_dense.checks.preflight import check_config
         cfg.work_dir = None  # nothing is written there

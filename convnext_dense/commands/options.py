@@ -11,11 +11,28 @@ def add_config_options(parser):
                         'test sets and their evaluators together')
     parser.add_argument('--cfg-options', nargs='+', metavar='KEY=VALUE', default=[],
                         help='override settings, e.g. model.backbone.drop_path_rate=0.2')
+    add_label_values(parser)
     parser.add_argument('--device', help='cpu, cuda or cuda:N (default: cuda where there is one)')
     parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'],
                         default='none', help='what started the processes of distributed work')
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0,
                         help='set by the launcher')
+
+
+def add_label_values(parser):
+    parser.add_argument('--label-values', metavar='VALUE=LABEL,...', help='of a segmenter: the '
+                        'label of each value in the label maps, e.g. 0=0,255=1 for masks of 0 '
+                        'and 255')
+
+
+def parse_label_values(text):
+    """``'0=0,255=1'`` as ``{0: 0, 255: 1}``."""
+    try:
+        return {int(value): int(label) for value, label in (
+            pair.split('=') for pair in text.split(','))}
+    except ValueError as error:
+        raise InputError(f'--label-values {text}: write VALUE=LABEL,VALUE=LABEL with whole '
+                         'numbers, such as 0=0,255=1') from error
 
 
 def choose_device(name, local_rank=0):
@@ -59,12 +76,20 @@ def parse_overrides(pairs):
 def prepare_config(args):
     """The config that the options of :func:`add_config_options` describe."""
     device = choose_device(args.device, args.local_rank)
-    from convnext_dense.config import load_config, set_data_root, set_device, set_work_dir
+    from convnext_dense.config import (
+        load_config,
+        set_data_root,
+        set_device,
+        set_label_values,
+        set_work_dir,
+    )
     cfg = load_config(args.config, parse_overrides(args.cfg_options))
     cfg.launcher = args.launcher
     set_work_dir(cfg, args.work_dir)
     if args.data_root:
         set_data_root(cfg, args.data_root)
+    if args.label_values:
+        set_label_values(cfg, parse_label_values(args.label_values))
     set_device(cfg, device)
     return cfg, device
 

@@ -2,10 +2,16 @@
 import shutil
 import stat
 import zipfile
+import zlib
 from pathlib import Path, PurePosixPath
 
 from convnext_dense.errors import InputError
 from convnext_dense.files import atomic_write
+
+#: how many times larger than its archive the content may be: images hardly shrink, label maps and
+#: annotations by 5 to 30
+MOST_EXPANSION = 200
+HARMLESS = 10**8  # bytes, which are unpacked whatever the archive's size
 
 
 def unpack(archive, root, members=('', ), strip='', progress=True):
@@ -26,12 +32,13 @@ def unpack(archive, root, members=('', ), strip='', progress=True):
         int: number of files written.
 
     Raises:
-        InputError: a damaged archive, a member that would land outside ``root`` or is a link, or
-            too little space.
+        InputError: a damaged or encrypted archive, a member that would land outside ``root`` or
+            is a link, content that is absurdly larger than the archive, or too little space.
     """
     archive, root = Path(archive), Path(root)
     try:
         with zipfile.ZipFile(archive) as content:
+            _check_size(archive, sum(info.file_size for info in content.infolist()))
             wanted = []
             for info in content.infolist():
                 name = member_path(archive, info, strip)
@@ -40,7 +47,7 @@ def unpack(archive, root, members=('', ), strip='', progress=True):
             _check_space(archive, root, sum(info.file_size for info, _ in wanted))
             for info, target in _with_progress(wanted, archive.name, progress):
                 _write(content, info, target)
-    except (zipfile.BadZipFile, NotImplementedError, EOFError) as error:
+    except (zipfile.BadZipFile, zlib.error, NotImplementedError, EOFError) as error:
         raise InputError(f'{archive} is damaged: {error}; delete it and fetch it again') from error
     except OSError as error:
         raise InputError(f'unpacking {archive} to {root}: {error}') from error
@@ -59,7 +66,7 @@ def member_path(archive, info, strip=''):
         str | None: None for folders and for members outside ``strip``.
 
     Raises:
-        InputError: an absolute path, one that climbs out with ``..``, or a link.
+        InputError: an absolute path, one that climbs out with ``..``, a link, or encrypted.
     """
     name = info.filename.replace('\\', '/')
     path = PurePosixPath(name)
@@ -69,9 +76,15 @@ def member_path(archive, info, strip=''):
     if stat.S_ISLNK(info.external_attr >> 16):
         raise InputError(f'{archive}: the member {info.filename!r} is a link; this is not the '
                          'published archive')
+    if info.flag_bits & 1:
+        raise InputError(f'{archive}: the member {info.filename!r} is encrypted; unpack it by hand')
     if info.is_dir() or not name.startswith(strip):
         return None
-    return name[len(strip):] or None
+    name = name[len(strip):]
+    if name.startswith('/'):  # strip='ADE/' of 'ADE//etc/x'
+        raise InputError(f'{archive}: the member {info.filename!r} would land outside the folder; '
+                         'this is not the published archive')
+    return name or None
 
 
 def _is_there(target, info):
@@ -79,6 +92,14 @@ def _is_there(target, info):
         return target.stat().st_size == info.file_size
     except OSError:
         return False
+
+
+def _check_size(archive, needed):
+    size = archive.stat().st_size
+    if needed > max(MOST_EXPANSION * size, HARMLESS):
+        raise InputError(f'{archive} has {size / 1e6:.1f} MB and would unpack to '
+                         f'{needed / 1e6:.1f} MB, more than {MOST_EXPANSION} times as much; this '
+                         'is not the published archive')
 
 
 def _check_space(archive, root, needed):

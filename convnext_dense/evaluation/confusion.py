@@ -5,13 +5,14 @@ import torch
 import torch.nn.functional as F
 
 # side of the table of counts: rows and columns for every value of an 8-bit label map, so that
-# ignored and impossible labels are counted in the same pass and sorted out afterwards
-_SIDE = 256
+# ignored and impossible labels are counted in the same pass and sorted out afterwards; two more
+# for the ignored label and for one outside
+_VALUES = 256
 
 
 def table_side(classes):
     """Rows and columns of :func:`count_pixels`'s table."""
-    return max(_SIDE, classes + 2)
+    return max(_VALUES, classes) + 2
 
 
 def count_pixels(prediction, label, classes, ignore_index=255):
@@ -39,8 +40,9 @@ def count_pixels(prediction, label, classes, ignore_index=255):
         rows = label.to(torch.int32)
     else:
         # other integer types hold -100 and 65535 too
-        label = torch.where(label == ignore_index, side - 2, label)
-        rows = torch.where((label < 0) | (label > side - 2), side - 1, label).to(torch.int32)
+        inside = (label >= 0) & (label < side - 2)
+        rows = torch.where(label == ignore_index, side - 2,
+                           torch.where(inside, label, side - 1)).to(torch.int32)
         ignore_index = side - 2
     if prediction.dtype == torch.int64:
         prediction = prediction.clamp(-1, side - 1)  # before the narrower type, which would wrap

@@ -34,7 +34,9 @@ class IoUMetric(BaseMetric):
             mean, by default.
         beta (float): weight of recall in the F-score.
         collect_device (str): ``cpu`` or ``gpu``, for collecting from the processes.
-        output_dir (str, optional): folder for the predictions, one 8-bit PNG an image.
+        output_dir (str, optional): folder for the predictions, one PNG an image: of 8 bits, of
+            16 where a label needs it.
+        image_root (str, optional): folder of the images, whose sub-folders ``output_dir`` keeps.
         format_only (bool): only write the predictions, for a test server.
         prefix (str, optional): prefix of the log keys.
         boundary (bool): add boundary IoU, ``mBoundaryIoU``.
@@ -54,7 +56,7 @@ class IoUMetric(BaseMetric):
     def __init__(self, ignore_index=255, iou_metrics=('mIoU',), nan_to_num=None, beta=1,
                  collect_device='cpu', output_dir=None, format_only=False, prefix=None,
                  boundary=False, boundary_ratio=0.02, reduce_zero_label=None, report=False,
-                 report_dir=None):
+                 report_dir=None, image_root=None):
         super().__init__(collect_device=collect_device, prefix=prefix)
         self.metrics = [iou_metrics] if isinstance(iou_metrics, str) else list(iou_metrics)
         for name in self.metrics:
@@ -67,6 +69,8 @@ class IoUMetric(BaseMetric):
         self.nan_to_num = nan_to_num
         self.beta = beta
         self.output_dir = output_dir
+        self.image_root = image_root
+        self._written = {}
         self.format_only = format_only
         self.boundary = boundary
         self.boundary_ratio = boundary_ratio
@@ -205,8 +209,8 @@ class IoUMetric(BaseMetric):
                 'num_classes')
 
     def _write(self, prediction, sample, name):
-        """Write one prediction as the ADE20K server wants it: an 8-bit PNG named as the image,
-        label 0 for "other" where the data set has it."""
+        """Write one prediction as the ADE20K server wants it: a PNG named as the image, label 0
+        for "other" where the data set has it."""
         shift = self.reduce_zero_label
         if shift is None:
             shift = sample.get('reduce_zero_label')
@@ -214,12 +218,24 @@ class IoUMetric(BaseMetric):
             raise InputError(f"{name}: whether the data set's label 0 means 'other' is unknown; "
                              "set the metric's reduce_zero_label (True for ADE20K)")
         labels = prediction.cpu().numpy().astype(np.int64) + bool(shift)
-        if labels.max(initial=0) > 255:
-            raise InputError(f'{name}: label {labels.max()} does not fit an 8-bit PNG')
-        folder = Path(self.output_dir)
-        folder.mkdir(parents=True, exist_ok=True)
-        stem = Path(name).stem if 'img_path' in sample else f'{name}_{get_rank()}'
-        Image.fromarray(labels.astype(np.uint8)).save(folder / f'{stem}.png')
+        if labels.max(initial=0) > 65535:
+            raise InputError(f'{name}: label {labels.max()} does not fit a 16-bit PNG')
+        place = Path(f'{name}_{get_rank()}.png')
+        if 'img_path' in sample:
+            place = Path(name).absolute()
+            inside = self.image_root and place.is_relative_to(Path(self.image_root).absolute())
+            place = place.relative_to(Path(self.image_root).absolute()) if inside else \
+                Path(place.name)
+            place = place.with_suffix('.png')
+        other = self._written.setdefault(place, name)
+        if other != name:
+            raise InputError(f'IoUMetric: the predictions of {other} and {name} would both be '
+                             f'{place} in {self.output_dir}; set image_root, the folder that '
+                             'their sub-folders are in')
+        path = Path(self.output_dir) / place
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(labels.astype(np.uint8 if labels.max(initial=0) <= 255 else
+                                      np.uint16)).save(path)
 
 
 def _label_map(data):

@@ -1,11 +1,14 @@
 """mmseg's segmentor with inference from the logits to the label map in tiles."""
 import torch
+import torch.nn.functional as F
 from mmengine.structures import PixelData
 from mmseg.models.decode_heads.decode_head import BaseDecodeHead
 from mmseg.models.segmentors import EncoderDecoder as MMSegEncoderDecoder
 from mmseg.models.segmentors import SegTTAModel as MMSegTTAModel
+from torch import nn
 
 from convnext_dense.errors import InputError
+from convnext_dense.models import ConvNeXt
 from convnext_dense.registry import MODELS
 from convnext_dense.segmentation.label_map import axis_matrix, label_map
 
@@ -51,6 +54,8 @@ class EncoderDecoder(MMSegEncoderDecoder):
             list[SegDataSample]: the samples with ``pred_sem_seg``, of shape (1, H, W) in the
             original size, and, where they are kept, ``seg_logits``.
         """
+        if data_samples is not None:
+            inputs = _pad_small(inputs, data_samples, _stride(self.backbone))
         head = self.decode_head
         plain = all(getattr(type(head), name) is getattr(BaseDecodeHead, name)
                     for name in ('predict', 'predict_by_feat'))
@@ -62,6 +67,45 @@ class EncoderDecoder(MMSegEncoderDecoder):
             meta = data_samples[0].metainfo
             size = tuple(meta.get('pad_shape', meta['img_shape'])[:2])
         return self.predict_labels(self.window_logits(inputs), size, data_samples)
+
+    def loss(self, inputs, data_samples):
+        """Losses, see mmseg; 0 where heads of one channel get ignored pixels only.
+
+        mmseg's loss of one channel asks for the largest label, which a batch of crops without any
+        does not have.
+
+        Args:
+            inputs (Tensor): images of shape (N, C, H, W).
+            data_samples (list[SegDataSample]): with ``gt_sem_seg``.
+
+        Returns:
+            dict[str, Tensor]
+        """
+        heads = dict(decode=self.decode_head)
+        if self.with_auxiliary_head:
+            auxiliary = self.auxiliary_head
+            heads |= {f'aux_{number}': head for number, head in enumerate(auxiliary)} if \
+                isinstance(auxiliary, nn.ModuleList) else dict(aux=auxiliary)
+        ignored = all(bool((sample.gt_sem_seg.data == self.decode_head.ignore_index).all())
+                      for sample in data_samples)
+        if not ignored or not any(head.out_channels == 1 for head in heads.values()):
+            return super().loss(inputs, data_samples)
+        maps = self.extract_feat(inputs)
+        return {f'{name}.loss_ignored': head(maps).sum() * 0 for name, head in heads.items()}
+
+    def postprocess_result(self, seg_logits, data_samples=None):
+        """mmseg's, which knows no diagonal flip: turned back along one axis there, one here."""
+        diagonal = [sample for sample in data_samples or ()
+                    if sample.metainfo.get('flip') and
+                    sample.metainfo.get('flip_direction') == 'diagonal']
+        for sample in diagonal:
+            sample.set_metainfo(dict(flip_direction='horizontal'))
+        results = super().postprocess_result(seg_logits, data_samples)
+        for sample in diagonal:
+            sample.set_metainfo(dict(flip_direction='diagonal'))
+            for data in (sample.seg_logits, sample.pred_sem_seg):
+                data.data = data.data.flip(-2)
+        return results
 
     def window_logits(self, inputs):
         """Logits of the windows in the size that the head gives them.
@@ -141,7 +185,8 @@ class EncoderDecoder(MMSegEncoderDecoder):
         left, right, top, bottom = meta.get('img_padding_size', meta.get('padding_size', [0] * 4))
         flip = meta.get('flip_direction') if meta.get('flip') else None
         borders = ((top, size[0] - bottom), (left, size[1] - right))
-        matrices = [axis_matrix(windows, cells, length, border, out, direction == flip,
+        matrices = [axis_matrix(windows, cells, length, border, out,
+                                flip in (direction, 'diagonal'),
                                 self.align_corners)
                     for windows, cells, length, border, out, direction in zip(
                         axes, logits.shape[2:], size, borders, meta['ori_shape'],
@@ -161,6 +206,26 @@ class SegTTAModel(MMSegTTAModel):
         test_cfg = self.module.test_cfg.copy()
         test_cfg['keep_logits'] = True
         self.module.test_cfg = test_cfg
+
+
+def _stride(backbone):
+    """Pixels of the last map's cells of a ConvNeXt, whose shortest side it is; 1 of others."""
+    return 4 * 2**max(backbone.out_indices) if isinstance(backbone, ConvNeXt) else 1
+
+
+def _pad_small(inputs, data_samples, shortest):
+    """Images with a side that the backbone cannot halve often enough, padded below and right."""
+    height, width = inputs.shape[2:]
+    below, right = max(shortest - height, 0), max(shortest - width, 0)
+    if not below and not right:
+        return inputs
+    for sample in data_samples:
+        meta = sample.metainfo
+        sides = meta.get('img_padding_size', meta.get('padding_size', [0] * 4))
+        sample.set_metainfo(dict(
+            img_padding_size=[sides[0], sides[1] + right, sides[2], sides[3] + below],
+            pad_shape=(height + below, width + right)))
+    return F.pad(inputs, (0, right, 0, below))
 
 
 def _grid(axes):

@@ -3,10 +3,12 @@ import json
 import re
 import time
 
+import numpy as np
 import pytest
 from tiny_data import noise_image
 
 from convnext_dense.checks.preflight import check_config, evenly
+from convnext_dense.config import set_label_values
 from convnext_dense.datasets import coco_file
 from convnext_dense.errors import InputError
 
@@ -417,3 +419,43 @@ def test_the_fast_part_takes_less_than_two_seconds_on_20000_images(labels, coco)
     start = time.perf_counter()
     check_config(labels.cfg, training=True)
     assert time.perf_counter() - start < 2
+
+
+# ---- masks of 0 and 255, and label maps of 16 bits
+
+
+def binary(labels):
+    """Masks of 0 and 255 in all label maps."""
+    for split, numbers in (('training', range(3)), ('validation', (10, 11))):
+        for number in numbers:
+            labels.write(split, number, [0, 255])
+
+
+def test_masks_of_0_and_255_are_refused_with_the_remedy_and_pass_with_it(labels):
+    binary(labels)
+    with pytest.raises(InputError, match=r'train_dataloader: the 3 label maps that were looked at '
+                       r'have no values but \{0, 255\}, and \{255\} is ignored, as in .*0.png: at '
+                       'most 1 of 2 classes could be learned; .*--label-values 0=0,255=1'):
+        check_config(labels.cfg, training=True)
+    set_label_values(labels.cfg, {0: 0, 255: 1})
+    check_config(labels.cfg, training=True)
+
+
+@pytest.mark.parametrize('values, hint', [
+    ([0, 128], '0=0,128=1'), ([0, 128, 255], '0=0,128=1'), ([0, 254], '0=0,254=1')])
+def test_other_binary_masks_get_a_hint_too(labels, values, hint):
+    labels.write('training', 0, values)
+    with pytest.raises(InputError, match=f'need classes .* --label-values {hint}'):
+        check_config(labels.cfg, training=True)
+
+
+def test_16_bits_need_the_loader_that_keeps_them(labels):
+    from PIL import Image
+    path = labels.root / 'annotations/training/1.png'
+    Image.fromarray(np.full((24, 32), 257, np.uint16)).save(path)
+    with pytest.raises(InputError, match=r"1.png has the value 257, which the pipeline's "
+                       r"LoadAnnotations cuts to 8 bits; .*'convnext_dense.LoadAnnotations'"):
+        check_config(labels.cfg, training=True)
+    labels.cfg.train_dataloader.dataset.pipeline[1].type = 'convnext_dense.LoadAnnotations'
+    with pytest.raises(InputError, match=r'has the values \{257\}, but the 2 classes are 0 to 1'):
+        check_config(labels.cfg, training=True)

@@ -198,6 +198,36 @@ def test_a_link_is_refused(tmp_path):
         unpack(archive, tmp_path / 'root', progress=False)
 
 
+def test_a_member_that_leaves_the_folder_once_its_own_is_stripped_is_refused(tmp_path):
+    archive = tmp_path / 'a.zip'
+    archive.write_bytes(zipped({'ADE//etc/x': b'1'}))
+    with pytest.raises(InputError, match="'ADE//etc/x' would land outside the folder"):
+        unpack(archive, tmp_path / 'root', strip='ADE/', progress=False)
+    assert not (tmp_path / 'root').exists()
+
+
+def test_an_archive_that_explodes_is_refused_before_anything_is_written(tmp_path):
+    archive = tmp_path / 'a.zip'
+    with zipfile.ZipFile(archive, 'w', zipfile.ZIP_DEFLATED) as content, \
+            content.open('bomb', 'w') as member:
+        for _ in range(101):
+            member.write(bytes(10**6))
+    with pytest.raises(InputError, match='a.zip has 0.1 MB and would unpack to 101.0 MB, more '
+                       'than 200 times as much'):
+        unpack(archive, tmp_path / 'root', progress=False)
+    assert not (tmp_path / 'root').exists()
+
+
+def test_an_encrypted_archive_is_named(tmp_path):
+    archive = tmp_path / 'a.zip'
+    content = bytearray(zipped({'a': b'1'}))
+    for start, at in ((b'PK\3\4', 6), (b'PK\1\2', 8)):
+        content[content.index(start) + at] |= 1
+    archive.write_bytes(content)
+    with pytest.raises(InputError, match="member 'a' is encrypted"):
+        unpack(archive, tmp_path / 'root', progress=False)
+
+
 def test_a_damaged_member_leaves_no_file(tmp_path):
     content = zipped({'a.jpg': b'x' * 1000})
     archive = tmp_path / 'bad.zip'

@@ -41,12 +41,22 @@ def test_counts_equal_mmseg_with_ignored_labels(seed, classes, ignore, dtype, sh
     assert table.sum() == valid.sum()
 
 
-@pytest.mark.parametrize('value', [-1, -300, 256, 70000])
+@pytest.mark.parametrize('value', [-1, -300, 300, 70000])
 def test_labels_outside_the_table_are_counted_in_its_last_row_and_column(value):
     prediction, label = torch.tensor([0, value, 2]), torch.tensor([0, 1, value])
     table = count_pixels(prediction, label, 3)
     assert {tuple(cell): int(table[tuple(cell)]) for cell in table.nonzero().tolist()} == {
-        (0, 0): 1, (1, 255): 1, (255, 2): 1}
+        (0, 0): 1, (1, 257): 1, (257, 2): 1}
+    assert table_side(3) == 258
+
+
+@pytest.mark.parametrize('dtype', [torch.uint8, torch.int32, torch.int64])
+@pytest.mark.parametrize('value', [3, 253, 254, 255])
+def test_each_label_but_the_ignored_one_is_counted_in_every_type(dtype, value):
+    table = count_pixels(torch.tensor([0, 0]), torch.tensor([0, value]).to(dtype), 3, 250)
+    assert table.nonzero().tolist() == [[0, 0], [value, 0]]
+    table = count_pixels(torch.tensor([0, 0]), torch.tensor([0, value]).to(dtype), 3, value)
+    assert table.nonzero().tolist() == [[0, 0]]
 
 
 def test_predictions_of_any_type():

@@ -163,6 +163,27 @@ def test_predictions_are_written_beside_the_evaluation(tmp_path):
     assert np.array_equal(written, data[1]['pred_sem_seg']['data'][0].numpy() + 1)
 
 
+def test_images_of_one_name_in_several_folders_keep_them_and_are_never_lost(tmp_path):
+    data = samples(4)
+    for number, sample in enumerate(data):
+        sample['img_path'] = f'/data/images/cam{number % 2}/{number // 2}.jpg'
+    run(IoUMetric, data, output_dir=str(tmp_path / 'maps'), image_root='/data/images/')
+    assert sorted(str(path.relative_to(tmp_path)) for path in tmp_path.glob('*/*/*')) == [
+        f'maps/cam{camera}/{number}.png' for camera in (0, 1) for number in (0, 1)]
+    with pytest.raises(InputError, match='of /data/images/cam0/0.jpg and /data/images/cam1/0.jpg '
+                       'would both be 0.png .* set image_root'):
+        run(IoUMetric, data, output_dir=str(tmp_path / 'flat'))
+
+
+def test_labels_beyond_8_bits_are_written_with_16(tmp_path):
+    sample = dict(pred_sem_seg=dict(data=torch.tensor([[[3, 999]]])), img_path='a.jpg')
+    metric = IoUMetric(format_only=True, output_dir=str(tmp_path), reduce_zero_label=False)
+    metric.dataset_meta = dict(classes=range(1000))
+    metric.process(None, [sample])
+    with Image.open(tmp_path / 'a.png') as image:
+        assert np.array(image).tolist() == [[3, 999]]
+
+
 def test_test_time_augmentation_does_not_lose_the_zero_label(tmp_path):
     # mmseg's SegTTAModel hands on img_path alone
     sample = samples(1)[0]

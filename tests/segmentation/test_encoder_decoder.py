@@ -98,6 +98,56 @@ def test_padded_and_flipped_images_equal_mmseg(test_cfg, direction):
     assert_equals_mmseg(test_cfg, image(1, 64, 96), data_samples)
 
 
+@torch.no_grad()
+@pytest.mark.parametrize('keep_logits', [False, True])
+@pytest.mark.parametrize('test_cfg', [dict(mode='whole'), SLIDE], ids=['whole', 'slide'])
+def test_a_diagonal_flip_is_undone(test_cfg, keep_logits):
+    """The label map of a flipped image is that of mmseg for the same input, turned back."""
+    meta = dict(img_padding_size=(3, 10, 0, 7))
+    expected = build('mmseg', test_cfg=test_cfg).predict(
+        image(1, 64, 96), samples(1, (64, 96), (57, 83), **meta))
+    ours = build('convnext_dense', test_cfg=dict(test_cfg, keep_logits=keep_logits))
+    results = ours.predict(image(1, 64, 96), samples(
+        1, (64, 96), (57, 83), flip=True, flip_direction='diagonal', **meta))
+    for result in results:
+        assert result.metainfo['flip_direction'] == 'diagonal'
+        result.pred_sem_seg.data = result.pred_sem_seg.data.flip(-1, -2)
+    assert_same_labels(results, expected)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize('keep_logits', [False, True])
+@pytest.mark.parametrize('test_cfg', [dict(mode='whole'), SLIDE], ids=['whole', 'slide'])
+@pytest.mark.parametrize('shape', [(3, 40), (40, 3), (1, 1), (5, 7)])
+def test_an_image_smaller_than_the_stride_is_padded(test_cfg, keep_logits, shape):
+    model = build('convnext_dense', test_cfg=dict(test_cfg, keep_logits=keep_logits))
+    padded = torch.nn.functional.pad(image(1, *shape), (
+        0, max(8 - shape[1], 0), 0, max(8 - shape[0], 0)))
+    sizes = tuple(padded.shape[2:])
+    expected = build('mmseg', test_cfg=test_cfg).predict(padded, samples(
+        1, sizes, shape, img_padding_size=(0, sizes[1] - shape[1], 0, sizes[0] - shape[0])))
+    labels = model.predict(image(1, *shape), samples(1, shape, shape))[0].pred_sem_seg.data
+    assert labels.shape == (1, *shape)
+    assert torch.equal(labels, expected[0].pred_sem_seg.data)
+
+
+@pytest.mark.parametrize('ignored', [False, True])
+def test_crops_that_are_ignored_whole_give_one_channel_a_loss_of_zero(ignored):
+    from mmengine.structures import PixelData
+    head = dict(num_classes=2, out_channels=1, threshold=.4,
+                loss_decode=dict(type='mmseg.CrossEntropyLoss', use_sigmoid=True))
+    model = build('convnext_dense', test_cfg=dict(mode='whole'), **head).train()
+    data = samples(2, (32, 32), (32, 32))
+    for number, sample in enumerate(data):
+        labels = torch.full((1, 32, 32), 255 if ignored or number else 1)
+        sample.gt_sem_seg = PixelData(data=labels)
+    losses = model.loss(image(2, 32, 32), data)
+    loss = sum(value for name, value in losses.items() if 'loss' in name)
+    loss.backward()
+    assert (loss.item() == 0) == ignored
+    assert all(parameter.grad is not None for parameter in model.decode_head.parameters())
+
+
 def test_images_of_a_batch_have_their_own_sizes():
     data_samples = samples(1, (64, 96), (64, 96)) + samples(1, (64, 96), (100, 90))
     assert_equals_mmseg(SLIDE, image(2, 64, 96), data_samples)

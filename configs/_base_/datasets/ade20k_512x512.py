@@ -5,7 +5,7 @@ data_root = 'data/ade/ADEChallengeData2016/'
 
 train_pipeline = [
     dict(type='LoadImageFromFile'),
-    dict(type='LoadAnnotations'),
+    dict(type='convnext_dense.LoadAnnotations'),
     dict(type='RandomResize', scale=(2048, 512), ratio_range=(0.5, 2.0), keep_ratio=True),
     dict(type='RandomCrop', crop_size=(512, 512), cat_max_ratio=0.75),
     dict(type='RandomFlip', prob=0.5),
@@ -16,7 +16,7 @@ test_pipeline = [
     dict(type='LoadImageFromFile'),
     dict(type='Resize', scale=(2048, 512), keep_ratio=True),
     # after the resize: the ground truth keeps the image's own size
-    dict(type='LoadAnnotations'),
+    dict(type='convnext_dense.LoadAnnotations'),
     dict(type='PackSegInputs'),
 ]
 # the published ratios are of the test scale, not of the image's own size
@@ -31,7 +31,7 @@ tta_pipeline = [
                 for ratio in (0.5, 0.75, 1.0, 1.25, 1.5, 1.75)
             ],
             [dict(type='RandomFlip', prob=prob, direction='horizontal') for prob in (0., 1.)],
-            [dict(type='LoadAnnotations')],
+            [dict(type='convnext_dense.LoadAnnotations')],
             [dict(type='PackSegInputs')],
         ]),
 ]

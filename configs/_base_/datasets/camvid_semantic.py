@@ -8,7 +8,7 @@ metainfo = dict(classes=(
     'pedestrian', 'bicyclist'))
 train_pipeline = [
     dict(type='LoadImageFromFile'),
-    dict(type='LoadAnnotations'),
+    dict(type='convnext_dense.LoadAnnotations'),
     dict(type='RandomResize', scale=(320, 240), ratio_range=(0.8, 1.5), keep_ratio=True),
     dict(type='RandomCrop', crop_size=(192, 256), cat_max_ratio=0.75),
     dict(type='RandomFlip', prob=0.5),
@@ -18,7 +18,7 @@ test_pipeline = [
     dict(type='LoadImageFromFile'),
     dict(type='Resize', scale=(320, 240), keep_ratio=True),
     # after the resize: the ground truth keeps the image's own size
-    dict(type='LoadAnnotations'),
+    dict(type='convnext_dense.LoadAnnotations'),
     dict(type='PackSegInputs'),
 ]
 

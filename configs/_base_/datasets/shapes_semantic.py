@@ -6,7 +6,7 @@ data_root = 'data/shapes/'
 metainfo = dict(classes=('background', 'disc', 'ring', 'square', 'triangle', 'star'))
 train_pipeline = [
     dict(type='LoadImageFromFile'),
-    dict(type='LoadAnnotations', reduce_zero_label=True),
+    dict(type='convnext_dense.LoadAnnotations', reduce_zero_label=True),
     dict(
         type='RandomFlip',
         prob=[0.25, 0.25, 0.25],
@@ -15,7 +15,7 @@ train_pipeline = [
 ]
 test_pipeline = [
     dict(type='LoadImageFromFile'),
-    dict(type='LoadAnnotations', reduce_zero_label=True),
+    dict(type='convnext_dense.LoadAnnotations', reduce_zero_label=True),
     dict(type='PackSegInputs'),
 ]
 
