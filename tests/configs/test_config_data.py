@@ -64,6 +64,8 @@ def test_ade20k_pipelines_equal_those_of_mmseg(crop):
     theirs = peer_config('mmseg', f'_base_/datasets/{file}')
     for loader in LOADERS:
         ours, peer = config(name)[loader].dataset.to_dict(), theirs[loader].dataset.to_dict()
+        for step in ours['pipeline']:  # the drop-in that keeps 16 bits
+            step['type'] = step['type'].removeprefix('convnext_dense.')
         # the data set says it already
         assert ours == {**without(peer, 'reduce_zero_label'), 'data_root': peer['data_root'] + '/'}
 
