@@ -7,7 +7,7 @@ from config_files import ADE20K, COCO, NAMES, config, peer_config, row
 from mmcv.transforms import Compose
 from mmengine.registry import DefaultScope
 
-from convnext_dense.config import EVALUATORS, LOADERS
+from convnext_dense.config import EVALUATORS, LOADERS, type_name
 
 SHORT_SIDES = list(range(480, 801, 32))
 GPUS = 8  # the published recipes: 8 x 2
@@ -94,7 +94,7 @@ def transforms(name, pipeline):
 
 
 def without_loading(steps):
-    kept = [dict(step) for step in steps if not step.type.startswith('Load')]
+    kept = [dict(step) for step in steps if not type_name(step).startswith('Load')]
     for step in kept:
         if step['type'] == 'TestTimeAug':
             branches = map(without_loading, step['transforms'])
