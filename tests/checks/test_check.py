@@ -262,11 +262,11 @@ def test_the_balance_with_reduced_zero_and_a_subset_of_the_classes(labels):
 
 
 def test_what_does_not_fit_the_config_is_an_error(coco, tmp_path, capsys):
-    coco.cfg.model.roi_head.mask_head.num_classes = 80
+    coco.cfg.model.neck.in_channels = [96, 192, 384, 768]
     shutil.rmtree(coco.root / 'val')
     assert run(tmp_path, coco.cfg) == 1
     output = capsys.readouterr().out
-    assert 'model.roi_head.mask_head.num_classes is 80' in output
+    assert 'model.neck.in_channels=[96, 192, 384, 768] does not fit' in output
     assert 'error: 2 images that are not there [image-missing]' in output
     assert 'training cannot start' in output
     assert json.loads((tmp_path / 'out/report.json').read_text())['can_train'] is False
