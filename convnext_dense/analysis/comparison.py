@@ -251,7 +251,7 @@ def _count(model, size):
         measure_complexity,
         published_size,
     )
-    from convnext_dense.commands.complexity import parse_size, published_figures
+    from convnext_dense.analysis.sizes import parse_size, published_figures
     model.published = published_figures(model.cfg)
     timed = next((speed['size'] for speed in model.speed.values() if speed.get('size')), None)
     if size is None and timed and not model.published:

@@ -10,7 +10,7 @@ import json
 import sys
 from pathlib import Path
 
-from convnext_dense.commands.complexity import parse_size
+from convnext_dense.analysis.sizes import parse_size
 from convnext_dense.errors import InputError
 
 

@@ -14,7 +14,7 @@ import sys
 import webbrowser
 from pathlib import Path
 
-from convnext_dense.commands.complexity import parse_size
+from convnext_dense.analysis.sizes import parse_size
 from convnext_dense.errors import InputError
 
 

@@ -8,6 +8,7 @@ convnext-dense complexity mine.py --size 640x480 --json cost.json
 import json
 from pathlib import Path
 
+from convnext_dense.analysis.sizes import parse_size, published_figures
 from convnext_dense.errors import InputError
 
 COLUMNS = '{:<16}{:>12}{:>16}'
@@ -44,22 +45,6 @@ def run(args):
         results[path] = dict(complexity.to_dict(), published=row)
     if args.json:
         Path(args.json).write_text(json.dumps(results, indent=2) + '\n')
-
-
-def parse_size(text):
-    """``'1280x800'``, width first as the papers write it, as (height, width) in pixels."""
-    parts = text.lower().split('x')
-    if len(parts) != 2 or not all(part.isdigit() and int(part) > 0 for part in parts):
-        raise InputError(f'--size {text}: write WIDTHxHEIGHT in pixels, e.g. 1280x800')
-    return int(parts[1]), int(parts[0])
-
-
-def published_figures(cfg):
-    """The published row that a config names in ``published``, or None."""
-    if not cfg.get('published'):
-        return None
-    from convnext_dense.published import published_row
-    return published_row(cfg.published)
 
 
 def render(complexity, row=None):

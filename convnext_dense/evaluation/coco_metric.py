@@ -17,7 +17,7 @@ from convnext_dense.datasets.coco_requirements import (
     masks_of_other_size,
 )
 from convnext_dense.errors import InputError
-from convnext_dense.registry import METRICS
+from convnext_dense.registry import FUNCTIONS, METRICS
 
 from .backends import GroundTruth, check_backend, load_ground_truth
 from .coco_figures import FIGURES, class_figures, coco_figures
@@ -260,13 +260,10 @@ class CocoMetric(BaseMetric):
             logger.info(f'{metric}_mAP_copypaste: '
                         + ' '.join(f'{figures[name]:.3f}' for name in list(FIGURES)[:6]))
         if self.report and evaluations:
-            from .coco_report import write_report
-            write_report(self._report_folder(logger), truth, self.categories, results, detections,
-                         evaluations, self.iou_thrs, self.proposal_nums, self.ann_file)
+            FUNCTIONS.get('convnext_dense.write_detection_report')(
+                report_folder(self.report_dir, logger), truth, self.categories, results, detections,
+                evaluations, self.iou_thrs, self.proposal_nums, self.ann_file)
         return log
-
-    def _report_folder(self, logger):
-        return report_folder(self.report_dir, logger)
 
     def _fast_recall(self, results, logger):
         """mmdet's own class-agnostic recall of the proposals."""

@@ -9,7 +9,7 @@ from mmengine.logging import MMLogger
 from PIL import Image
 
 from convnext_dense.errors import InputError
-from convnext_dense.registry import METRICS
+from convnext_dense.registry import FUNCTIONS, METRICS
 
 from .collect import collect_images, on_main_process
 from .confusion import count_boundaries, count_pixels, table_side
@@ -163,9 +163,9 @@ class IoUMetric(BaseMetric):
         logger.info('per class results:\n' + percent_table(classes, by_class))
         if self.report:
             from .coco_metric import report_folder
-            from .iou_report import write_report
-            write_report(report_folder(self.report_dir, logger), classes, results, confusion,
-                         summary, by_class)
+            FUNCTIONS.get('convnext_dense.write_segmentation_report')(
+                report_folder(self.report_dir, logger), classes, results, confusion, summary,
+                by_class)
         return {name: round(value * 100, 2) for name, value in summary.items()}
 
     def _name(self, sample):

@@ -13,8 +13,9 @@ from convnext_dense.analysis.complexity import (
     measure_complexity,
     published_size,
 )
+from convnext_dense.analysis.sizes import parse_size
 from convnext_dense.cli import main
-from convnext_dense.commands.complexity import parse_size, render
+from convnext_dense.commands.complexity import render
 from convnext_dense.errors import InputError
 from convnext_dense.published import published_row, published_rows
 

@@ -1,11 +1,15 @@
 """A detector's errors are named: missed, false, box, class, mask."""
 import numpy as np
 import pytest
+from evaluation.random_coco import rectangle
 from pycocotools import mask as rle
-from random_coco import rectangle
 
+from convnext_dense.analysis.evaluation_report.detection_errors import (
+    ImageErrors,
+    confusion_matrix,
+    image_errors,
+)
 from convnext_dense.evaluation.backends import load_ground_truth
-from convnext_dense.evaluation.coco_errors import ImageErrors, confusion_matrix, image_errors
 from convnext_dense.evaluation.detections import Detections
 
 OBJECT = (20, 20, 40, 40)

@@ -9,9 +9,13 @@ import cv2
 import numpy as np
 from mmengine.logging import print_log
 
-from . import coco_errors, plots
-from .coco_errors import confusion_matrix, image_errors
-from .json_files import dump_json
+from convnext_dense.analysis.evaluation_report import detection_errors, plots
+from convnext_dense.analysis.evaluation_report.detection_errors import (
+    confusion_matrix,
+    image_errors,
+)
+from convnext_dense.analysis.evaluation_report.json_files import dump_json
+from convnext_dense.registry import FUNCTIONS
 
 FORMAT = 'convnext_dense.detection/1'
 WORST = 20
@@ -25,13 +29,14 @@ SIDE, HEADER = 960, 28
 FONT = cv2.FONT_HERSHEY_SIMPLEX, 0.5
 
 
-def write_report(folder, truth, categories, results, detections, evaluations, iou_thresholds,
-                 max_dets, ann_file=None):
+@FUNCTIONS.register_module()
+def write_detection_report(folder, truth, categories, results, detections, evaluations,
+                           iou_thresholds, max_dets, ann_file=None):
     """Write the report of one evaluation into ``folder``.
 
     Args:
         folder (Path): exists.
-        truth: ground truth of :func:`load_ground_truth`.
+        truth (GroundTruth): the annotations.
         categories (list[dict]): by label.
         results (list[dict]): per-image results, for the images' paths.
         detections (dict[str, Detections]): by kind, ``bbox`` and ``segm``.
@@ -67,7 +72,7 @@ def write_report(folder, truth, categories, results, detections, evaluations, io
             'figures': figures,
             'classes': [{'id': c['id'], 'name': c['name'], 'annotations': objects[c['id']],
                          **rows[c['id']]} for c in categories],
-            'confusion': {'score': coco_errors.SCORE, 'iou': coco_errors.IOU,
+            'confusion': {'score': detection_errors.SCORE, 'iou': detection_errors.IOU,
                           'matrix': matrix.tolist()}}
     # of the last kind: the masks where they were evaluated
     paths = {result['img_id']: result.get('img_path') for result in results}

@@ -5,14 +5,20 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from evaluation.random_coco import HEIGHT, WIDTH, random_dataset, random_images
 from mmengine.logging import MMLogger
 from pycocotools import mask as rle
-from random_coco import HEIGHT, WIDTH, random_dataset, random_images
 
+from convnext_dense.analysis.evaluation_report.detection import (
+    COLORS,
+    HEADER,
+    SIDE,
+    WORST,
+    draw_errors,
+)
+from convnext_dense.analysis.evaluation_report.json_files import plain
 from convnext_dense.evaluation import CocoMetric, IoUMetric
 from convnext_dense.evaluation.coco_metric import report_folder
-from convnext_dense.evaluation.coco_report import COLORS, HEADER, SIDE, WORST, draw_errors
-from convnext_dense.evaluation.json_files import plain
 
 
 @pytest.fixture(scope='module')

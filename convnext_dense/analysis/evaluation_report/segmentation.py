@@ -8,16 +8,18 @@ from pathlib import Path
 import numpy as np
 from mmengine.logging import print_log
 
-from . import plots
-from .coco_report import WORST
-from .json_files import dump_json
+from convnext_dense.analysis.evaluation_report import plots
+from convnext_dense.analysis.evaluation_report.detection import WORST
+from convnext_dense.analysis.evaluation_report.json_files import dump_json
+from convnext_dense.registry import FUNCTIONS
 
 FORMAT = 'convnext_dense.segmentation/1'
 # confusions named an image
 SHOWN = 10
 
 
-def write_report(folder, classes, results, confusion, summary, by_class):
+@FUNCTIONS.register_module()
+def write_segmentation_report(folder, classes, results, confusion, summary, by_class):
     """Write the report of one evaluation into ``folder``.
 
     Args:

@@ -139,9 +139,10 @@ def image_errors(truth, detections, categories, score=SCORE):
         if ann['category_id'] in labels:
             objects[ann['image_id']].append(ann)
     rows = {image_id: [] for image_id in objects}
+    image_ids = detections.image_ids.tolist()
     for row in np.flatnonzero(detections.scores >= score):
-        rows[int(detections.image_ids[row])].append(row)
-    label_of = np.array([labels[int(i)] for i in detections.category_ids], int)
+        rows[image_ids[row]].append(row)
+    label_of = np.array([labels[i] for i in detections.category_ids.tolist()], int)
     errors = {}
     for image_id, anns in objects.items():
         image, picked = truth.images[image_id], np.array(rows[image_id], int)
