@@ -23,6 +23,7 @@ COMMANDS = {
     'train': 'train a detector or segmenter',
     'test': 'evaluate a detector or segmenter',
     'predict': 'boxes, masks and label maps of images, folders and videos',
+    'list': 'architectures, published weights, data sets and configs',
     'demo': 'train and evaluate a detector and a segmenter on images of shapes',
     'complexity': 'parameters and multiply-adds, beside the published figures',
     'benchmark': 'speed and memory of several models, by stage',

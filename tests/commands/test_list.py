@@ -1,0 +1,53 @@
+"""`convnext-dense list`: what is offered, filtered, as text and as JSON."""
+import json
+
+import pytest
+
+from convnext_dense.analysis.listing import COLUMNS, rows
+from convnext_dense.checkpoints.zoo import entries
+from convnext_dense.cli import main
+from convnext_dense.config_files import config_names, find_config
+
+
+@pytest.mark.parametrize('kind', COLUMNS)
+def test_each_kind_is_a_table_of_its_columns(kind, capsys):
+    assert main(['list', kind]) == 0
+    head, *lines = capsys.readouterr().out.splitlines()
+    assert head.split('  ')[0] == 'name' and len(lines) == len(rows(kind)) > 4
+    assert all(column.replace('_', ' ') in head for column in COLUMNS[kind])
+
+
+def test_weights_and_configs_are_those_of_the_package():
+    assert [row['name'] for row in rows('weights')] == list(entries())
+    assert [row['name'] for row in rows('configs')] == list(config_names())
+    for row in rows('weights'):
+        assert row['config'] is None or find_config(row['config']) == find_config(row['name'])
+
+
+def test_a_row_has_the_published_figures_and_licence():
+    weights, = rows('weights', ['cascade-mask-rcnn_convnext-t_coco'])
+    assert weights['figures'] == dict(box_ap=50.4, mask_ap=43.7)
+    assert weights['params_M'] == 86 and weights['licence'] == 'MIT'
+    config, = rows('configs', ['upernet_convnext-t_8xb2'])
+    assert config['weights'] == 'upernet_convnext-t_ade20k' and config['macs_G'] == 939
+
+
+def test_parameters_are_those_of_the_papers():
+    """Of classifiers, which have a head of 768000 (tiny) weights besides: 28.6 M in both papers (28.589 and 28.635)."""
+    tiny, = rows('models', ['tiny'])
+    assert tiny['params_M'] == round(28.589 - .769, 1)
+    assert tiny['params_v2_M'] == round(28.635 - .769, 1)
+
+
+def test_words_filter_in_any_case(capsys):
+    assert main(['list', 'weights', 'NC', 'femto', '--json']) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert {row['licence'] for row in found} == {'CC-BY-NC-4.0'}
+    assert {'femto' in row['name'] for row in found} == {True}
+    assert main(['list', 'weights', 'no-such-word']) == 2
+    assert 'no row holds no-such-word' in capsys.readouterr().err
+
+
+def test_without_a_kind_everything_is_listed(capsys):
+    assert main(['list', '--json']) == 0
+    assert list(json.loads(capsys.readouterr().out)) == list(COLUMNS)
