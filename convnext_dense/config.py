@@ -10,10 +10,10 @@ from mmengine.logging import print_log
 
 from convnext_dense.classes import LOADERS, apply_classes
 from convnext_dense.config_files import find_config
+from convnext_dense.data_root import set_data_root as set_data_root
 from convnext_dense.errors import InputError, convert_errors
 from convnext_dense.registry import SCOPE  # its import lets mmengine find convnext_dense::...
 
-EVALUATORS = ('val_evaluator', 'test_evaluator')
 #: boxes from which on a call a level or class takes less time than one for all
 MOST_BOXES_AT_ONCE = 500
 
@@ -84,27 +84,6 @@ def set_work_dir(cfg, work_dir):
     """Work directory: the option, or the config's own, or ``work_dirs/<name of the config>``."""
     cfg.work_dir = work_dir or cfg.get('work_dir') or str(
         Path('work_dirs') / Path(cfg.filename).stem)
-
-
-def set_data_root(cfg, root):
-    """Move the train, val and test data sets and their evaluators to the folder ``root``."""
-    root = str(root).rstrip('/') + '/'
-    old_roots = {dataset['data_root'] for key in LOADERS for dataset in nested(cfg.get(key))
-                 if dataset.get('data_root')}
-    if not old_roots:
-        raise InputError(f'--data-root {root}: no data set of the config has a data_root to move')
-    if 'data_root' in cfg:
-        cfg.data_root = root
-    for key in LOADERS:
-        for dataset in nested(cfg.get(key)):
-            if dataset.get('data_root'):
-                dataset['data_root'] = root
-    for key in EVALUATORS:
-        for evaluator in nested(cfg.get(key)):
-            for name, value in evaluator.items():
-                for old in old_roots:
-                    if isinstance(value, str) and value.startswith(old):
-                        evaluator[name] = root + value[len(old):].lstrip('/')
 
 
 def set_device(cfg, device):

@@ -44,10 +44,11 @@ def find_config(name: str | Path) -> Path:
         folder = names[stem].parent.name
         if wanted.parent.as_posix() in ('.', folder, f'configs/{folder}'):
             return names[stem]
-    from convnext_dense.checkpoints.zoo import entries
-    fitting = {entry.name: entry.config for entry in entries().values() if entry.config}
+    import yaml
+    index = yaml.safe_load((FOLDER / 'metafile.yml').read_text(encoding='utf-8'))
+    fitting = {model['Name']: model['Config'] for model in index['Models']}
     if str(name) in fitting:
-        return FOLDER / fitting[str(name)]
+        return FOLDER.parent / fitting[str(name)]
     close = get_close_matches(stem, [*names, *fitting], n=3)
     hint = f'similar: {", ".join(close)}' if close else '`convnext-dense list configs` names them'
     raise InputError(f'config {name}: no such file, and the package has no config of that name; '

@@ -60,6 +60,52 @@ def test_data_root_moves_data_sets_and_evaluators_together():
     assert cfg.test_evaluator[0].ann_file == '/elsewhere/annotations/val.json'
 
 
+def apart():
+    """Training and validation data in different folders."""
+    cfg = detection()
+    cfg.val_dataloader.dataset.data_root = cfg.test_dataloader.dataset.data_root = 'data/val'
+    cfg.val_evaluator.ann_file = 'data/val/annotations/val.json'
+    return cfg
+
+
+def test_one_data_root_for_data_sets_of_two_folders_is_refused():
+    """Both would be read from one folder, whose validation images may be others."""
+    with pytest.raises(InputError) as error:
+        C.set_data_root(apart(), '/elsewhere')
+    assert str(error.value) == (
+        '--data-root /elsewhere: the data sets lie in data/coco/ and data/val/, which one folder '
+        'cannot replace; name the loaders: --data-root train=FOLDER --data-root val=FOLDER '
+        '--data-root test=FOLDER')
+
+
+def test_a_data_root_may_name_the_loader():
+    cfg = apart()
+    C.set_data_root(cfg, ['train=/t', 'val=/v/'])
+    assert cfg.train_dataloader.dataset.dataset.data_root == '/t/'
+    assert cfg.val_dataloader.dataset.data_root == '/v/'
+    assert cfg.val_evaluator.ann_file == '/v/annotations/val.json'
+    assert cfg.test_dataloader.dataset.data_root == 'data/val'
+    assert cfg.test_evaluator[0].ann_file == 'data/coco/annotations/val.json'
+
+
+@pytest.mark.parametrize('roots, words', [
+    (['/a', '/b'], 'give one folder'), (['/a', 'val=/b'], 'give one folder'),
+    (['test=/x'], 'test_dataloader has no data_root')])
+def test_data_roots_that_cannot_be_meant_are_refused(roots, words):
+    cfg = detection()
+    cfg.pop('test_dataloader')
+    with pytest.raises(InputError, match=words):
+        C.set_data_root(cfg, roots)
+
+
+def test_several_folders_of_one_loader_are_not_moved_into_one():
+    cfg = detection()
+    cfg.train_dataloader.dataset = dict(type='ConcatDataset', datasets=[
+        dict(type='CocoDataset', data_root=root) for root in ('a/', 'b/')])
+    with pytest.raises(InputError, match='train_dataloader reads from a/ and b/'):
+        C.set_data_root(cfg, ['train=/x'])
+
+
 def test_data_root_without_a_data_set_to_move_is_an_error():
     with pytest.raises(InputError, match='data_root'):
         C.set_data_root(Config(dict(train_dataloader=dict(dataset=dict(type='D')))), '/x')

@@ -5,13 +5,17 @@ Exit status: 0 when training can start, 1 when something stops it, 2 when the co
 convnext-dense check-data mine.py --data-root data/pets
 convnext-dense check-data mine.py --fast
 """
-
-from convnext_dense.commands.options import add_label_values, parse_label_values, parse_overrides
+from convnext_dense.commands.options import (
+    add_data_root,
+    add_label_values,
+    parse_label_values,
+    parse_overrides,
+)
 
 
 def add_arguments(parser):
     parser.add_argument('config', help='config file')
-    parser.add_argument('--data-root', help='folder of the data set; moves train, val and test')
+    add_data_root(parser)
     parser.add_argument('--cfg-options', nargs='+', metavar='KEY=VALUE', default=[],
                         help='override settings')
     add_label_values(parser)

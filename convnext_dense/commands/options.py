@@ -7,8 +7,7 @@ from convnext_dense.errors import InputError
 def add_config_options(parser):
     parser.add_argument('--work-dir', help='folder for logs, checkpoints and results '
                         '(default: work_dirs/<name of the config>)')
-    parser.add_argument('--data-root', help='folder of the data set; moves the train, val and '
-                        'test sets and their evaluators together')
+    add_data_root(parser)
     parser.add_argument('--cfg-options', nargs='+', metavar='KEY=VALUE', default=[],
                         help='override settings, e.g. model.backbone.drop_path_rate=0.2')
     add_label_values(parser)
@@ -33,6 +32,12 @@ def parse_label_values(text):
     except ValueError as error:
         raise InputError(f'--label-values {text}: write VALUE=LABEL,VALUE=LABEL with whole '
                          'numbers, such as 0=0,255=1') from error
+
+
+def add_data_root(parser):
+    parser.add_argument('--data-root', action='append', metavar='[SPLIT=]DIR', help='folder of the '
+                        'data set; moves the train, val and test sets and their evaluators '
+                        'together, or with train=DIR, val=DIR or test=DIR one of them (repeatable)')
 
 
 def choose_device(name, local_rank=0):

@@ -33,7 +33,7 @@ def test_a_row_has_the_published_figures_and_licence():
 
 
 def test_parameters_are_those_of_the_papers():
-    """Of classifiers, which have a head of 768000 (tiny) weights besides: 28.6 M in both papers (28.589 and 28.635)."""
+    """28.589 M and 28.635 M are classifiers, which have a head of 769 000 weights besides."""
     tiny, = rows('models', ['tiny'])
     assert tiny['params_M'] == round(28.589 - .769, 1)
     assert tiny['params_v2_M'] == round(28.635 - .769, 1)
