@@ -19,9 +19,11 @@ FLOORS = [
     ['detection', 'segmentation', 'optim'],
     ['models'],
     # what every room may import
-    ['config', 'data_root'],
-    ['config_files', 'classes', 'published', 'registry'],
-    ['command_names', 'download', 'chunks', 'files', 'model_wrappers', 'plain_layers', 'private'],
+    ['config'],
+    ['config_files', 'data_root'],
+    ['classes', 'published', 'registry'],
+    ['command_names', 'download', 'chunks', 'files', 'model_wrappers', 'plain_layers'],
+    ['private'],
     ['errors'],
 ]
 #: arrows that stand against the map today: make this shorter, never longer
