@@ -9,10 +9,13 @@ each size of a batch: train on crops of one size.
 """
 import copy
 import logging
+from collections.abc import Callable
 from types import MethodType
+from typing import Any
 
 import torch
 from mmengine.logging import print_log
+from torch import nn
 
 from convnext_dense.errors import InputError
 from convnext_dense.private.torch import (
@@ -24,7 +27,7 @@ from convnext_dense.private.torch import (
 PARTS = ('backbone', 'neck', 'decode_head', 'auxiliary_head')
 
 
-def compile_options(setting):
+def compile_options(setting: Any) -> dict | None:
     """The arguments of ``torch.compile`` that a config's ``compile`` stands for.
 
     Args:
@@ -49,7 +52,7 @@ def compile_options(setting):
     return options
 
 
-def compile_parts(model, **options):
+def compile_parts(model: nn.Module, **options: Any) -> list[str]:
     """Compile the parts of a detector or segmenter in place, when each runs first.
 
     Args:
@@ -78,11 +81,11 @@ class CompiledForward:
         options (dict): arguments of ``torch.compile``.
     """
 
-    def __init__(self, module, name, options):
+    def __init__(self, module: nn.Module, name: str, options: dict) -> None:
         self.module, self.name, self.eager = module, name, module.forward
-        self.compiled = torch.compile(self.eager, **options)
+        self.compiled: Callable | None = torch.compile(self.eager, **options)
 
-    def __call__(self, *args, **kwargs):
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
         if self.compiled is None:
             return self.eager(*args, **kwargs)
         mark_sizes(args)
@@ -101,7 +104,7 @@ class CompiledForward:
         return MethodType(self.eager.__func__, copy.deepcopy(self.module, memo))
 
 
-def mark_sizes(value):
+def mark_sizes(value: Any) -> None:
     """Tell the compiler that heights and widths of maps change, also of maps in a tuple."""
     if isinstance(value, (list, tuple)):
         for item in value:

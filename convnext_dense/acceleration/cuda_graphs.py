@@ -3,7 +3,10 @@
 A small batch on a fast GPU waits for its launches. A graph records them once for a size and
 replays them in one.
 """
+from collections.abc import Callable
+
 import torch
+from torch import Tensor, nn
 
 WARM_UPS = 3  # kernels are compiled and their plans measured before a capture, never in it
 
@@ -43,7 +46,7 @@ class Graphed:
             not torch.compiler.is_compiling()
 
 
-def use_cuda_graphs(module, most=4):
+def use_cuda_graphs(module: nn.Module, most: int = 4) -> nn.Module:
     """Let a module replay CUDA graphs in inference; see :class:`Graphed`.
 
     Args:
@@ -56,7 +59,7 @@ def use_cuda_graphs(module, most=4):
     return module
 
 
-def capture_graph(forward, x):
+def capture_graph(forward: Callable, x: Tensor) -> Callable:
     """Record what ``forward`` does with maps like ``x``.
 
     Returns:

@@ -56,8 +56,8 @@ def prepare(model: nn.Module, mode: str = 'infer', device: str | torch.device | 
         done.append(f'float32 predictions of {len(predict_in_float32(model))} heads')
     if settings.compile:
         from convnext_dense.acceleration.compiling import compile_options, compile_parts
-        done.append('compiled ' + ', '.join(compile_parts(model, **compile_options(
-            settings.compile))))
+        options = compile_options(settings.compile) or {}
+        done.append('compiled ' + ', '.join(compile_parts(model, **options)))
     if settings.cuda_graphs:
         from convnext_dense.acceleration.cuda_graphs import use_cuda_graphs
         use_cuda_graphs(getattr(model, 'backbone', model), settings.cuda_graphs)

@@ -1,4 +1,6 @@
 """Test-time augmentation of an instance segmenter, masks included."""
+from typing import Any
+
 import torch
 from mmcv.ops import batched_nms
 from mmengine.model import BaseTTAModel
@@ -20,12 +22,13 @@ class InstanceTTAModel(BaseTTAModel):
         module, data_preprocessor: the detector; see ``mmengine.model.BaseTTAModel``.
     """
 
-    def __init__(self, nms=dict(type='nms', iou_threshold=0.5), max_per_img=100, **kwargs):
+    def __init__(self, nms: dict = dict(type='nms', iou_threshold=0.5), max_per_img: int = 100,
+                 **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.nms = nms
         self.max_per_img = max_per_img
 
-    def test_step(self, data):
+    def test_step(self, data: dict) -> list:
         """Merged predictions of a batch of views; see ``mmengine.model.BaseTTAModel``."""
         # the detector must not know: mmdet's cascade would flip its masks, but not their boxes
         for views in data['data_samples']:
@@ -34,7 +37,7 @@ class InstanceTTAModel(BaseTTAModel):
                 view.set_metainfo(dict(view_flip=direction, flip=False, flip_direction=None))
         return super().test_step(data)
 
-    def merge_preds(self, data_samples_list):
+    def merge_preds(self, data_samples_list: list) -> list:
         """One prediction for each image.
 
         Args:
@@ -60,7 +63,7 @@ class InstanceTTAModel(BaseTTAModel):
         return views[0]
 
 
-def unflip(instances, direction, shape):
+def unflip(instances: InstanceData, direction: str | None, shape: tuple[int, ...]) -> InstanceData:
     """Instances of a flipped image in the coordinates of the image itself.
 
     Args:

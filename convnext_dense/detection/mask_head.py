@@ -1,4 +1,6 @@
 """mmdet's mask head with faster ways from the image's masks to its own, and back."""
+from typing import Any
+
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -6,7 +8,7 @@ from mmcv.cnn.bricks.wrappers import Conv2d, ConvTranspose2d
 from mmdet.models.roi_heads.mask_heads import FCNMaskHead as MMDetFCNMaskHead
 from mmdet.structures.mask import BitmapMasks, mask_target
 from mmengine.utils import to_2tuple
-from torch import nn
+from torch import Tensor, nn
 
 from convnext_dense.chunks import chunks
 from convnext_dense.detection.mask_pasting import paste_masks
@@ -24,7 +26,7 @@ class FCNMaskHead(MMDetFCNMaskHead):
     ``StandardRoIHead`` have it compute the masks of the predicted classes only.
     """
 
-    def computes_labels(self):
+    def computes_labels(self) -> bool:
         """Whether :meth:`forward_labels` knows these layers."""
         upsample, logits = self.upsample, self.conv_logits
         return is_plain(self) and is_plain(upsample, nn.ConvTranspose2d, ConvTranspose2d) and \
@@ -34,7 +36,7 @@ class FCNMaskHead(MMDetFCNMaskHead):
             is_plain(logits, nn.Conv2d, Conv2d) and logits.groups == 1 and \
             upsample.bias is not None and logits.bias is not None
 
-    def forward_labels(self, x, labels):
+    def forward_labels(self, x: Tensor, labels: Tensor) -> Tensor:
         """Logits of one class for each RoI: what :meth:`forward` has in its channel.
 
         Args:
@@ -62,7 +64,8 @@ class FCNMaskHead(MMDetFCNMaskHead):
         logits += self.conv_logits.bias[labels].view(-1, 1, 1, 1, 1)
         return logits.transpose(2, 3).reshape(rois, 1, down * height, right * width)
 
-    def get_targets(self, sampling_results, batch_gt_instances, rcnn_train_cfg):
+    def get_targets(self, sampling_results: list, batch_gt_instances: list, rcnn_train_cfg: Any
+                    ) -> Tensor | list:
         targets = [_targets_of_image(sampled, instances.masks, rcnn_train_cfg)
                    for sampled, instances in zip(sampling_results, batch_gt_instances)]
         return torch.cat(targets) if targets else targets

@@ -4,12 +4,13 @@ Bilinear interpolation is separable: a mask in the image is ``rows @ mask @ colu
 row of the matrices has two weights that are not zero.
 """
 import torch
+from torch import Tensor
 
 #: pixels that are pasted at a time; their floats stay in the cache
 CHUNK = 2**21
 
 
-def paste_masks(masks, boxes, height, width, threshold):
+def paste_masks(masks: Tensor, boxes: Tensor, height: int, width: int, threshold: float) -> Tensor:
     """Paste masks into the image, as ``mmdet``'s ``FCNMaskHead`` does.
 
     Args:

@@ -7,10 +7,13 @@ row and one a column. On channels-last maps the forward pass gathers those pixel
 by pixels, so the gradient of the maps is S' times that of the output: the entries, sorted by pixel
 instead of bin, are gathered in the same way.
 """
+from collections.abc import Iterable, Sequence
 from itertools import accumulate
+from typing import Any
 
 import mmcv.ops
 import torch
+from torch import Tensor
 from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 
@@ -33,7 +36,7 @@ class RoIAlign(mmcv.ops.RoIAlign):
         use_torchvision (bool): leave everything to torchvision's operator.
     """
 
-    def forward(self, input, rois):
+    def forward(self, input: Tensor, rois: Tensor) -> Tensor:
         """Features of the RoIs.
 
         Args:
@@ -47,7 +50,8 @@ class RoIAlign(mmcv.ops.RoIAlign):
         return roi_align_levels([input], rois, [self], rois.new_zeros(len(rois), dtype=torch.long))
 
 
-def roi_align_levels(maps, rois, layers, levels):
+def roi_align_levels(maps: Sequence[Tensor], rois: Tensor, layers: Iterable[Any], levels: Tensor
+                     ) -> Tensor:
     """RoIAlign of every RoI on the pyramid level that it belongs to.
 
     Args:
@@ -59,6 +63,7 @@ def roi_align_levels(maps, rois, layers, levels):
     Returns:
         Tensor: shape (K, C, *output_size).
     """
+    layers = list(layers)
     layer = layers[0]
     # in 16 bits the RoIs would be off by pixels, and mmcv has no operator for bfloat16
     dtype = torch.promote_types(maps[0].dtype, torch.float32)

@@ -1,7 +1,9 @@
 """The RoI extractor of mmdet's heads in one pass over the pyramid."""
+from collections.abc import Sequence
+
 import torch
 from mmengine.model import BaseModule
-from torch import nn
+from torch import Tensor, nn
 
 from convnext_dense.detection.roi_align import RoIAlign, roi_align_levels
 from convnext_dense.errors import InputError
@@ -27,7 +29,8 @@ class SingleRoIExtractor(BaseModule):
         InputError: a ``roi_layer`` of another type.
     """
 
-    def __init__(self, roi_layer, out_channels, featmap_strides, finest_scale=56, init_cfg=None):
+    def __init__(self, roi_layer: dict, out_channels: int, featmap_strides: Sequence[int],
+                 finest_scale: int = 56, init_cfg: dict | None = None) -> None:
         super().__init__(init_cfg)
         layer = dict(roi_layer)
         if layer.pop('type') not in ('RoIAlign', 'convnext_dense.RoIAlign', RoIAlign):
@@ -40,11 +43,11 @@ class SingleRoIExtractor(BaseModule):
         self.finest_scale = finest_scale
 
     @property
-    def num_inputs(self):
+    def num_inputs(self) -> int:
         """int: number of levels."""
         return len(self.featmap_strides)
 
-    def map_roi_levels(self, rois, num_levels):
+    def map_roi_levels(self, rois: Tensor, num_levels: int) -> Tensor:
         """Level of each RoI.
 
         Args:
@@ -58,7 +61,8 @@ class SingleRoIExtractor(BaseModule):
         levels = torch.floor(torch.log2(side / self.finest_scale + 1e-6))
         return levels.clamp(min=0, max=num_levels - 1).long()
 
-    def forward(self, feats, rois, roi_scale_factor=None):
+    def forward(self, feats: Sequence[Tensor], rois: Tensor, roi_scale_factor: float | None = None
+                ) -> Tensor:
         """Features of the RoIs.
 
         Args:

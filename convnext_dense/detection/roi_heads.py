@@ -1,4 +1,5 @@
 """mmdet's RoI heads, which on a CPU predict the mask of a RoI's class instead of all classes'."""
+
 import torch
 from mmdet.models.roi_heads import CascadeRoIHead as MMDetCascadeRoIHead
 from mmdet.models.roi_heads import StandardRoIHead as MMDetStandardRoIHead

@@ -8,7 +8,7 @@ proposals ends when there are as many as are wanted.
 import torch
 import torch.nn.functional as F
 from mmdet.models.dense_heads import RPNHead as MMDetRPNHead
-from torch import nn
+from torch import Tensor, nn
 from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 
@@ -24,7 +24,7 @@ FIRST_TRY = 3
 class RPNHead(MMDetRPNHead):
     """``mmdet.RPNHead`` with the same arguments and results."""
 
-    def forward_single(self, x):
+    def forward_single(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Scores (N, A, H, W) and box deltas (N, 4A, H, W) of the anchors of a map (N, C, H, W)."""
         layers = self.rpn_conv, self.rpn_cls, self.rpn_reg
         if self.num_convs > 1 or not torch.is_grad_enabled() or not in_float32_on_cpu(x) or \

@@ -24,7 +24,7 @@ ARCHITECTURES = {
 }
 
 
-def resolve_arch(arch):
+def resolve_arch(arch: str | dict) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """Depths and channels of an architecture.
 
     Args:

@@ -6,6 +6,7 @@ first group of the stage it leads to; neck, heads and output norms come last. Sw
 grouped the same way, so that a comparison can use one recipe.
 """
 import re
+from collections.abc import Sequence
 from math import ceil
 from typing import NamedTuple
 
@@ -43,12 +44,12 @@ FAMILIES = {
 }
 
 
-def needed_layers(depths):
+def needed_layers(depths: Sequence[int]) -> int:
     """The ``num_layers`` that fits ``depths``: 6 for (3, 3, 9, 3), 12 for (3, 3, 27, 3)."""
     return sum(ceil(depth / BLOCKS_PER_GROUP) for depth in depths)
 
 
-def check_num_layers(num_layers, depths):
+def check_num_layers(num_layers: int | None, depths: Sequence[int]) -> int:
     """``num_layers``, or the derived one for None.
 
     Raises:
@@ -100,12 +101,12 @@ def layer_group(name, family, depths, num_layers, decay_type='layer_wise'):
     return start + block // BLOCKS_PER_GROUP
 
 
-def layer_scale(group, num_layers, decay_rate):
+def layer_scale(group: int, num_layers: int, decay_rate: float) -> float:
     """Factor on the learning rate of a group: 1 for the heads, falling towards the stem."""
     return decay_rate**(num_layers + 1 - group)
 
 
-def has_weight_decay(name, ndim):
+def has_weight_decay(name: str, ndim: int) -> bool:
     """Whether the published recipes decay a parameter.
 
     Args:

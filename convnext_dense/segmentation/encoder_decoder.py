@@ -1,11 +1,13 @@
 """mmseg's segmentor with inference from the logits to the label map in tiles."""
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from mmengine.structures import PixelData
 from mmseg.models.decode_heads.decode_head import BaseDecodeHead
 from mmseg.models.segmentors import EncoderDecoder as MMSegEncoderDecoder
 from mmseg.models.segmentors import SegTTAModel as MMSegTTAModel
-from torch import nn
+from torch import Tensor, nn
 
 from convnext_dense.errors import InputError
 from convnext_dense.models import ConvNeXt
@@ -32,7 +34,7 @@ class EncoderDecoder(MMSegEncoderDecoder):
         InputError: a ``mode`` that does not exist, or a ``stride`` that leaves gaps.
     """
 
-    def __init__(self, *args, **kwargs):
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         test_cfg = self.test_cfg or {}
         mode = test_cfg.get('mode', 'whole')
@@ -43,7 +45,7 @@ class EncoderDecoder(MMSegEncoderDecoder):
             raise InputError(f'EncoderDecoder: test_cfg.stride {test_cfg["stride"]} leaves gaps '
                              f'between windows of crop_size {test_cfg["crop_size"]}')
 
-    def predict(self, inputs, data_samples=None):
+    def predict(self, inputs: Tensor, data_samples: list | None = None) -> list | Tensor:
         """Label maps; see mmseg.
 
         Args:
@@ -62,13 +64,13 @@ class EncoderDecoder(MMSegEncoderDecoder):
         if data_samples is None or self.test_cfg.get('keep_logits', True) or not plain or \
                 self.out_channels == 1:
             return super().predict(inputs, data_samples)
-        size = inputs.shape[2:]
+        height, width = inputs.shape[2:]
         if self.test_cfg.get('mode', 'whole') == 'whole':
             meta = data_samples[0].metainfo
-            size = tuple(meta.get('pad_shape', meta['img_shape'])[:2])
-        return self.predict_labels(self.window_logits(inputs), size, data_samples)
+            height, width = meta.get('pad_shape', meta['img_shape'])[:2]
+        return self.predict_labels(self.window_logits(inputs), (height, width), data_samples)
 
-    def loss(self, inputs, data_samples):
+    def loss(self, inputs: Tensor, data_samples: list) -> dict[str, Tensor]:
         """Losses, see mmseg; 0 where heads of one channel get ignored pixels only.
 
         mmseg's loss of one channel asks for the largest label, which a batch of crops without any
@@ -86,14 +88,14 @@ class EncoderDecoder(MMSegEncoderDecoder):
             auxiliary = self.auxiliary_head
             heads |= {f'aux_{number}': head for number, head in enumerate(auxiliary)} if \
                 isinstance(auxiliary, nn.ModuleList) else dict(aux=auxiliary)
-        ignored = all(bool((sample.gt_sem_seg.data == self.decode_head.ignore_index).all())
-                      for sample in data_samples)
-        if not ignored or not any(head.out_channels == 1 for head in heads.values()):
+        if not any(head.out_channels == 1 for head in heads.values()) or any(
+                bool((sample.gt_sem_seg.data != self.decode_head.ignore_index).any())
+                for sample in data_samples):
             return super().loss(inputs, data_samples)
         maps = self.extract_feat(inputs)
         return {f'{name}.loss_ignored': head(maps).sum() * 0 for name, head in heads.items()}
 
-    def postprocess_result(self, seg_logits, data_samples=None):
+    def postprocess_result(self, seg_logits: Tensor, data_samples: list | None = None) -> list:
         """mmseg's, which knows no diagonal flip: turned back along one axis there, one here."""
         diagonal = [sample for sample in data_samples or ()
                     if sample.metainfo.get('flip') and
@@ -107,7 +109,7 @@ class EncoderDecoder(MMSegEncoderDecoder):
                 data.data = data.data.flip(-2)
         return results
 
-    def window_logits(self, inputs):
+    def window_logits(self, inputs: Tensor) -> Tensor:
         """Logits of the windows in the size that the head gives them.
 
         Args:
@@ -121,7 +123,7 @@ class EncoderDecoder(MMSegEncoderDecoder):
                             for crops in self._crops(inputs, axes)])
         return logits.detach().unflatten(0, (-1, len(inputs)))
 
-    def predict_labels(self, logits, size, data_samples):
+    def predict_labels(self, logits: Tensor, size: tuple[int, int], data_samples: list) -> list:
         """Give the samples their label maps.
 
         Args:
@@ -138,7 +140,7 @@ class EncoderDecoder(MMSegEncoderDecoder):
             sample.set_data(dict(pred_sem_seg=PixelData(data=labels[None])))
         return data_samples
 
-    def slide_inference(self, inputs, batch_img_metas):
+    def slide_inference(self, inputs: Tensor, batch_img_metas: list[dict]) -> Tensor:
         """Logits of overlapping windows, averaged; the values are mmseg's.
 
         Args:
@@ -201,7 +203,7 @@ class EncoderDecoder(MMSegEncoderDecoder):
 class SegTTAModel(MMSegTTAModel):
     """``mmseg.SegTTAModel`` for a segmentor that otherwise keeps no logits."""
 
-    def __init__(self, *args, **kwargs):
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         test_cfg = self.module.test_cfg.copy()
         test_cfg['keep_logits'] = True

@@ -6,12 +6,14 @@ rows and columns separately. So it is one matrix an axis, applied to a tile of t
 time.
 """
 import torch
+from torch import Tensor
 
 #: rows and columns of a tile, whose logits stay in the cache
 TILE = (64, 128)
 
 
-def axis_matrix(windows, cells, length, border, out, flip=False, align_corners=False):
+def axis_matrix(windows: list[tuple[int, int]], cells: int, length: int, border: tuple[int, int],
+                out: int, flip: bool = False, align_corners: bool = False) -> Tensor:
     """The matrix from the logits of all windows along one axis to the label map.
 
     Args:
@@ -38,7 +40,7 @@ def axis_matrix(windows, cells, length, border, out, flip=False, align_corners=F
     return (interpolation(len(placed), out, align_corners) @ placed).float()
 
 
-def interpolation(size, out, align_corners=False):
+def interpolation(size: int, out: int, align_corners: bool = False) -> Tensor:
     """The matrix (out, size) of ``F.interpolate(mode='bilinear')`` along one axis, in float64."""
     place = torch.arange(out, dtype=torch.float64)
     if align_corners:
@@ -53,7 +55,7 @@ def interpolation(size, out, align_corners=False):
     return matrix
 
 
-def label_map(logits, rows, columns):
+def label_map(logits: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
     """The class with the largest logit at each pixel of ``rows @ logits @ columns.T``.
 
     Args:

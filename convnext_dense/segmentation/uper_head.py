@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from mmcv.cnn import ConvModule
 from mmseg.models.decode_heads import UPerHead as MMSegUPerHead
-from torch import nn
+from torch import Tensor, nn
 
 from convnext_dense.plain_layers import is_plain
 from convnext_dense.private.torch import convolve_as
@@ -62,7 +62,8 @@ class UPerHead(MMSegUPerHead):
         return y
 
 
-def convolve_enlarged(x, weight, size, align_corners=False):
+def convolve_enlarged(x: Tensor, weight: Tensor, size: tuple[int, int], align_corners: bool = False
+                      ) -> Tensor:
     """A 3x3 convolution, padded by zeros, of a map that is enlarged first.
 
     Args:

@@ -9,7 +9,7 @@ M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 LARGEST = 32 * 2**20
 
 
-def keep_freed_memory():
+def keep_freed_memory() -> bool:
     """Let glibc's malloc keep the memory that this process frees, for what it allocates next.
 
     By default much of it goes back to the system. To get it again costs a page fault for every

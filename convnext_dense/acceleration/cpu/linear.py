@@ -9,6 +9,7 @@ import math
 
 import torch
 import torch.nn.functional as F
+from torch import Tensor
 from torch.utils.flop_counter import register_flop_formula
 
 from convnext_dense.private.torch import linear_operator
@@ -16,33 +17,33 @@ from convnext_dense.private.torch import linear_operator
 ONEDNN = linear_operator()
 
 
-def linear(x, weight, bias=None):
+def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """A linear layer: (..., I) by weights (O, I) and a bias (O, ) to (..., O)."""
     if not _by_onednn(x):
         return F.linear(x, weight, bias)
     return ONEDNN.default(x, weight, bias, 'none', [], '')
 
 
-def linear_gelu(x, weight, bias):
+def linear_gelu(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     """GELU of :func:`linear`."""
     if not _by_onednn(x):
         return torch.ops.aten.gelu_(F.linear(x, weight, bias))
     return ONEDNN.default(x, weight, bias, 'gelu', [], 'none')
 
 
-def linear_add(x, weight, bias, other):
+def linear_add(x: Tensor, weight: Tensor, bias: Tensor | None, other: Tensor) -> Tensor:
     """:func:`linear` of (rows, I) plus ``other``, of shape (rows, O)."""
     if not _by_onednn(x):
         return F.linear(x, weight, bias).add_(other)
     return ONEDNN.binary(x, other, weight, bias, 'add')
 
 
-def product(a, b):
+def product(a: Tensor, b: Tensor) -> Tensor:
     """The product of matrices (M, K) and (K, N); with few rows oneDNN takes half of MKL's time."""
     return linear(a, b.T)
 
 
-def product_relu(a, b):
+def product_relu(a: Tensor, b: Tensor) -> Tensor:
     """ReLU of :func:`product`."""
     if not _by_onednn(a):
         return torch.mm(a, b).relu_()

@@ -6,6 +6,7 @@ some milliseconds after an operation before they leave their core, so this pays 
 tens of them.
 """
 import os
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from threading import Barrier
@@ -14,7 +15,7 @@ import torch
 from torch.profiler import record_function
 
 
-def for_each(function, pieces):
+def for_each(function: Callable, pieces: Sequence) -> None:
     """Call a function for each piece, in as many threads as torch computes with.
 
     Args:
@@ -36,7 +37,7 @@ def for_each(function, pieces):
             pass
 
 
-def even_chunks(number, most):
+def even_chunks(number: int, most: int) -> list[slice]:
     """Slices of about the same length, ``most`` at most, as many for each thread of torch."""
     threads = torch.get_num_threads()
     count = -(-number // (most * threads)) * threads

@@ -29,7 +29,7 @@ MANY_CHANNELS = 128
 
 
 @cache
-def transforms(tile=TILE):
+def transforms(tile: int = TILE) -> tuple[Tensor, Tensor, Tensor]:
     """Matrices of the one-dimensional F(tile, 3) with the first ``tile + 1`` points and infinity.
 
     A tile of fewer outputs leaves the last points out, and their rows and columns are zero. The
@@ -38,7 +38,9 @@ def transforms(tile=TILE):
     Returns:
         tuple[Tensor]: outputs, (tile, 6); filter, (6, 3); inputs, (6, tile + 2).
     """
-    outputs, filters, inputs = [], [], []
+    outputs: list = []
+    filters: list = []
+    inputs: list = []
     points = POINTS[:tile + 1]
     for point in POINTS:
         others = [other for other in POINTS if other != point]
@@ -74,7 +76,7 @@ def _polynomial(roots):
     return coefficients
 
 
-def transform_filters(weight):
+def transform_filters(weight: Tensor) -> Tensor:
     """Filters (O, C, 3, 3) as one matrix of shape (C, O) for each of the 36 products."""
     matrix = transforms()[1]
     filters = torch.mm(torch.kron(matrix, matrix).float(),
@@ -82,7 +84,7 @@ def transform_filters(weight):
     return filters.view(WINDOW**2, *weight.shape[:2]).transpose(1, 2)
 
 
-def convolve(x, weight, bias=None):
+def convolve(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """A 3x3 convolution with stride 1 and padding 1.
 
     Maps with few tiles, where reading the larger filters costs more than it saves, and 16 bits go

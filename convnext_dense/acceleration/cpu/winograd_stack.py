@@ -68,9 +68,10 @@ class AxisTransforms(NamedTuple):
 
 
 @cache
-def axis_transforms(size):
+def axis_transforms(size: int) -> AxisTransforms:
     """The :class:`AxisTransforms` of an axis of so many places."""
-    to_products, from_products = [[] for _ in range(WINDOW)], [[] for _ in range(WINDOW)]
+    to_products: list[list] = [[] for _ in range(WINDOW)]
+    from_products: list[list] = [[] for _ in range(WINDOW)]
     for start in range(0, size, TILE):
         tile = min(TILE, size - start)
         outputs, _, inputs = transforms(tile)

@@ -12,8 +12,9 @@ da = dy (gamma r + 1) + a dn / n; gamma's is sum(dy a r), beta's sum(dy), dx = d
 import torch
 import triton
 import triton.language as tl
+from torch import Tensor
 
-from convnext_dense.acceleration.triton.tiles import OPTIONS, chunks_of, sum_dtype, sum_type
+from convnext_dense.acceleration.triton.tiles import OPTIONS, Tile, chunks_of, sum_dtype, sum_type
 
 SQRT_HALF = tl.constexpr(0.7071067811865476)
 SQRT_HALF_OVER_PI = tl.constexpr(0.3989422804014327)
@@ -96,7 +97,8 @@ def gradient_kernel(x_ptr, grad_ptr, scale_ptr, shift_ptr, pull_ptr, dx_ptr, y_p
     tl.store(y_ptr + offsets, y.to(y_ptr.dtype.element_ty), mask=here)
 
 
-def gelu_grn(x, gamma, beta, eps, tile):
+def gelu_grn(x: Tensor, gamma: Tensor, beta: Tensor, eps: float, tile: Tile
+             ) -> tuple[Tensor, Tensor]:
     """GELU, then GRN with its weights ``gamma`` and ``beta`` of shape (C, ).
 
     Args:

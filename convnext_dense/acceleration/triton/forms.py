@@ -1,4 +1,6 @@
 """Forms of ConvNeXt's block and norm that call the kernels."""
+from typing import Any
+
 import torch
 from mmcv.cnn.bricks import DropPath
 from torch import Tensor, nn
@@ -29,7 +31,7 @@ class TritonBlock(Block, Form):
     def compute(self, x: Tensor) -> Tensor:
         if not _computes(x):
             return super().compute(x)
-        norm = self.norm
+        norm: Any = self.norm
         if is_depthwise7(self.dwconv) and is_plain(norm, LayerNorm2d, TritonLayerNorm2d) and \
                 norm.bias is not None:
             y = operators.dwconv_norm(x, self.dwconv.weight, self.dwconv.bias, norm.weight,

@@ -18,7 +18,8 @@ from convnext_dense.acceleration.triton.tuning import choose
 # -- depthwise convolution and LayerNorm ---------------------------------------------------------
 
 
-def dwconv_norm(x, weight, bias, norm_weight, norm_bias, eps):
+def dwconv_norm(x: Tensor, weight: Tensor, bias: Tensor | None, norm_weight: Tensor,
+                norm_bias: Tensor, eps: float) -> Tensor:
     """Depthwise 7x7 convolution, bias, and LayerNorm over the channels.
 
     Args:
@@ -148,7 +149,7 @@ def _native_gradient(dz, x, weight, index):
 # -- LayerNorm -----------------------------------------------------------------------------------
 
 
-def layer_norm(x, weight, bias, eps):
+def layer_norm(x: Tensor, weight: Tensor, bias: Tensor, eps: float) -> Tensor:
     """LayerNorm over the channels of maps (N, C, H, W), in their own memory order."""
     x, = _follow_autocast(x)
     with _without_autocast(x):
@@ -210,7 +211,8 @@ def _gradient_of_norm(grad, x, mean, rstd, weight):
 # -- GELU, GRN and the pointwise layer after them ------------------------------------------------
 
 
-def activated_linear(x, weight, bias, gamma=None, beta=None, eps=0.):
+def activated_linear(x: Tensor, weight: Tensor, bias: Tensor | None, gamma: Tensor | None = None,
+                     beta: Tensor | None = None, eps: float = 0.) -> Tensor:
     """Exact GELU, global response normalisation (arXiv 2301.00808) if asked, and a linear layer.
 
     The layer's input is computed again in the backward pass instead of being kept.
@@ -226,7 +228,7 @@ def activated_linear(x, weight, bias, gamma=None, beta=None, eps=0.):
         Tensor: (N, H, W, out).
     """
     x, = _follow_autocast(x)
-    if gamma is not None:
+    if gamma is not None and beta is not None:
         gamma, beta = gamma.flatten(), beta.flatten()
     with _without_autocast(x):
         return _activated_linear(x, weight.flatten(1), bias, gamma, beta, eps)[0]
@@ -299,7 +301,8 @@ def _(grad, x, weight, norms, gamma, beta, eps):
 # -- layer scale, drop path and residual sum -----------------------------------------------------
 
 
-def scaled_residual(x, branch, gamma=None, factor=None):
+def scaled_residual(x: Tensor, branch: Tensor, gamma: Tensor | None = None,
+                    factor: Tensor | None = None) -> Tensor:
     """x + branch * gamma * factor in one pass.
 
     Args:

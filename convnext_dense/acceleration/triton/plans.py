@@ -24,14 +24,14 @@ class Plan(NamedTuple):
 NATIVE = Plan('native')
 
 
-def convolution_tiles(channels):
+def convolution_tiles(channels: int) -> list[Tile]:
     """Tiles of the convolution alone: a thread holds four or eight channels of one column."""
     block = next(size for size in (64, 32, 16) if channels % size == 0 or size == 16)
     return [Tile(rows, 4 * 32 * held // block, block, 4)
             for rows, held in ((ROWS, 4), (ROWS, 8), (2 * ROWS, 4))]
 
 
-def fused_tiles(channels):
+def fused_tiles(channels: int) -> list[Tile]:
     """Tiles of the convolution with all channels of a pixel, for the norm in registers."""
     block = triton.next_power_of_2(channels)
     tiles = []
@@ -43,7 +43,7 @@ def fused_tiles(channels):
     return tiles
 
 
-def dwconv_norm(channels):
+def dwconv_norm(channels: int) -> list[Plan]:
     """Plans of the forward pass."""
     fused = [Plan('fused', tile) for tile in fused_tiles(channels)]
     split = [Plan('split', tile) for tile in convolution_tiles(channels)]
@@ -51,18 +51,18 @@ def dwconv_norm(channels):
     return [*(split + fused if wasteful else fused + split), NATIVE]
 
 
-def convolution(channels):
+def convolution(channels: int) -> list[Plan]:
     """Plans of the gradient of the input."""
     return [*(Plan('split', tile) for tile in convolution_tiles(channels)), NATIVE]
 
 
-def weight_gradient(channels):
+def weight_gradient(channels: int) -> list[Plan]:
     """Plans of the gradient of the filters: a thread holds all 49 sums of two channels."""
     block = 64 if channels % 64 == 0 else 32
     return [Plan('split', Tile(ROWS, 4 * 32 * 2 // block, block, 4)), NATIVE]
 
 
-def norm(channels, channels_last):
+def norm(channels: int, channels_last: bool) -> list[Plan]:
     """Plans of LayerNorm; a channels-first map is read 16 pixels, 32 bytes, at a time or more."""
     block = triton.next_power_of_2(channels)
     plans = []
@@ -73,6 +73,6 @@ def norm(channels, channels_last):
     return list(dict.fromkeys(plans))
 
 
-def elementwise(channels):
+def elementwise(channels: int) -> list[Plan]:
     """Plans of GELU + GRN and of the residual sum."""
     return [Plan('fused', pixel_tile(channels, values)) for values in (8, 16)]

@@ -5,6 +5,7 @@ from typing import NamedTuple
 import torch
 import triton
 import triton.language as tl
+from torch import Tensor
 
 #: kernels are launched with fused multiply-adds, whatever the default of the Triton release is
 OPTIONS = dict(enable_fp_fusion=True)
@@ -23,12 +24,12 @@ def sum_type(x):
     return tl.float64 if x.dtype == torch.float64 else tl.float32
 
 
-def sum_dtype(x):
+def sum_dtype(x: Tensor) -> torch.dtype:
     """torch's name of :func:`sum_type`."""
     return torch.float64 if x.dtype == torch.float64 else torch.float32
 
 
-def pixel_tile(channels, values=8, most=128):
+def pixel_tile(channels: int, values: int = 8, most: int = 128) -> Tile:
     """A tile for a kernel that reads and writes each value once: blocks of at most ``most``
     channels, four warps, ``values`` values a thread."""
     block = min(triton.next_power_of_2(channels), most)
@@ -36,14 +37,15 @@ def pixel_tile(channels, values=8, most=128):
 
 
 @cache
-def processors(device):
+def processors(device: torch.device) -> int:
     """Streaming multiprocessors of a GPU; 2 under the interpreter, which runs on the CPU."""
     if device.type != 'cuda':
         return 2
     return torch.cuda.get_device_properties(device).multi_processor_count
 
 
-def chunks_of(pixels, images, blocks, tile, device):
+def chunks_of(pixels: int, images: int, blocks: int, tile: Tile, device: torch.device
+              ) -> tuple[int, int]:
     """How to share a sum over each image's pixels among programs.
 
     Returns:

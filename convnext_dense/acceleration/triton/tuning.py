@@ -7,11 +7,13 @@ up to a factor of two, and the edge of a small map. It is kept in ``~/.cache/con
 import json
 import os
 import tempfile
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
 import torch
 import triton
+from torch import Tensor
 
 from convnext_dense.acceleration.triton.plans import Plan
 from convnext_dense.acceleration.triton.tiles import Tile
@@ -41,7 +43,7 @@ class Choices:
         except (OSError, ValueError, TypeError, AttributeError):
             return {}
 
-    def keep(self, key, plan):
+    def keep(self, key: str, plan: Plan) -> None:
         """Remember a plan. A folder that cannot be written costs measuring again next time."""
         self.plans = {**self._read(), **self.plans, key: plan}  # other processes measure too
         try:
@@ -55,14 +57,14 @@ class Choices:
 
 
 @cache
-def choices(gpu):
+def choices(gpu: str) -> Choices:
     """The :class:`Choices` of a GPU by its name."""
     home = Path(os.environ.get('XDG_CACHE_HOME') or Path.home() / '.cache')
     name = f'{gpu}_torch-{torch.__version__}_triton-{triton.__version__}.json'
     return Choices(home / 'convnext_dense' / 'tuning' / name.replace(' ', '-').replace('/', '-'))
 
 
-def key_of(step, x):
+def key_of(step: str, x: Tensor) -> str:
     """What a choice holds for, as text: step, type, channels and size class of a map.
 
     Args:
@@ -76,7 +78,7 @@ def key_of(step, x):
     return f'{step} {str(x.dtype).removeprefix("torch.")} {channels} 2^{size} {edge} {order}'
 
 
-def may_measure(x):
+def may_measure(x: Tensor) -> bool:
     """Whether plans can be timed now: on a GPU, outside of graph capture, if not switched off.
 
     Runs that ask for deterministic algorithms take what is remembered or the first plan.
@@ -86,7 +88,8 @@ def may_measure(x):
         not torch.cuda.is_current_stream_capturing()
 
 
-def choose(step, x, plans, run, seconds=None):
+def choose(step: str, x: Tensor, plans: Callable[[], list[Plan]], run: Callable[[Plan], object],
+           seconds: Callable[[Callable], float] | None = None) -> Plan:
     """The plan for a map.
 
     Args:
@@ -117,14 +120,14 @@ def choose(step, x, plans, run, seconds=None):
             times[plan] = (seconds or seconds_on_gpu)(lambda plan=plan: run(plan))
         except triton.TritonError:  # does not compile for this GPU: registers, shared memory
             continue
-    best = min(times, key=times.get, default=possible[0])
+    best = min(times, key=lambda plan: times[plan], default=possible[0])
     known.sure[key] = best
     if times:
         known.keep(key, best)
     return best
 
 
-def seconds_on_gpu(call):
+def seconds_on_gpu(call: Callable) -> float:
     """Median time of a call on the GPU, after one that compiles and one that warms up."""
     for _ in range(2):
         call()
