@@ -31,7 +31,7 @@ def test_a_large_gpu_takes_a_larger_backbone_and_batch():
     assert usual_weights(LARGE_GPU) == 'convnext-small_in1k'
 
 
-@pytest.mark.parametrize('small, side', [(200., 256), (90., 352), (20., 448)])
+@pytest.mark.parametrize('small, side', [(200., 320), (120., 352), (20., 448)])
 def test_objects_stay_visible_within_what_a_cpu_can_do(small, side):
     plan = make_plan(PHOTOS._replace(small=small), CPU)
     assert plan.scale == (side, round(side * .75 / 32) * 32)

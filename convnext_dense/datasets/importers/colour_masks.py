@@ -44,8 +44,13 @@ def table_of(files: SourceFiles, options: Options) -> dict:
     """``{(r, g, b): name}`` of the options, or of a table in the source, or nothing."""
     if options.colours:
         return options.colours
-    tables = [path for path in files.paths if path.name.lower() in _TABLES]
-    return read_table(tables[0]) if tables else {}
+    for path in files.paths:
+        if path.name.lower() in _TABLES:
+            try:
+                return read_table(path)
+            except InputError:  # a list of names without colours
+                continue
+    return {}
 
 
 def as_colours(path: Path) -> np.ndarray:

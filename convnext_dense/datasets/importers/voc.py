@@ -29,8 +29,9 @@ def xml_root(path: Path) -> str | None:
 def read(files: SourceFiles, options=None) -> Source:
     """Read the XML files; ImageSets/Main says the splits where it is there.
 
-    Pixels are counted from 1, as VOC does, unless a coordinate is 0 or has decimals; then 1 is
-    subtracted from all of them, as mmdet and supervision do.
+    VOC counts pixels from 1, and the last one belongs to the box: 1 is subtracted from xmin and
+    ymin. Where a coordinate of the source is 0 or has a decimal point, as CVAT writes them, all
+    are taken as they are.
 
     Raises:
         InputError: XML that cannot be parsed, objects without a name or a box.
@@ -59,8 +60,8 @@ def read(files: SourceFiles, options=None) -> Source:
             (sides[0], sides[1]) if len(sides) == 2 else None,
             [_instance(entry, path, shift) for entry in page.iter('object')]))
     if shift and images:
-        repairs.add('data set whose boxes count pixels from 1: moved by one pixel, as mmdet does',
-                    files.root.name)
+        repairs.add('source of boxes that count pixels from 1, as VOC does: 1 is subtracted from '
+                    'xmin and ymin', files.root.name)
     unlabelled = set(files.images) - {image.path for image in images}
     notes = repairs.notes()
     if unlabelled and not lists:
@@ -108,11 +109,7 @@ def _corners(entry):
 def _counts_from_zero(page):
     for entry in page.iter('object'):
         for corner in _corners(entry):
-            try:
-                value = float(corner or 1)
-            except ValueError:
-                continue
-            if value == 0 or value != int(value):
+            if corner and ('.' in corner or corner.strip() == '0'):
                 return True
     return False
 
@@ -121,9 +118,13 @@ def _instance(entry, path, shift):
     name = (entry.findtext('name') or '').strip()
     if not name:
         raise InputError(f'{path}: an object has no name; give it one')
+    if entry.find('polygon') is not None and entry.find('bndbox') is None:
+        raise InputError(f'{path}: a {name} has a polygon in place of a bndbox, as in the XML of '
+                         'the old LabelMe; export COCO or LabelMe JSON')
     try:
-        x1, y1, x2, y2 = (float(corner) - shift for corner in _corners(entry))
+        x1, y1, x2, y2 = (float(corner) for corner in _corners(entry))
     except (TypeError, ValueError) as error:
         raise InputError(f'{path}: a {name} has no box of four numbers (xmin, ymin, xmax, ymax); '
                          'correct it') from error
+    x1, y1 = x1 - shift, y1 - shift
     return Instance(name, (x1, y1, x2 - x1, y2 - y1), where=f'a {name} of {path}')

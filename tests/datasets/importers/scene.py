@@ -103,13 +103,13 @@ def write_yolo(root, polygons=True, yaml=None):
 
 
 def write_voc(root, start=1):
-    """As VOC has it, pixels counted from ``start``."""
+    """As VOC has it: pixels counted from ``start``, the last one inside the box."""
     write_images(root / 'JPEGImages')
     for name, things in SCENE.items():
         objects = ''.join(
             f'<object><name>{thing.name}</name><difficult>0</difficult><bndbox>'
             f'<xmin>{x + start:g}</xmin><ymin>{y + start:g}</ymin>'
-            f'<xmax>{x + w + start:g}</xmax><ymax>{y + h + start:g}</ymax></bndbox></object>'
+            f'<xmax>{x + w:g}</xmax><ymax>{y + h:g}</ymax></bndbox></object>'
             for thing in things for x, y, w, h in [thing.box])
         path = root / 'Annotations' / f'{Path(name).stem}.xml'
         path.parent.mkdir(exist_ok=True)

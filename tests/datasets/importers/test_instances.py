@@ -32,7 +32,7 @@ def read(root, **kwargs):
     return source
 
 
-def things(source, polygons=True):
+def things(source):
     """{image name: [(class, box, polygon or None)]} as they were read."""
     return {image.name: [(one.name, one.box, tuple(one.mask[0]) if one.mask else None)
                          for one in image.instances] for image in source.images}
@@ -50,13 +50,12 @@ WRITERS = {
     'YOLO polygons': (write_yolo, True),
     'YOLO boxes': (lambda root: write_yolo(root, polygons=False), False),
     'VOC': (write_voc, False),
-    'VOC from 0': (lambda root: write_voc(root, start=0.5), False),
     'LabelMe': (write_labelme, True),
     'CVAT': (write_cvat, True),
 }
 
 
-@pytest.mark.parametrize('name', [name for name in WRITERS if name != 'VOC from 0'])
+@pytest.mark.parametrize('name', WRITERS)
 def test_what_is_read_is_what_was_written(name, tmp_path):
     write, polygons = WRITERS[name]
     write(tmp_path)
@@ -67,10 +66,22 @@ def test_what_is_read_is_what_was_written(name, tmp_path):
     assert {image.size for image in source.images} == {SIZE}
 
 
-def test_voc_pixels_with_decimals_count_from_0(tmp_path):
-    write_voc(tmp_path, start=.5)
+@pytest.mark.parametrize('text', ['5.0', '0'])
+def test_voc_coordinates_with_a_point_or_a_0_count_from_0(text, tmp_path):
+    """As CVAT writes them: every box is taken as it stands."""
+    write_voc(tmp_path)
+    page = tmp_path / 'Annotations/b.xml'
+    page.write_text(page.read_text().replace('<xmin>2</xmin>', f'<xmin>{text}</xmin>'))
     first = read(tmp_path).images[0].instances[0]
-    assert first.box == (4.5, 6.5, 16., 12.)
+    assert first.box == (5., 7., 15., 11.)
+
+
+def test_the_old_xml_of_labelme_is_named(tmp_path):
+    write_voc(tmp_path)
+    page = tmp_path / 'Annotations/b.xml'
+    page.write_text(page.read_text().replace('bndbox', 'polygon'))
+    with pytest.raises(InputError, match='old LabelMe'):
+        read(tmp_path)
 
 
 def test_voc_follows_its_image_sets(tmp_path):

@@ -148,6 +148,13 @@ def test_tables_of_colours_of_any_form(text, tmp_path):
     assert read_table(path) == {(128, 64, 128): 'road', (70, 130, 180): 'sky'}
 
 
+def test_a_list_without_colours_is_no_table(tmp_path):
+    """As Datumaro writes labelmap.txt beside boxes."""
+    write_masks(tmp_path)
+    (tmp_path / 'labelmap.txt').write_text('# label:color_rgb:parts:actions\napple:::\n')
+    assert read(tmp_path).format == 'index masks'
+
+
 def test_names_with_numbers_and_spaces_in_a_table(tmp_path):
     path = tmp_path / 'table.csv'
     path.write_text('lane 2,1,2,3\ntraffic light,4,5,6\n')
