@@ -15,8 +15,8 @@ _base_ = 'convnext_dense::{config}'
 
 data_root = '{{{{ fileDirname }}}}/data/'
 work_dir = '{{{{ fileDirname }}}}/work_dir'
-metainfo = dict(classes={classes})
-num_classes = {num_classes}
+# all data sets and heads follow it
+classes = {classes}
 
 # Size: {size}.
 scale = {scale}{crop}
@@ -28,9 +28,7 @@ lr = {lr}
 max_iters = {max_iters}
 # Weights: {weights}.
 # Model: {model}.
-model = dict(
-    backbone=dict(arch='{arch}'{init}),
-{heads})
+model = dict({model_code})
 
 train_pipeline = [
     dict(type='LoadImageFromFile'),
@@ -42,14 +40,11 @@ test_pipeline = [
 ]
 train_dataloader = dict(
     batch_size=batch_size, num_workers={workers}{persistent},
-    dataset=dict(
-        data_root=data_root, metainfo=metainfo,{suffix} pipeline=train_pipeline))
+    dataset=dict(data_root=data_root,{suffix} pipeline=train_pipeline))
 val_dataloader = dict(
-    dataset=dict(
-        data_root=data_root, metainfo=metainfo,{suffix} pipeline=test_pipeline))
+    dataset=dict(data_root=data_root,{suffix} pipeline=test_pipeline))
 test_dataloader = dict(
-    dataset=dict(
-        {test}data_root=data_root, metainfo=metainfo,{suffix} pipeline=test_pipeline))
+    dataset=dict({test}data_root=data_root,{suffix} pipeline=test_pipeline))
 {evaluators}
 train_cfg = dict(max_iters=max_iters, val_interval={val_interval})
 {schedule_code}
@@ -73,13 +68,13 @@ def config_text(plan: Plan, data: DataFacts, classes: Sequence[str],
         f' ({data.objects} objects in all).' if data.objects else '.')
     reasons = {key: _comment(text) for key, text in plan.reasons.items()}
     text = _HEAD.format(
-        title=title, config=plan.config, classes=_tuple(classes), num_classes=len(classes),
+        title=title, config=plan.config, classes=_tuple(classes),
         size=reasons['size'], scale=plan.scale, batch=reasons['batch'],
         crop=f'  # long and short side\ncrop = {plan.crop}  # height and width' if labels else
         '  # long and short side',
         batch_size=plan.batch, lr_reason=reasons['lr'], lr=plan.lr,
         schedule=reasons['schedule'], max_iters=plan.max_iters, weights=reasons['weights'],
-        model=reasons['model'], arch=plan.arch, init=_init(plan), heads=_heads(data, plan),
+        model=reasons['model'], model_code=_model(plan, labels),
         train_pipeline=_label_training(plan) if labels else _detector_training(data),
         test_pipeline=_label_testing() if labels else _detector_testing(),
         workers=plan.workers, persistent=', persistent_workers=True' if plan.workers else '',
@@ -100,19 +95,12 @@ def _tuple(classes):
     return '(' + '\n    '.join(lines) + ')'
 
 
-def _init(plan):
-    if plan.weights is None:
-        return ''
-    return f",\n        init_cfg=dict(type='Pretrained', checkpoint='{plan.weights}')"
-
-
-def _heads(data, plan):
-    if data.task == 'labels':
-        return '''    data_preprocessor=dict(size=crop),
-    decode_head=dict(num_classes=num_classes),
-    auxiliary_head=dict(num_classes=num_classes)'''
-    mask = ',\n        mask_head=dict(num_classes=num_classes)' if data.task == 'masks' else ''
-    return f'    roi_head=dict(\n        bbox_head=dict(num_classes=num_classes){mask})'
+def _model(plan, labels):
+    init = '' if plan.weights is None else \
+        f", init_cfg=dict(type='Pretrained', checkpoint={plan.weights!r})"
+    backbone = f"backbone=dict(arch='{plan.arch}'{init})"
+    parts = ['data_preprocessor=dict(size=crop)'] * labels + [backbone]
+    return '\n    ' + ',\n    '.join(parts)
 
 
 def _detector_training(data):

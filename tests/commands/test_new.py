@@ -58,6 +58,10 @@ def test_from_data_to_an_evaluated_model(source, tmp_path, monkeypatch, capsys):
     expected = {'labels': 'mIoU', 'boxes': 'coco/bbox_mAP'}.get(TASKS.get(source),
                                                                'coco/segm_mAP')
     assert any(expected in keys for keys in figures)
+    image = next(path for path in Path('data').rglob('*.jpg'))
+    assert main(['predict', str(image), '--model', 'work_dir', '--out', 'shown',
+                 '--device', 'cpu']) == 0
+    assert [path for path in Path('shown').rglob('*') if path.is_file()]
 
 
 @pytest.mark.parametrize('source', SOURCES)
