@@ -16,6 +16,7 @@ import torch
 from torch.overrides import TorchFunctionMode
 from torch.utils.flop_counter import FlopCounterMode
 
+from convnext_dense.config import type_name
 from convnext_dense.errors import InputError
 
 PROPOSALS = 1000
@@ -125,7 +126,7 @@ def published_size(cfg):
     1280x800 for detectors. A segmenter that is trained on crops of c pixels is counted on an
     image of c x 4c: 2048x512, or 2560x640.
     """
-    if 'EncoderDecoder' not in cfg.model.type:
+    if 'EncoderDecoder' not in type_name(cfg.model):
         return COCO_SIZE
     crop = cfg.get('crop_size') or (cfg.model.get('data_preprocessor') or {}).get('size') or \
         (cfg.model.get('test_cfg') or {}).get('crop_size')

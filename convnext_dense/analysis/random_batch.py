@@ -1,6 +1,8 @@
 """Random images with objects, to time a model without a data set."""
 import numpy as np
 
+from convnext_dense.config import type_name
+
 
 def random_batch(cfg, size, batch, seed=0):
     """A batch as the data loader gives it to ``train_step`` and ``test_step``.
@@ -16,7 +18,7 @@ def random_batch(cfg, size, batch, seed=0):
     """
     import torch
     rng = np.random.default_rng(seed)
-    segmenter = 'EncoderDecoder' in cfg.model.type
+    segmenter = 'EncoderDecoder' in type_name(cfg.model)
     inputs, samples = [], []
     for index in range(batch):
         image = rng.integers(0, 256, (*size, 3), dtype=np.uint8)

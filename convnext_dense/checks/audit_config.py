@@ -5,9 +5,10 @@ from convnext_dense.checks.audit import audit_split, errors, leakage
 from convnext_dense.checks.coco_checks import check_class_order, check_coco_evaluators
 from convnext_dense.checks.findings import ERROR, Findings
 from convnext_dense.checks.model_fit import check_model
+from convnext_dense.checks.settings import broken
 from convnext_dense.checks.sheet import choose, draw_sheet, own_palette
-from convnext_dense.datasets.splits import LOADERS, splits
-from convnext_dense.errors import InputError
+from convnext_dense.datasets.splits import LOADERS, default_scope, splits
+from convnext_dense.errors import InputError, convert_errors
 
 CLASSES = 30  # rows of the table of classes on the screen; all are in the JSON
 
@@ -37,16 +38,31 @@ def audit(cfg, workers=1, progress=True):
             notes.append(f'{split.name} has the same data as {twin.name}: checked once')
         else:
             chosen.append(split)
-    for check in ([lambda: check_model(cfg, found), lambda: check_class_order(cfg, found)]
+    for check in ([lambda: check_model(cfg, found), lambda: check_class_order(cfg, found),
+                   lambda: build_model(cfg)]
                   + [lambda key=key: check_coco_evaluators(key, cfg.get(key), found)
                      for key in ('val_evaluator', 'test_evaluator')]):
         try:
             check()
         except InputError as error:
             findings.add('config', str(error))
+    try:
+        for kind, text in broken(cfg, found):
+            findings.add(kind, text)
+    except InputError as error:
+        findings.add('config', str(error))
     reports = [audit_split(split, workers, progress) for split in chosen]
     leakage(reports)
     return reports, findings, notes
+
+
+def build_model(cfg):
+    """Raise InputError for a model that cannot be built; nothing is initialised or loaded."""
+    from mmengine.registry import MODELS
+    from torch import device
+    with default_scope(cfg), convert_errors('model', 'look at its settings in the config'), \
+            device('meta'):
+        MODELS.build(cfg.get('model'))
 
 
 def _files(split):

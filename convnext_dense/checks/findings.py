@@ -12,6 +12,7 @@ EXAMPLES = 10  # kept for each kind
 KINDS = {
     'config': (ERROR, 'the config and the data do not fit'),
     **{name: (kind.severity, kind.meaning) for name, kind in OF_COCO_FILES.items()},
+    'config-doubtful': (WARNING, 'settings that may not do what they should'),
     'image-missing': (ERROR, 'images that are not there'),
     'image-unreadable': (ERROR, 'images that cannot be decoded'),
     'image-size': (ERROR, 'images of another size than stated'),

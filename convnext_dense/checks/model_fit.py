@@ -1,7 +1,9 @@
 """Whether the parts of a model config fit each other and the classes of the data sets."""
+from convnext_dense.checks.arguments import class_of, parameters
 from convnext_dense.classes import class_counts
-from convnext_dense.datasets.splits import default_scope
+from convnext_dense.config import type_name
 from convnext_dense.errors import InputError
+from convnext_dense.registry import MODELS
 
 
 def check_model(cfg, splits):
@@ -17,7 +19,7 @@ def check_model(cfg, splits):
     if backbone:
         channels = backbone_channels(backbone, cfg)
         if channels:
-            check_channels(model, channels)
+            check_channels(model, channels, cfg)
     for split in splits:
         if split.classes:
             check_num_classes(model, split.classes, split.where)
@@ -42,14 +44,15 @@ def backbone_channels(backbone, cfg):
     Raises:
         InputError: an unknown type, arch or stage.
     """
-    kind = backbone.get('type') or ''
-    if kind in ('ConvNeXt', 'convnext_dense.ConvNeXt'):
+    found = class_of(backbone, 'model', cfg)
+    if found is None:
+        _refuse_type(backbone)
+    if found is MODELS.get('convnext_dense.ConvNeXt'):
         from convnext_dense.models.architectures import resolve_arch, resolve_out_indices
         channels = resolve_arch(backbone.get('arch', 'tiny'))[1]
         stages = resolve_out_indices(backbone.get('out_indices'), len(channels))
         return tuple(channels[stage] for stage in stages)
-    _check_type(backbone, cfg)
-    kind = kind.rpartition('.')[2]
+    kind = type_name(backbone)
     if kind == 'SwinTransformer':
         first, stages = backbone.get('embed_dims', 96), len(backbone.get('depths', (2, 2, 6, 2)))
     elif kind in ('ResNet', 'ResNetV1c', 'ResNetV1d', 'ResNeXt') and backbone.get('depth'):
@@ -64,25 +67,18 @@ def backbone_channels(backbone, cfg):
     return tuple(first * 2**stage for stage in indices)
 
 
-def _check_type(backbone, cfg):
-    from mmengine.registry import MODELS
-    kind = backbone.get('type')
-    try:
-        with default_scope(cfg), MODELS.switch_scope_and_registry(None) as registry:
-            known = not isinstance(kind, str) or registry.get(kind)
-    except (KeyError, ImportError) as error:
-        raise InputError(f'model.backbone: type {kind!r}: {error}') from error
-    if not known:
-        raise InputError(f"model.backbone: there is no type {kind!r}; for ConvNeXt write "
-                         "type='convnext_dense.ConvNeXt'")
+def _refuse_type(backbone):
+    raise InputError(f"model.backbone: there is no type {backbone.get('type')!r}; for ConvNeXt "
+                     "write type='convnext_dense.ConvNeXt'")
 
 
-def check_channels(model, channels):
+def check_channels(model, channels, cfg):
     """Raise InputError where the neck, or heads without a neck, expect other channels.
 
     Args:
         model (dict): the model's config.
         channels (Sequence[int]): channels of the backbone's outputs.
+        cfg (mmengine.Config): the whole config.
     """
     neck = model.get('neck')
     neck = neck[0] if isinstance(neck, (list, tuple)) else neck
@@ -102,12 +98,16 @@ def check_channels(model, channels):
             path = f'{name}.{number}' if isinstance(heads, (list, tuple)) else name
             if name == 'decode_head' and number:
                 break  # a cascade: later heads read earlier ones
-            _check_head(path, head, channels)
+            _check_head(path, head, channels, cfg)
 
 
-def _check_head(path, head, channels):
+def _check_head(path, head, channels, cfg):
     expected, index = head.get('in_channels'), head.get('in_index', -1)
     if expected is None:
+        return
+    if not _chooses_inputs(head, cfg):
+        if isinstance(expected, (list, tuple)) and list(expected) != list(channels):
+            _raise(path, expected, channels, list(channels))
         return
     indices = list(index) if isinstance(index, (list, tuple)) else [index]
     if not all(-len(channels) <= i < len(channels) for i in indices):
@@ -117,6 +117,12 @@ def _check_head(path, head, channels):
     if (list(expected) if isinstance(expected, (list, tuple)) else [expected]) != given:
         _raise(path, expected, channels,
                given if isinstance(expected, (list, tuple)) else given[0])
+
+
+def _chooses_inputs(head, cfg):
+    """Whether a head's class takes ``in_index``; Mask2Former's, for one, takes all maps."""
+    found = class_of(head, 'model', cfg)
+    return found is None or 'in_index' in parameters(found)[0]
 
 
 def _raise(path, expected, channels, right):

@@ -11,6 +11,8 @@ from convnext_dense.checks.coco_checks import check_class_order, check_coco, che
 from convnext_dense.checks.image_checks import count_values, look_at_image
 from convnext_dense.checks.loading import loader_of
 from convnext_dense.checks.model_fit import check_model
+from convnext_dense.checks.sampling import evenly
+from convnext_dense.checks.settings import check_settings
 from convnext_dense.datasets.labels import (
     check_one_class,
     check_values,
@@ -40,6 +42,7 @@ def check_config(cfg, training):
     loaders = ('train_dataloader', 'val_dataloader') if training else ('test_dataloader', )
     found = splits(cfg, loaders)
     check_model(cfg, found)
+    check_settings(cfg, found, training)
     for split in found:
         check_split(split)
     check_class_order(cfg, found)
@@ -120,12 +123,6 @@ def check_loading(split):
             raise InputError(
                 f'{split.where}: LoadAnnotations has reduce_zero_label={reduce}, but the data set '
                 f'has reduce_zero_label={split.dataset.reduce_zero_label}; set both to the same')
-
-
-def evenly(items, count):
-    """At most ``count`` of the items, evenly spaced, the first one always."""
-    step = max(len(items) / count, 1)
-    return [items[int(number * step)] for number in range(min(count, len(items)))]
 
 
 def _read(infos, count, values, stored, where, loader, rules, seconds=None):

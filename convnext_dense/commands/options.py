@@ -1,7 +1,7 @@
 """The options that train and test share, and what they do to the machine and the config."""
 import os
 
-from convnext_dense.errors import InputError
+from convnext_dense.errors import InputError, convert_errors
 
 
 def add_config_options(parser):
@@ -107,4 +107,6 @@ def build_runner(cfg):
     from convnext_dense.registry import RUNNERS
     from convnext_dense.runtime import Runner
     set_up_process('cuda' if get_device() == 'cuda' else 'cpu')
-    return RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
+    with convert_errors('the runner cannot be built from the config',
+                        'correct the part that is named'):
+        return RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)

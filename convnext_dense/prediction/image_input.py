@@ -8,6 +8,7 @@ from mmengine.config import Config
 
 from convnext_dense.checks.image_checks import look_at_image
 from convnext_dense.checks.image_files import MAX_PIXELS, explain, look_at_file
+from convnext_dense.config import type_name
 from convnext_dense.errors import InputError, in_one_line
 from convnext_dense.prediction.building import build_transforms
 
@@ -25,7 +26,7 @@ class ImageInput:
 
     def __init__(self, steps: list[dict], cfg: Config):
         kept = [dict(step) for step in steps
-                if not str(step.get('type')).endswith(GROUND_TRUTH)]
+                if not str(type_name(step)).endswith(GROUND_TRUTH)]
         self.loader, *self.rest = build_transforms(kept, cfg)
         self._colour = getattr(self.loader, 'color_type', None) == 'color'
         self._max_pixels = (cfg.get('bad_images') or {}).get('max_pixels', MAX_PIXELS)

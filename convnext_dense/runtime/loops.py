@@ -4,30 +4,79 @@ The loops know how far the run is (:meth:`progress`), which a checkpoint keeps, 
 (:meth:`go_on`): the sampler begins at the next batch, nothing is loaded twice, and a validation
 that was due when the run was killed is made up for.
 """
+from contextlib import contextmanager
+from itertools import islice
+
+import torch
+from mmengine.dist import get_world_size
 from mmengine.runner import EpochBasedTrainLoop as MMEngineEpochLoop
 from mmengine.runner import IterBasedTrainLoop as MMEngineIterLoop
 from mmengine.runner import TestLoop as MMEngineTestLoop
 from mmengine.runner import ValLoop as MMEngineValLoop
 
-from convnext_dense.errors import InputError, convert_errors
+from convnext_dense.errors import InputError, in_one_line
+from convnext_dense.model_wrappers import unwrap
 from convnext_dense.registry import LOOPS
 from convnext_dense.runtime.non_finite import images
 from convnext_dense.runtime.samples import iterate, start_at
 
+OTHER_BATCHES = 2  # that are tried where the first step fails
 
-def _name_images(work, data_batch):
-    return convert_errors(
-        f'{work} failed on {", ".join(images(data_batch))}',
-        'look at these, their annotations, and whether pipeline and model fit each other')
+
+@contextmanager
+def _name_cause(work, loop, data_batch, attempt):
+    """Name the images of a failing step, or the settings where other batches fail as well.
+
+    Args:
+        work (str): training or evaluation.
+        loop (BaseLoop): the loop; ``loop.passed`` says that an earlier step did not fail.
+        data_batch: the batch of the step.
+        attempt (Callable): does with another batch what the step does, without consequences.
+    """
+    try:
+        yield
+        loop.passed = True
+    except (InputError, MemoryError):
+        raise
+    except Exception as error:
+        if 'OutOfMemory' in type(error).__name__:
+            raise
+        names = images(data_batch)
+        if not loop.passed and get_world_size() == 1 and _others_fail(loop, names, attempt):
+            raise InputError(
+                f'{work} fails on every batch that was tried, not only on {", ".join(names)}: '
+                f'{in_one_line(error)}; look at the settings of the model, its losses and the '
+                'pipeline: the images are not the cause') from error
+        raise InputError(f'{work} failed on {", ".join(names)}: {in_one_line(error)}; look at '
+                         'these, their annotations, and whether pipeline and model fit each '
+                         'other') from error
+
+
+def _others_fail(loop, names, attempt):
+    """Whether other batches were found, and none of them passes."""
+    tried = False
+    for batch in islice(loop.dataloader, OTHER_BATCHES + 1):
+        if batch is None or set(images(batch)) & set(names):
+            continue
+        tried = True
+        try:
+            with torch.no_grad():
+                attempt(batch)
+        except Exception:  # whatever made the first one fail
+            continue
+        return False
+    return tried
 
 
 class _Step:
     """One training step, watched; shared by both training loops."""
 
+    passed = False
+
     def _step(self, batch_idx, data_batch, end_of_pass=False):
         runner = self.runner
         runner.call_hook('before_train_iter', batch_idx=batch_idx, data_batch=data_batch)
-        with _name_images('training', data_batch):
+        with _name_cause('training', self, data_batch, self._attempt):
             outputs = runner.non_finite_guard.train_step(runner.model, data_batch,
                                                          runner.optim_wrapper)
         self._count(batch_idx)
@@ -35,6 +84,10 @@ class _Step:
                          outputs=outputs)
         runner.after_step()
         self._iter += 1
+
+    def _attempt(self, data_batch):
+        model = unwrap(self.runner.model)
+        model(**model.data_preprocessor(data_batch, True), mode='loss')
 
 
 @LOOPS.register_module()
@@ -182,6 +235,8 @@ class _Endless:
 class _Evaluation:
     """Validation and testing alike."""
 
+    passed = False
+
     def run(self):
         """Launch the evaluation."""
         self.runner.before_evaluation(len(self.dataloader))
@@ -189,9 +244,14 @@ class _Evaluation:
 
     def run_iter(self, idx, data_batch):
         if data_batch is not None:
-            with _name_images('evaluation', data_batch):
+            with _name_cause('evaluation', self, data_batch, self._attempt):
                 super().run_iter(idx, data_batch)
         self.runner.after_evaluation_step(idx)
+
+
+    def _attempt(self, data_batch):
+        outputs = self.runner.model.test_step(data_batch)
+        self.evaluator.process(data_samples=outputs, data_batch=data_batch)
 
 
 @LOOPS.register_module()

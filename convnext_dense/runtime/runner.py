@@ -22,6 +22,7 @@ from mmengine.utils import apply_to, get_git_hash
 from mmengine.version import __version__ as mmengine_version
 from torch.utils.data import DataLoader, Dataset, IterableDataset
 
+from convnext_dense.config import type_name
 from convnext_dense.errors import InputError, convert_errors
 from convnext_dense.model_wrappers import unwrap
 from convnext_dense.registry import RUNNERS
@@ -269,8 +270,10 @@ class Runner(MMEngineRunner):
         if 'type' not in loop:
             loop.pop('by_epoch', None)
             return dict(loop, type=default)
-        return dict(loop, type=LOOPS.get(loop['type'], loop['type']) if isinstance(
-            loop['type'], str) else loop['type'])
+        kind = loop['type']
+        plain = kind.__module__.startswith('mmengine.') if isinstance(kind, type) else \
+            isinstance(kind, str) and '.' not in kind.removeprefix('mmengine.')
+        return dict(loop, type=LOOPS.get(type_name(loop), kind) if plain else kind)
 
     # -- what is done ----------------------------------------------------------------------------
 

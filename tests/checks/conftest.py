@@ -24,15 +24,13 @@ def coco(tmp_path):
         (root / split).mkdir()
         for image in content['images']:
             noise_image(image['id']).save(root / split / image['file_name'])
-    head = dict(type='Shared2FCBBoxHead', num_classes=2)
+    model = Config.fromfile('configs/_base_/models/cascade-mask-rcnn_fpn-64.py').model
+    model.backbone = dict(type='convnext_dense.ConvNeXt', arch='atto', out_indices=(0, 1, 2, 3))
+    model.neck.in_channels = [40, 80, 160, 320]
+    for head in (*model.roi_head.bbox_head, model.roi_head.mask_head):
+        head.num_classes = 2
     cfg = Config(dict(
-        default_scope='mmdet', work_dir=str(tmp_path / 'work'),
-        model=dict(type='CascadeRCNN', backbone=dict(
-            type='convnext_dense.ConvNeXt', arch='atto', out_indices=(0, 1, 2, 3)),
-            neck=dict(type='FPN', in_channels=[40, 80, 160, 320], out_channels=16, num_outs=5),
-            rpn_head=dict(type='RPNHead', in_channels=16),
-            roi_head=dict(type='CascadeRoIHead', bbox_head=[dict(head), dict(head)],
-                          mask_head=dict(type='FCNMaskHead', num_classes=2))),
+        default_scope='mmdet', work_dir=str(tmp_path / 'work'), model=model,
         val_evaluator=dict(type='CocoMetric', ann_file=f'{root}/annotations/val.json')))
     for split, extra in (('train', dict(filter_cfg=dict(filter_empty_gt=True, min_size=8))),
                          ('val', dict(test_mode=True))):
@@ -62,13 +60,14 @@ def labels(tmp_path):
             noise_image(name).save(root / 'images' / split / f'{name}.jpg')
             write(split, name, [0, 1, 255])
     decode = dict(type='UPerHead', in_channels=[40, 80, 160, 320], in_index=[0, 1, 2, 3],
-                  num_classes=2)
+                  channels=8, num_classes=2)
     cfg = Config(dict(
         default_scope='mmseg', work_dir=str(tmp_path / 'work'),
-        model=dict(type='EncoderDecoder', backbone=dict(
+        model=dict(type='convnext_dense.EncoderDecoder', backbone=dict(
             type='convnext_dense.ConvNeXt', arch='atto', out_indices=(0, 1, 2, 3)),
             decode_head=decode,
-            auxiliary_head=dict(type='FCNHead', in_channels=160, in_index=2, num_classes=2)),
+            auxiliary_head=dict(type='FCNHead', in_channels=160, in_index=2, channels=8,
+                                num_classes=2)),
         val_evaluator=dict(type='IoUMetric', iou_metrics=['mIoU'])))
     for split, folder in (('train', 'training'), ('val', 'validation')):
         cfg[f'{split}_dataloader'] = dict(dataset=dict(

@@ -200,11 +200,11 @@ def test_a_copy_of_other_quality_in_train_and_val_looks_alike(labels):
 def test_testing_on_val_is_no_leakage_but_training_on_val_is(coco):
     coco.cfg.test_dataloader = copy.deepcopy(coco.cfg.val_dataloader)
     coco.cfg.test_dataloader.dataset.metainfo.classes = ('disc', )  # so it is checked by itself
-    coco.cfg.model.roi_head = {}
-    assert found(coco.cfg) == {}
+    assert found(coco.cfg).keys() == {'config'}  # the heads have two classes
     for key in ('ann_file', 'data_prefix'):
         coco.cfg.train_dataloader.dataset[key] = coco.cfg.val_dataloader.dataset[key]
-    assert found(coco.cfg) == {'val': {'leakage': 2}, 'test': {'leakage': 2}}
+    counts = found(coco.cfg)
+    assert counts['val'] == counts['test'] == {'leakage': 2}
 
 
 # ---- label maps

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from tiny_data import noise_image
 
-from convnext_dense.checks.preflight import check_config, evenly
+from convnext_dense.checks.preflight import check_config
+from convnext_dense.checks.sampling import evenly
 from convnext_dense.config import set_label_values
 from convnext_dense.datasets import coco_file
 from convnext_dense.errors import InputError
