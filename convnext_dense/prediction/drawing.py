@@ -13,6 +13,9 @@ from convnext_dense.prediction.colours import Colour, text_colour
 
 MASK_OPACITY = .4
 LABEL_MAP_OPACITY = .55
+#: share of a label that may lie on other labels; beyond it, it is left out
+MOST_COVERED = .15
+SMALLEST_TEXT = 9  # pixels
 #: smallest region of a label map that gets its class's name, in heights of the text
 REGION = 1.6
 
@@ -35,7 +38,7 @@ def draw_instances(image: np.ndarray, boxes: np.ndarray, labels: Sequence[int] |
         ndarray: the drawn image.
     """
     canvas = as_canvas(image)
-    line, text = line_width(canvas), text_size(canvas)
+    line, text = sizes(canvas, boxes)
     order = np.argsort(scores, kind='stable').tolist() if scores is not None else list(
         range(len(boxes)))
     labels = [int(label) for label in labels]
@@ -50,7 +53,9 @@ def draw_instances(image: np.ndarray, boxes: np.ndarray, labels: Sequence[int] |
         label = labels[index]
         words = names[label] if scores is None else f'{names[label]} {scores[index]:.2f}'
         patch = label_image(words, text, colours[label])
-        _paste(canvas, patch, _place(canvas, boxes[index], patch.shape, taken))
+        place = _place(canvas, boxes[index], patch.shape, taken)
+        if place:
+            _paste(canvas, patch, place)
     return canvas
 
 
@@ -67,7 +72,7 @@ def draw_label_map(image: np.ndarray, labels: np.ndarray, names: Sequence[str],
         ndarray: the drawn image.
     """
     canvas = as_canvas(image)
-    text = text_size(canvas)
+    text = sizes(canvas)[1]
     table = np.array([*colours, (0, 0, 0)], np.uint8)
     known = labels < len(colours)
     tint = table[np.where(known, labels, len(colours))]
@@ -100,14 +105,18 @@ def as_canvas(image: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(pixels.round().astype(np.uint8))
 
 
-def line_width(image: np.ndarray) -> int:
-    """Width of lines in pixels: 1 up to 500 pixels a side, 2 at 1000."""
-    return max(1, round((image.shape[0] * image.shape[1]) ** .5 / 450))
+def sizes(image: np.ndarray, boxes: np.ndarray | None = None) -> tuple[int, int]:
+    """Width of lines and height of text, in pixels, for an image and the boxes on it.
 
-
-def text_size(image: np.ndarray) -> int:
-    """Height of the text in pixels: readable and small beside the objects."""
-    return int(np.clip((image.shape[0] * image.shape[1]) ** .5 / 38, 11, 64))
+    Both grow with the image, and shrink where most of the boxes are small beside it.
+    """
+    side = (image.shape[0] * image.shape[1]) ** .5
+    line, text = side / 450, min(side / 38, 64)
+    if boxes is not None and len(boxes):
+        sides = np.clip(boxes[:, 2:] - boxes[:, :2], 1, None)
+        object_side = float(np.median(sides.prod(1) ** .5))
+        line, text = min(line, object_side / 40), min(text, object_side / 7)
+    return max(1, round(line)), max(SMALLEST_TEXT, round(text))
 
 
 @lru_cache(maxsize=512)
@@ -156,7 +165,8 @@ def _blend(canvas, crop, colour, line):
 
 
 def _place(canvas, box, shape, taken):
-    """Where a label of a box goes: (x, y) of its upper left corner; it is added to ``taken``."""
+    """Where a label of a box goes: (x, y) of its upper left corner, added to ``taken``; or None
+    where it would hide too much of the labels that are there."""
     left, top, right, bottom = (int(round(float(value))) for value in box)
     height, width = shape[:2]
     choices = [(left, top - height), (left, top), (right - width, top - height), (left, bottom),
@@ -165,6 +175,8 @@ def _place(canvas, box, shape, taken):
     boxes = [(x, y, x + width, y + height) for x, y in spots]
     covered = [sum(_overlap(spot, other) for other in taken) for spot in boxes]
     best = covered.index(min(covered))
+    if covered[best] > MOST_COVERED * height * width:
+        return None
     taken.append(boxes[best])
     return spots[best]
 

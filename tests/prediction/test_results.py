@@ -149,3 +149,13 @@ def test_saving_names_what_cannot_be_written(tmp_path):
     (tmp_path / 'file').write_text('')
     with pytest.raises(InputError, match='cannot be written'):
         result.save(tmp_path / 'file' / 'a.png')
+
+
+def test_many_small_objects_stay_visible():
+    places = np.stack(np.meshgrid(np.arange(40, 1960, 60), np.arange(40, 1960, 60)), -1)
+    corners = places.reshape(-1, 2).astype(np.float32)
+    image = np.full((2000, 2000, 3), 90, np.uint8)
+    result = Instances(image, None, NAMES, None, np.concatenate([corners, corners + 40], 1),
+                       np.linspace(.3, 1, len(corners), dtype=np.float32),
+                       np.zeros(len(corners), int))
+    assert (result.plot() == 90).all(2).mean() > .5
