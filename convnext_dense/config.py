@@ -86,6 +86,37 @@ def set_work_dir(cfg, work_dir):
         Path('work_dirs') / Path(cfg.filename).stem)
 
 
+def set_init_from(cfg, source=None, classes=None):
+    """Start from a file of other classes, which takes the place of the backbone's weights.
+
+    Args:
+        cfg (Config): its ``init_from`` is kept where ``source`` is None.
+        source (str, optional): a file, URL or name of published weights.
+        classes (Sequence[str], optional): the file's class names, or one text file of them.
+
+    Raises:
+        InputError: ``load_from`` is set as well, or there are classes without a source.
+    """
+    if classes and not source:
+        raise InputError('--init-classes names the classes of --init-from SOURCE; give that, too')
+    if source:
+        if classes and len(classes) == 1 and Path(classes[0]).is_file():
+            classes = Path(classes[0]).read_text(encoding='utf-8').split('\n')
+        classes = [name.strip() for name in classes or [] if name.strip()] or None
+        cfg.init_from = dict(source=str(source), classes=classes)
+    if not cfg.get('init_from'):
+        return
+    if cfg.get('load_from') and not cfg.get('resume'):
+        raise InputError(f'load_from={cfg.load_from!r} and init_from are both set; take one: '
+                         'load_from for the same classes, init_from for others')
+    # the weights that it would fetch are overwritten
+    backbone = cfg.get('model', {}).get('backbone')
+    init_cfg = backbone.get('init_cfg') if backbone else None
+    kind = init_cfg.get('type', '') if isinstance(init_cfg, dict) else ''
+    if getattr(kind, '__name__', kind).endswith('Pretrained'):
+        backbone.init_cfg = None
+
+
 def set_device(cfg, device):
     """Fit the config to the device that will be used.
 

@@ -73,7 +73,7 @@ def state_dict_of(checkpoint, source='the checkpoint'):
             tensors[name] = value
     if not tensors:
         raise InputError(f'{source} holds no weights; its keys are '
-                         f'{_some([str(key) for key in checkpoint]) or "none"}')
+                         f'{some([str(key) for key in checkpoint]) or "none"}')
     return tensors
 
 
@@ -133,18 +133,9 @@ def match(wanted, state, source, model='the model', allow=()):
     Returns:
         tuple: (LoadReport, dict of the model's names and tensors to load).
     """
-    target, found = recognise(wanted), recognise(state)
-    label = found.format.name if found else 'unknown'
+    named, heads, target, label = _named(wanted, state, source, model)
     report = LoadReport(source, label)
     allowed = re.compile('|'.join(allow)).search if allow else lambda name: None
-    if target and found and target.format.family != found.format.family:
-        raise InputError(f'{source} holds {found.format.family} weights, but {model} is a '
-                         f'{target.format.family}; give the weights of that arch')
-    if target is None or found is None:
-        named, heads = dict(state), True
-    else:
-        named, heads = _rename_all(state, found, target)
-        named = _with_final_norm(named, wanted, target)
 
     fitted, misfits = {}, []
     for key, tensor in named.items():
@@ -168,14 +159,14 @@ def match(wanted, state, source, model='the model', allow=()):
     body = [key for key in report.loaded + misfits if key.startswith(prefix)]
     if not body:
         raise InputError(f'{source} ({label}): nothing of the backbone of {model} was loaded; the '
-                         f'file has {_some(list(state))}, the model wants '
-                         f'{_some([key for key in wanted if key.startswith(prefix)])}')
+                         f'file has {some(list(state))}, the model wants '
+                         f'{some([key for key in wanted if key.startswith(prefix)])}')
     for key in misfits:
         if not allowed(key):
             raise InputError(f'{source} ({label}): {key} has the shape '
                              f'{tuple(named[key].shape)}, but {model} wants '
                              f'{tuple(wanted[key].shape)}; it is another arch or number of '
-                             'classes')
+                             'classes; for other classes: train --init-from takes what fits')
     _require(source, label, 'lacks', [
         key for key in report.missing if not allowed(key) and
         not _may_miss(key, prefix, report.loaded, heads)], f'which {model} needs')
@@ -183,6 +174,31 @@ def match(wanted, state, source, model='the model', allow=()):
         key for key in report.unexpected if not allowed(key) and
         not _may_remain(key, prefix, target)], f'which {model} has no place for')
     return report, fitted
+
+
+def rename(wanted, state, source, model='the model'):
+    """A file's tensors under a model's names.
+
+    Returns:
+        tuple: (dict, the model's format and prefix or None, name of the file's format).
+
+    Raises:
+        InputError: the backbones are of different families.
+    """
+    named, _, target, label = _named(wanted, state, source, model)
+    return named, target, label
+
+
+def _named(wanted, state, source, model):
+    target, found = recognise(wanted), recognise(state)
+    label = found.format.name if found else 'unknown'
+    if target and found and target.format.family != found.format.family:
+        raise InputError(f'{source} holds {found.format.family} weights, but {model} is a '
+                         f'{target.format.family}; give the weights of that arch')
+    if target is None or found is None:
+        return dict(state), True, target, label
+    named, heads = _rename_all(state, found, target)
+    return _with_final_norm(named, wanted, target), heads, target, label
 
 
 def _rename_all(state, found, target):
@@ -234,11 +250,12 @@ def _may_remain(key, prefix, target):
 
 def _require(source, label, verb, keys, why):
     if keys:
-        raise InputError(f'{source} ({label}) {verb} {_some(keys)}, {why}; it is damaged, or of '
+        raise InputError(f'{source} ({label}) {verb} {some(keys)}, {why}; it is damaged, or of '
                          'another arch or version')
 
 
-def _some(keys, count=3):
+def some(keys, count=3):
+    """The first few names of many, and how many more there are."""
     more = f' and {len(keys) - count} more' if len(keys) > count else ''
     return ', '.join(keys[:count]) + more
 
@@ -248,7 +265,7 @@ def _under(state, prefix, source):
     inner = {key[len(prefix):]: value for key, value in state.items() if key.startswith(prefix)}
     if not inner:
         raise InputError(f'{source} has nothing under prefix {prefix!r}; it has '
-                         f'{_some(list(state))}')
+                         f'{some(list(state))}')
     return inner
 
 

@@ -12,6 +12,10 @@ def add_arguments(parser):
     add_config_options(parser)
     parser.add_argument('--resume', nargs='?', const='auto', help='go on from this checkpoint, or '
                         'without a value from the newest whole one in the work directory')
+    parser.add_argument('--init-from', metavar='SOURCE', help='start from a file, URL or name of '
+                        'published weights: what fits is loaded, rows of classes by their names')
+    parser.add_argument('--init-classes', nargs='+', metavar='NAME', help='the class names of '
+                        'SOURCE, where it does not name them (or one file with a name a line)')
     parser.add_argument('--amp', action='store_true', help='train with mixed precision')
     parser.add_argument('--auto-scale-lr', action='store_true',
                         help='scale the lr to the real batch size')
@@ -20,12 +24,13 @@ def add_arguments(parser):
 def run(args):
     cfg, device = prepare_config(args)
     from convnext_dense.checks.preflight import check_config
-    from convnext_dense.config import enable_amp, enable_auto_scale_lr, set_device
+    from convnext_dense.config import enable_amp, enable_auto_scale_lr, set_device, set_init_from
     if args.amp:
         enable_amp(cfg)
         set_device(cfg, device)
     if args.auto_scale_lr:
         enable_auto_scale_lr(cfg)
+    set_init_from(cfg, args.init_from, args.init_classes)
     if args.resume:
         cfg.resume = True
         cfg.load_from = None if args.resume == 'auto' else args.resume

@@ -31,6 +31,7 @@ from convnext_dense.runtime.annotations import build_dataset
 from convnext_dense.runtime.bad_image_list import BadImageList
 from convnext_dense.runtime.checkpoint_folder import checkpoint_folder
 from convnext_dense.runtime.guarded_pipeline import guard_pipelines
+from convnext_dense.runtime.init_from_hook import init_from_hooks
 from convnext_dense.runtime.loops import EpochBasedTrainLoop, IterBasedTrainLoop, TestLoop, ValLoop
 from convnext_dense.runtime.non_finite import NonFiniteGuard
 from convnext_dense.runtime.prepare_hook import PrepareHook
@@ -77,9 +78,12 @@ class Runner(MMEngineRunner):
         self._bad_images = dict(settings.get('bad_images') or {})
         self._bad_image_lists = {}
         prepare_hook = PrepareHook(settings.get('acceleration'), settings.get('compile'))
+        init_hooks = init_from_hooks(settings.get('init_from')) if kwargs.get('train_cfg') else []
         self._work_dir = os.path.abspath(work_dir)
         super().__init__(model, work_dir, load_from=load_from, resume=resume, cfg=cfg, **kwargs)
         self.register_hook(prepare_hook)
+        for hook in init_hooks:
+            self.register_hook(hook)
         for line in self._resume_lines:
             self.logger.warning(line)
 

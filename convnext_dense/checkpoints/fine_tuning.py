@@ -1,0 +1,186 @@
+"""Starting from a model of other classes: what fits is loaded, classes are matched by name.
+
+>>> rows_by_class(['apple', 'kiwi'], ['kiwi', 'mango'], 3, 3)     # a background row at the end
+[(0, 1), (2, 2)]
+"""
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import torch
+
+from convnext_dense.checkpoints.formats import COMPUTED, OUTPUT_NORM, fit
+from convnext_dense.checkpoints.loading import rename, some
+from convnext_dense.errors import InputError
+
+#: layers with rows for each class: the heads of mmdet and mmseg
+CLASS_LAYERS = re.compile(
+    r'(?:^|\.)(?:fc_cls|fc_reg|conv_logits|conv_seg|cls_seg|cls_embed|cls_branches\.\d+'
+    r'|label_embedding|(?:rtm|retina|atss|gfl|vfnet|conv|multi_level_conv)_cls(?:\.\d+)*)'
+    r'\.(?:weight|bias)$')
+BOX_VALUES = 4  # of fc_reg for each class
+
+
+@dataclass
+class FineTuning:
+    """What a model takes from a file of other classes.
+
+    Attributes:
+        tensors (dict): the model's names and what to load.
+        kept, fresh (list[str]): classes with rows from the file, and without; both empty where
+            the file has no layers of classes.
+        started (list[str]): the model's tensors that the file has no counterpart for.
+        left (list[str]): the file's tensors that the model has no place for.
+    """
+    tensors: dict = field(default_factory=dict)
+    kept: list = field(default_factory=list)
+    fresh: list = field(default_factory=list)
+    started: list = field(default_factory=list)
+    left: list = field(default_factory=list)
+
+    def __str__(self) -> str:
+        parts = [f'{len(self.tensors)} tensors loaded']
+        if self.started:
+            parts.append(f'{len(self.started)} start fresh ({some(self.started, 2)})')
+        text = ', '.join(parts)
+        if self.kept or self.fresh:
+            text += f'; of {len(self.kept) + len(self.fresh)} classes '
+            text += ', '.join(f'{len(names)} {where} ({some(names, 5)})' for names, where in
+                              ((self.kept, 'from the file'), (self.fresh, 'fresh')) if names)
+        return text
+
+
+def plan_fine_tuning(wanted: dict, state: dict, classes: Sequence[str],
+                     file_classes: Sequence[str] | None, source: str,
+                     model: str = 'the model') -> FineTuning:
+    """Decide what a model takes from a file.
+
+    Args:
+        wanted: the model's names and tensors, with the values that they start from.
+        state: the file's.
+        classes: the model's class names, in order.
+        file_classes: the file's; None where nothing names them: layers of classes start fresh.
+        source, model: what messages call them.
+
+    Raises:
+        InputError: the backbone does not fit, or another layer has a shape that classes do not
+            explain.
+    """
+    named, target, label = rename(wanted, state, source, model)
+    prefix = target.prefix if target else 'backbone.'
+    plan = FineTuning()
+    matched = False
+    for key, value in wanted.items():
+        tensor = named.get(key)
+        if tensor is None:
+            if key.startswith(prefix) and not COMPUTED.match(key) and not OUTPUT_NORM.match(
+                    key[len(prefix):]):
+                raise InputError(f'{source} ({label}) lacks {key} of the backbone of {model}; it '
+                                 'is damaged, or of another arch')
+            if not COMPUTED.match(key):
+                plan.started.append(key)
+            continue
+        rows = _class_rows(key, tensor, value, classes, file_classes)
+        if rows is not None:
+            if rows:
+                plan.tensors[key] = _take_rows(value, tensor, rows)
+                matched = True
+            else:
+                plan.started.append(key)
+            continue
+        fitted = fit(key, tensor, value.shape)
+        if fitted is None:
+            if COMPUTED.match(key):
+                continue
+            raise InputError(f'{source} ({label}): {key} has the shape {tuple(tensor.shape)}, but '
+                             f'{model} wants {tuple(value.shape)}, which other classes do not '
+                             'explain; it is another arch or neck')
+        plan.tensors[key] = fitted
+    plan.left = [key for key in named if key not in wanted]
+    if not any(key.startswith(prefix) for key in plan.tensors):
+        raise InputError(f'{source} ({label}): nothing of the backbone of {model} was loaded')
+    if matched and file_classes is not None:
+        known = {_normal(name) for name in file_classes}
+        plan.kept = [name for name in classes if _normal(name) in known]
+        plan.fresh = [name for name in classes if _normal(name) not in known]
+    return plan
+
+
+def _class_rows(key, tensor, value, classes, file_classes):
+    """Pairs of rows for a layer of classes; None for any other layer, [] where it starts fresh."""
+    if not CLASS_LAYERS.search(key) or tensor.shape[1:] != value.shape[1:]:
+        return None
+    if file_classes is None:
+        return []
+    if '.fc_reg.' in f'.{key}':
+        if (len(tensor), len(value)) != (BOX_VALUES * len(file_classes),
+                                         BOX_VALUES * len(classes)):
+            return None if len(tensor) == len(value) else []
+        pairs = rows_by_class(file_classes, classes, len(file_classes), len(classes))
+        return [(old * BOX_VALUES + place, new * BOX_VALUES + place) for old, new in pairs or []
+                for place in range(BOX_VALUES)]
+    pairs = rows_by_class(file_classes, classes, len(tensor), len(value))
+    if pairs is None:  # it does not depend on the classes, such as a mask for all of them
+        return None if len(tensor) == len(value) else []
+    return pairs
+
+
+def rows_by_class(old: Sequence[str], new: Sequence[str], old_rows: int,
+                  new_rows: int) -> list[tuple[int, int]] | None:
+    """Which rows of a layer hold the same class.
+
+    Args:
+        old, new: class names of the file and of the model.
+        old_rows, new_rows: rows of the layer: one a class, one more for the background, or one a
+            class for each of several anchors (all classes of an anchor together).
+
+    Returns:
+        list: pairs (row of the file, row of the model); None where the rows are no classes'.
+    """
+    places = {_normal(name): place for place, name in enumerate(old)}
+    pairs = [(places[_normal(name)], place) for place, name in enumerate(new)
+             if _normal(name) in places]
+    if (old_rows, new_rows) == (len(old) + 1, len(new) + 1):
+        return pairs + [(len(old), len(new))]
+    anchors = old_rows // len(old)
+    if anchors and (old_rows, new_rows) == (anchors * len(old), anchors * len(new)):
+        return [(anchor * len(old) + before, anchor * len(new) + after)
+                for anchor in range(anchors) for before, after in pairs]
+    return None
+
+
+def _take_rows(value: torch.Tensor, tensor: torch.Tensor, rows: list) -> torch.Tensor:
+    taken = value.detach().clone()
+    old, new = (list(places) for places in zip(*rows))
+    taken[new] = tensor[old].to(taken)
+    return taken
+
+
+def _normal(name: str) -> str:
+    """Data sets write one class as ``traffic light``, ``traffic_light`` or ``Traffic-Light``."""
+    return re.sub(r'[\s_-]+', ' ', str(name)).strip().casefold()
+
+
+def classes_of(checkpoint: dict, state: dict) -> list[str] | None:
+    """The class names of a file: its own, or COCO's and ADE20K's for the published ones.
+
+    The published files of 80 detected and 150 segmented classes name none.
+    """
+    meta = checkpoint.get('meta')
+    meta = meta if isinstance(meta, dict) else {}
+    named = meta['dataset_meta'] if isinstance(meta.get('dataset_meta'), dict) else meta
+    for key in ('classes', 'CLASSES'):
+        names = named.get(key)
+        if isinstance(names, (list, tuple)) and names and all(isinstance(n, str) for n in names):
+            return list(names)
+    rows = {len(tensor) for key, tensor in state.items()
+            if key.endswith(('conv_seg.weight', 'decode_head.cls_embed.weight'))}
+    if rows & {150, 151}:
+        from mmseg.utils import get_classes
+        return list(get_classes('ade20k'))
+    rows = {len(tensor) for key, tensor in state.items()
+            if key.endswith(('fc_cls.weight', 'cls_branches.0.weight', 'rtm_cls.0.weight'))}
+    if rows & {80, 81}:
+        from mmdet.evaluation import get_classes
+        return list(get_classes('coco'))
+    return None

@@ -1,0 +1,62 @@
+"""Starting a training from a model of other classes: ``init_from`` of a config."""
+from mmengine.hooks import Hook
+
+from convnext_dense.errors import InputError
+from convnext_dense.registry import HOOKS
+
+
+@HOOKS.register_module()
+class InitFromHook(Hook):
+    """Load what fits of a file before training; see
+    :mod:`convnext_dense.checkpoints.fine_tuning`.
+
+    Args:
+        source (str): a file, URL or name of published weights.
+        classes (Sequence[str], optional): the file's class names, where it does not name them.
+    """
+    priority = 'VERY_HIGH'
+
+    def __init__(self, source, classes=None):
+        self.source = source
+        self.classes = classes
+
+    def before_train(self, runner):
+        """Load, unless the run goes on from a checkpoint of its own.
+
+        mmengine draws the first weights between ``before_run`` and this. Averages of the weights
+        copy them at their first update, which is later.
+        """
+        if getattr(runner, 'resumed_from', None):
+            return
+        from convnext_dense.checkpoints import read_checkpoint, state_dict_of
+        from convnext_dense.checkpoints.fine_tuning import classes_of, plan_fine_tuning
+        from convnext_dense.checkpoints.values import check_values
+        from convnext_dense.model_wrappers import unwrap
+        checkpoint = read_checkpoint(self.source)
+        state = state_dict_of(checkpoint, self.source)
+        classes = getattr(runner.train_loop.dataloader.dataset, 'metainfo', {}).get('classes')
+        if not classes:
+            raise InputError('init_from: train_dataloader.dataset names no classes to match; set '
+                             "its metainfo=dict(classes=(...))")
+        model = unwrap(runner.model)
+        plan = plan_fine_tuning(model.state_dict(), state, classes,
+                                self.classes or classes_of(checkpoint, state), self.source,
+                                type(model).__name__)
+        check_values(plan.tensors, self.source)
+        model.load_state_dict(plan.tensors, strict=False)
+        runner.logger.info(f'init_from {self.source}: {plan}')
+        for name in ('started', 'left'):
+            if getattr(plan, name):
+                runner.logger.debug(f'init_from, {name}: {", ".join(getattr(plan, name))}')
+
+
+def init_from_hooks(setting):
+    """The hook of a config's ``init_from``: None, a source, or a dict of the hook's arguments."""
+    if not setting:
+        return []
+    setting = dict(source=setting) if isinstance(setting, str) else setting
+    if not isinstance(setting, dict) or not isinstance(setting.get('source'), str) or \
+            set(setting) - {'source', 'classes'}:
+        raise InputError(f'init_from={setting!r}: give a file, URL or name of published weights, '
+                         'or dict(source=..., classes=[...])')
+    return [InitFromHook(**setting)]
