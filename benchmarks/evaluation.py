@@ -19,6 +19,7 @@ import numpy as np
 import torch
 
 from benchmarks.synthetic_coco import HEIGHT, WIDTH, detections, ground_truth
+from convnext_dense.cores import core_count
 
 CLASSES = 150
 
@@ -215,7 +216,7 @@ def main():
     unknown = set(args.parts) - set(PARTS)
     if unknown:
         parser.error(f'{unknown.pop()} is none of {", ".join(PARTS)}')
-    print(f'{os.cpu_count()} CPUs, {torch.get_num_threads()} threads, torch {torch.__version__}; '
+    print(f'{core_count()} CPUs, {torch.get_num_threads()} threads, torch {torch.__version__}; '
           'median (smallest-largest), theirs -> ours')
     for name in args.parts or PARTS:
         PARTS[name](args)

@@ -18,6 +18,8 @@ from importlib.util import find_spec
 from multiprocessing import get_context
 from pathlib import Path
 
+from convnext_dense.cores import core_count
+
 SECONDS = 520  # of the 9 minutes; the rest is for starting, and for the last case begun
 TINY = 'configs/demo/upernet_convnext_shapes.py'
 
@@ -126,7 +128,7 @@ def compile_beforehand(plan, budget, report):
     from benchmarks.gpu_kernels import compile_plans
     channels = sorted({shape[1] for shape in plan['shapes']})
     begin = time.monotonic()
-    with get_context('spawn').Pool(min(len(channels), os.cpu_count() or 1)) as pool:
+    with get_context('spawn').Pool(min(len(channels), core_count())) as pool:
         jobs = {count: pool.apply_async(compile_plans, (count, )) for count in channels}
         for count, job in jobs.items():
             try:

@@ -1,4 +1,6 @@
 """Reading a config and fitting it to options and machine."""
+import os
+
 import pytest
 import torch
 from mmengine.config import Config
@@ -245,3 +247,22 @@ def test_an_unknown_device_is_named(name):
 def test_cpu_can_be_chosen(monkeypatch):
     monkeypatch.setenv('CUDA_VISIBLE_DEVICES', '0')
     assert choose_device('cpu') == 'cpu'
+
+
+@pytest.mark.parametrize('visible, name, selected', [
+    (None, 'cuda:1', '1'), ('4,5', 'cuda:1', '5'), ('4,5', 'cuda:0', '4'), ('4,5', 'cuda', '4,5'),
+    ('4, 5', 'cuda:1', '5'), ('GPU-8a,GPU-9b', 'cuda:1', 'GPU-9b'), ('4,5', 'cpu', '')])
+def test_a_gpu_is_counted_among_the_visible_ones(monkeypatch, visible, name, selected):
+    monkeypatch.setattr('torch.cuda.is_available', lambda: True)
+    monkeypatch.delenv('CUDA_VISIBLE_DEVICES', raising=False)
+    if visible is not None:
+        monkeypatch.setenv('CUDA_VISIBLE_DEVICES', visible)
+    choose_device(name)
+    assert os.environ['CUDA_VISIBLE_DEVICES'] == selected
+
+
+@pytest.mark.parametrize('visible', ['4,5', '', '7'])
+def test_a_gpu_that_is_not_visible_is_refused(monkeypatch, visible):
+    monkeypatch.setenv('CUDA_VISIBLE_DEVICES', visible)
+    with pytest.raises(InputError, match=f'--device cuda:2: CUDA_VISIBLE_DEVICES={visible} leaves'):
+        choose_device('cuda:2')

@@ -4,6 +4,8 @@ import platform
 from datetime import datetime, timezone
 from importlib.metadata import PackageNotFoundError, version
 
+from convnext_dense.cores import core_count
+
 PACKAGES = ('torch', 'onedl-mmengine', 'onedl-mmcv', 'onedl-mmdetection', 'onedl-mmsegmentation')
 
 
@@ -20,7 +22,7 @@ def describe_machine(device='cpu'):
         time=datetime.now(timezone.utc).isoformat(timespec='seconds'),
         system=platform.platform(),
         cpu=_cpu_name(),
-        cores=len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count(),
+        cores=core_count(),
         threads=torch.get_num_threads(),
         memory_GiB=_memory_gib(),
         load_average=[round(load, 2) for load in os.getloadavg()],

@@ -30,11 +30,11 @@ def add_arguments(parser):
 
 
 def run(args):
-    import os
     from pathlib import Path
 
     from convnext_dense.checks.audit_config import audit, summary, write_report
     from convnext_dense.config import load_config, set_data_root, set_label_values
+    from convnext_dense.cores import core_count
     cfg = load_config(args.config, parse_overrides(args.cfg_options))
     if args.data_root:
         set_data_root(cfg, args.data_root)
@@ -47,7 +47,7 @@ def run(args):
         check_config(cfg, training=False)
         print('the fast check found nothing that stops training')
         return 0
-    workers = args.workers or min(len(os.sched_getaffinity(0)), 8)
+    workers = args.workers or min(core_count(), 8)
     reports, config_findings, notes = audit(cfg, workers)
     out = Path(args.out or Path('work_dirs') / Path(cfg.filename).stem / 'data_check')
     files = write_report(out, reports, config_findings, notes, args.samples, args.seed)

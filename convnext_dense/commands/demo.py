@@ -8,7 +8,6 @@ convnext-dense demo --steps 2 --device cpu
 """
 import contextlib
 import multiprocessing
-import os
 import sys
 import time
 from concurrent.futures import ProcessPoolExecutor
@@ -16,6 +15,7 @@ from pathlib import Path
 
 from convnext_dense.commands.options import choose_device, parse_overrides
 from convnext_dense.config_files import FOLDER
+from convnext_dense.cores import core_count
 from convnext_dense.errors import InputError
 
 CONFIGS = FOLDER / 'demo'
@@ -94,7 +94,7 @@ def train_all(jobs, device):
     Returns:
         list[dict]: what it returned, in this order.
     """
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()
+    cores = core_count()
     processes = min(len(jobs), cores)
     if device != 'cpu' or processes == 1:
         return [train_and_evaluate(*job) for job in jobs]
@@ -151,7 +151,9 @@ def progress_hook(label, console):
                 return
             self.said = now
             left = self.seconds / done * (total - done)
-            say(f'{label}: step {done}/{total}, loss {outputs["loss"].item():.2f}, '
+            loss = (outputs or {}).get('loss')  # a skipped step has none
+            say(f'{label}: step {done}/{total}, '
+                f'{"skipped" if loss is None else f"loss {loss.item():.2f}"}, '
                 f'{minutes(self.seconds)} gone, {minutes(left)} left', console)
 
         def before_val(self, runner):

@@ -44,7 +44,8 @@ def choose_device(name, local_rank=0):
     """Restrict the process to a device; call it before anything uses torch.
 
     Args:
-        name (str | None): ``cpu``, ``cuda``, ``cuda:N`` or None (cuda where there is one).
+        name (str | None): ``cpu``, ``cuda``, ``cuda:N`` or None (cuda where there is one). N counts
+            the GPUs that CUDA_VISIBLE_DEVICES leaves, as torch does.
 
     Returns:
         str: ``cpu`` or ``cuda``.
@@ -56,13 +57,25 @@ def choose_device(name, local_rank=0):
     if kind == 'cpu':
         os.environ['CUDA_VISIBLE_DEVICES'] = ''
     elif index:
-        os.environ['CUDA_VISIBLE_DEVICES'] = index
+        os.environ['CUDA_VISIBLE_DEVICES'] = _visible_device(name, int(index))
     import torch
     available = torch.cuda.is_available()
     if kind == 'cuda' and not available:
         raise InputError(f'--device {name}: torch {torch.__version__} finds no such GPU here; '
                          'use --device cpu, or install the CUDA build of torch')
     return 'cuda' if available else 'cpu'
+
+
+def _visible_device(name, index):
+    """What CUDA_VISIBLE_DEVICES calls the GPU that torch would call ``cuda:index``."""
+    visible = os.environ.get('CUDA_VISIBLE_DEVICES')
+    if visible is None:
+        return str(index)
+    devices = [device.strip() for device in visible.split(',') if device.strip()]
+    if index >= len(devices):
+        raise InputError(f'--device {name}: CUDA_VISIBLE_DEVICES={visible} leaves '
+                         f'{len(devices)} GPUs; they are counted from 0')
+    return devices[index]
 
 
 def parse_overrides(pairs):

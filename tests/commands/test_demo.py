@@ -1,8 +1,10 @@
 """The demo: its configs, a tiny run from end to end, the table and the exit status."""
 import os
+from types import SimpleNamespace
 
 import cv2
 import pytest
+import torch
 
 from convnext_dense.cli import run_command
 from convnext_dense.commands import demo
@@ -89,3 +91,15 @@ def test_a_demo_of_a_few_steps_only_shows_that_everything_runs(monkeypatch, tmp_
     assert 'as expected' not in capsys.readouterr().out
     assert run_command('demo', ['--steps', '0', '--device', 'cpu']) == 2
     assert '--steps 0' in capsys.readouterr().err
+
+
+def test_the_progress_of_a_skipped_step_has_no_loss(capsys):
+    hook = demo.progress_hook('UperNet', None)
+    runner = SimpleNamespace(iter=0, max_iters=2)
+    hook.before_train(runner)
+    hook.after_train_iter(runner, 0, outputs={})
+    runner.iter = 1
+    hook.after_train_iter(runner, 1, outputs=dict(loss=torch.tensor(2.)))
+    one, two = capsys.readouterr().out.splitlines()
+    assert one.startswith('UperNet: step 1/2, skipped, ')
+    assert two.startswith('UperNet: step 2/2, loss 2.00, ')
