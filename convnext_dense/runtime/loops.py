@@ -1,8 +1,8 @@
 """mmengine's loops, which go on at the batch where a killed run stopped.
 
 The loops know how far the run is (:meth:`progress`), which a checkpoint keeps, and start there
-(:meth:`go_on`): the sampler begins at the next batch, nothing is loaded twice, and a validation
-that was due when the run was killed is made up for.
+(:meth:`start_from`): the sampler begins at the next batch, nothing is loaded twice, and a
+validation that was due when the run was killed is made up for.
 """
 from contextlib import contextmanager
 from itertools import islice
@@ -105,7 +105,7 @@ class EpochBasedTrainLoop(_Step, MMEngineEpochLoop):
         return dict(kind='epoch', epoch=self._epoch + (ended == 'now'),
                     batch=0 if ended else self._batch, validation_due=bool(ended))
 
-    def go_on(self, progress):
+    def start_from(self, progress):
         """Start from ``progress``."""
         self._epoch = progress['epoch']
         self._batch = min(progress['batch'], len(self.dataloader))
@@ -166,9 +166,9 @@ class IterBasedTrainLoop(_Step, MMEngineIterLoop):
         return dict(kind='iteration', epoch=iterator.epoch, batch=iterator.batch,
                     validation_due=True)
 
-    def go_on(self, progress):
+    def start_from(self, progress):
         """Start from ``progress``."""
-        self.dataloader_iterator.go_on(progress['epoch'], progress['batch'])
+        self.dataloader_iterator.start_from(progress['epoch'], progress['batch'])
         if not progress['validation_due']:
             self._validated = self._iter
 
@@ -210,7 +210,7 @@ class _Endless:
         self.epoch = self.batch = 0
         self.iterator = None
 
-    def go_on(self, epoch, batch):
+    def start_from(self, epoch, batch):
         self.epoch, self.batch, self.iterator = epoch, batch, None
 
     def __iter__(self):

@@ -7,8 +7,12 @@ other processes, same batch in all        approximate: same images and augmentat
                                           other rounding, dropped paths and sampled regions
 other batch size in all                   approximate: goes on at the same image of the pass;
                                           iterations of an epoch-based run are counted anew
-other number of images                  approximate: goes on at the same batch, the order of
+other number of images                    approximate: goes on at the same batch, the order of
                                           this pass is another
+other settings of model, losses,          approximate: the config's are used
+pipeline, clipping, device, torch
+other learning rate, weight decay,        approximate: the checkpoint's are used, as they are part
+schedule                                  of the state of the optimizer and of the schedules
 longer or shorter schedule                approximate: the learning rate follows the schedule of
                                           the checkpoint
 schedule shorter than what is done        refused
@@ -29,6 +33,7 @@ from mmengine.logging import print_log
 from convnext_dense.errors import InputError
 from convnext_dense.runtime import files
 from convnext_dense.runtime.checkpoint_folder import CheckpointFolder
+from convnext_dense.runtime.fingerprint import IMPLEMENTATION, differences
 from convnext_dense.runtime.random_state import random_state, seed_all, seeded
 
 FORMAT = 1
@@ -110,7 +115,8 @@ def describe(runner, randoms, validated, written):
     if progress and validated:
         progress['validation_due'] = False
     return dict(format=FORMAT, run_id=runner._run_id, written=written, progress=progress,
-                run=_run(runner), random=randoms, skipped=runner.non_finite_guard.skipped)
+                run=_run(runner), fingerprint=runner.fingerprint(), random=randoms,
+                skipped=runner.non_finite_guard.skipped)
 
 
 def statistics(model):
@@ -148,6 +154,7 @@ def load_states(runner, checkpoint, filename, resume_optimizer=True, resume_sche
         if not state.get('loss_scaler'):  # of a run without loss scaling, in bfloat16 say
             state.pop('loss_scaler', None)
             _say_new_scaler(runner.optim_wrapper, filename)
+        _keep_implementation(runner.optim_wrapper, state)
         try:
             runner.optim_wrapper.load_state_dict(state)
         except (ValueError, KeyError) as error:
@@ -161,6 +168,17 @@ def load_states(runner, checkpoint, filename, resume_optimizer=True, resume_sche
     if kept is not None and now is not None and tuple(kept) != tuple(now):
         raise InputError(f'{filename} was trained on the classes {list(kept)}, the config has '
                          f'{list(now)}; start from its weights with load_from')
+
+
+def _keep_implementation(optim_wrapper, state):
+    """Keep how the update is computed (fused or not): a loss scaler relies on the config's way."""
+    groups, kept = (getattr(getattr(optim_wrapper, 'optimizer', None), 'param_groups', None),
+                    state.get('param_groups'))
+    if groups is None or not isinstance(kept, (list, tuple)):
+        return
+    state['param_groups'] = [
+        dict(old, **{key: group[key] for key in IMPLEMENTATION if key in group})
+        for group, old in zip(groups, kept)] + list(kept[len(groups):])
 
 
 def _say_new_scaler(optim_wrapper, filename):
@@ -204,7 +222,7 @@ def _short(error):
     return ' '.join(lines)[:300]
 
 
-def go_on(runner, checkpoint, filename):
+def restore_progress(runner, checkpoint, filename):
     """Set the train loop to the place of a checkpoint, and say how exact that is.
 
     Returns:
@@ -217,13 +235,13 @@ def go_on(runner, checkpoint, filename):
     own = checkpoint.get('convnext_dense')
     _check_counts(meta, ('epoch', 'iter'), filename)
     loop._epoch, loop._iter = meta['epoch'], meta['iter']
-    if not hasattr(loop, 'go_on'):
+    if not hasattr(loop, 'start_from'):
         print_log(f'{type(loop).__name__} cannot start in the middle of an epoch', 'current',
                   logging.WARNING)
         return own and own['random'][0]
     kind = loop.progress()['kind']
     if own is None or not own.get('progress'):
-        loop.go_on(_guess(loop, kind))
+        loop.start_from(_guess(loop, kind))
         print_log(f'{filename} was not written by this toolkit: the resumed run is approximate, '
                   'with a new random state', 'current', logging.WARNING)
         return None
@@ -242,9 +260,10 @@ def go_on(runner, checkpoint, filename):
     if now[length] != was[length]:
         reasons.append(f'{was[length]} {unit} became {now[length]}; the learning rate follows '
                        'the schedule of the checkpoint')
+    reasons += _changed_settings(runner, own.get('fingerprint'))
     if kind == 'epoch':
         loop._epoch = progress['epoch']
-    loop.go_on(progress)
+    loop.start_from(progress)
     runner.non_finite_guard.skipped = own['skipped']
     if reasons:
         print_log('the resumed run is approximate: ' + '; '.join(reasons), 'current',
@@ -259,6 +278,13 @@ def go_on(runner, checkpoint, filename):
     with seeded(0):
         seed_all(runner.seed, rank, meta['iter'])
         return random_state()
+
+
+def _changed_settings(runner, kept):
+    if not isinstance(kept, dict):
+        return ['the checkpoint, of an earlier version, does not say with which settings it was '
+                'written']
+    return differences(kept, runner.fingerprint())
 
 
 def _guess(loop, kind):

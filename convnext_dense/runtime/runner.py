@@ -30,6 +30,7 @@ from convnext_dense.runtime import files, resuming
 from convnext_dense.runtime.annotations import build_dataset
 from convnext_dense.runtime.bad_image_list import BadImageList
 from convnext_dense.runtime.checkpoint_folder import checkpoint_folder
+from convnext_dense.runtime.fingerprint import fingerprint
 from convnext_dense.runtime.guarded_pipeline import guard_pipelines
 from convnext_dense.runtime.init_from_hook import init_from_hooks
 from convnext_dense.runtime.loops import EpochBasedTrainLoop, IterBasedTrainLoop, TestLoop, ValLoop
@@ -72,6 +73,7 @@ class Runner(MMEngineRunner):
                 raise InputError(f'{name} is {kwargs[name]!r}; expected a dict with batch_size, '
                                  'num_workers, sampler and dataset')
         self._run_id = ''
+        self._fingerprint = None
         self._trains = False
         self.non_finite_guard = NonFiniteGuard(**(settings.get('not_finite') or {}))
         self.stop_signals = StopSignals()
@@ -175,10 +177,17 @@ class Runner(MMEngineRunner):
             self.call_hook('after_load_checkpoint', checkpoint=checkpoint)
             resuming.load_states(self, checkpoint, filename, resume_optimizer,
                                  resume_param_scheduler)
-            self._pending_state = resuming.go_on(self, checkpoint, filename)
+            self._pending_state = resuming.restore_progress(self, checkpoint, filename)
             self._written = files.written_at(checkpoint)[0]
         self._has_loaded = True
         self.logger.info(f'resumed {filename}: epoch {self.epoch}, iteration {self.iter}')
+
+    def fingerprint(self) -> dict[str, str]:
+        """What decides the numbers of this run, see :mod:`convnext_dense.runtime.fingerprint`."""
+        if self._fingerprint is None:
+            device = next(self._bare_model().parameters()).device
+            self._fingerprint = fingerprint(self.cfg, device, self.deterministic)
+        return self._fingerprint
 
     def _maybe_compile(self, target):
         """Nothing: mmengine would compile ``train_step``; the parts of the model are compiled."""

@@ -12,11 +12,12 @@ import torch
 from killing import final_state, same
 from mmengine.hooks import Hook
 from mmengine.runner import Runner as MMEngineRunner
-from tiny import toy_config, with_validation
+from tiny import ToyModel, toy_config, with_validation
 
 from convnext_dense.datasets.shapes import write_shapes
 from convnext_dense.errors import InputError
 from convnext_dense.runtime import Runner, files
+from convnext_dense.runtime.fingerprint import differences, fingerprint
 
 HERE = Path(__file__).parent
 REPOSITORY = HERE.parents[1]
@@ -319,6 +320,74 @@ def test_the_log_says_what_is_approximate(tmp_path, change, message):
     assert f'the resumed run is {message}' in log_of(tmp_path)
     if 'batch_size' in change:  # 4 of 12 images of the second epoch were done
         assert len(second.batches) == 2 + 3
+
+
+def adamw(**settings):
+    return dict(optimizer=dict(dict(type='AdamW', lr=.01), **settings.pop('optimizer', {})),
+                **settings)
+
+
+@pytest.mark.parametrize('change, message', [
+    (dict(optim_wrapper=adamw(optimizer=dict(lr=.5))),
+     "optim_wrapper.optimizer.lr was 0.01 and is 0.5 (the checkpoint's is used)"),
+    (dict(optim_wrapper=adamw(optimizer=dict(weight_decay=.5))),
+     "optim_wrapper.optimizer.weight_decay was not set and is 0.5 (the checkpoint's is used)"),
+    (dict(optim_wrapper=adamw(clip_grad=dict(max_norm=1.))),
+     "optim_wrapper.clip_grad.max_norm was not set and is 1.0 (the config's is used)"),
+    (dict(optim_wrapper=adamw(optimizer=dict(fused=True))),
+     "optim_wrapper.optimizer.fused was not set and is True (the config's is used)"),
+    (dict(param_scheduler=[dict(type='LinearLR', start_factor=.5, by_epoch=False, end=18)]),
+     "param_scheduler.0.start_factor was 0.1 and is 0.5 (the checkpoint's is used)"),
+    (dict(model=dict(type='ToyModel', slope=.2)),
+     "model.slope was not set and is 0.2 (the config's is used)"),
+])
+def test_a_changed_setting_is_named_with_whose_value_is_used(tmp_path, change, message):
+    train(toy_config(tmp_path), StopAt(7))
+    runner, _ = train(toy_config(tmp_path, log_level='INFO', **change), resume=True)
+    assert f'the resumed run is approximate: {message}' in log_of(tmp_path)
+    assert 'run is exact' not in log_of(tmp_path)
+    group, = runner.optim_wrapper.optimizer.param_groups
+    assert (group['initial_lr'], group['weight_decay']) == (.01, .01)
+    assert bool(group['fused']) == ('fused' in message)
+
+
+@pytest.mark.parametrize('fused', [True, False])
+def test_another_implementation_of_the_optimizer_goes_on_with_a_scaler(tmp_path, fused):
+    """The state must not bring the old one back, which the scaler does not expect."""
+    for value, stop in ((not fused, StopAt(7)), (fused, StopAt())):
+        config = toy_config(tmp_path, optim_wrapper=dict(
+            type='CpuAmpOptimWrapper', **adamw(optimizer=dict(fused=value))))
+        runner, _ = train(config, stop, resume=True)
+    assert runner.iter == 18
+    assert runner.optim_wrapper.optimizer.param_groups[0]['fused'] is fused
+
+
+def test_a_checkpoint_without_a_fingerprint_is_not_called_exact(tmp_path):
+    train(toy_config(tmp_path), StopAt(7))
+    path = files.newest_whole(tmp_path)[0]
+    checkpoint = torch.load(path, weights_only=False)
+    del checkpoint['convnext_dense']['fingerprint']
+    files.write_checkpoint(checkpoint, path)
+    train(toy_config(tmp_path, log_level='INFO'), resume=True)
+    assert 'approximate: the checkpoint, of an earlier version, does not say' in log_of(tmp_path)
+
+
+def test_fingerprints_are_of_what_decides_the_numbers():
+    def of(**settings):
+        return fingerprint(dict(dict(model=dict(type='M', norm=dict(eps=1e-6)), work_dir='a'),
+                                **settings), torch.device('cpu'))
+    same_numbers = dict(work_dir='b', train_dataloader=dict(num_workers=8, persistent_workers=True))
+    assert differences(of(), of(**same_numbers)) == []
+    assert differences(of(model=dict(type=ToyModel)), of(model=dict(type='ToyModel'))) == []
+    assert differences(of(compile=[(1, 2)]), of(compile=[[1, 2]])) == []
+    pipeline = [dict(type='Flip', prob=.5), dict(type='Crop')]
+    changed = of(train_dataloader=dict(dataset=dict(pipeline=pipeline[::-1])))
+    assert differences(of(train_dataloader=dict(dataset=dict(pipeline=pipeline))), changed)
+    assert differences(dict(of(), torch='1'), of()) == [f'torch was 1 and is {torch.__version__}']
+    many = differences({}, {f'model.{number:02d}': '' for number in range(20)})
+    assert len(many) == 9 and many[-1] == 'and 12 more settings'
+    long = [of(model=dict(names='x' * 100 + end)) for end in 'ab']
+    assert len(differences(*long)) == 1 and len(differences(*long)[0]) < 250
 
 
 @pytest.mark.parametrize('change, message', [

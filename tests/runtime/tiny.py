@@ -20,7 +20,7 @@ import unformatted  # noqa: E402,F401
 class ToyModel(BaseModel):
     """One convolution with a dropout, on images of noise."""
 
-    def __init__(self):
+    def __init__(self, slope=0.):
         super().__init__(data_preprocessor=dict(type='BaseDataPreprocessor'))
         self.conv = nn.Conv2d(3, 4, 3)
         self.norm = nn.BatchNorm2d(4)
