@@ -1,7 +1,6 @@
 """What a choice of model and schedule depends on: facts about data and machine."""
 from __future__ import annotations
 
-import os
 from statistics import median
 from typing import NamedTuple
 
@@ -61,8 +60,7 @@ def data_facts(source: Source) -> DataFacts:
 
 def this_machine(device: str | None = None) -> Machine:
     """The facts about this machine; ``device='cpu'`` leaves a GPU aside."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else \
-        os.cpu_count() or 1
+    cores = core_count()
     if device == 'cpu':
         return Machine(cores)
     import torch
