@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from convnext_dense.cores import core_count
 from convnext_dense.datasets.importers.source import Source
 
 
