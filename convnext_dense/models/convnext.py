@@ -19,6 +19,7 @@ from convnext_dense.models.architectures import (
     resolve_out_indices,
     resolve_stages,
 )
+from convnext_dense.models.initialization import ensure_bias, resolve_init_cfg
 from convnext_dense.models.layers import GRN, PointwiseConv2d, build_norm2d
 from convnext_dense.registry import MODELS
 
@@ -110,7 +111,7 @@ class ConvNeXt(BaseModule):
             of its own; the other maps are returned as they are.
         init_cfg (dict | list | None): OpenMMLab's initialisation. None draws weights from a
             truncated normal distribution of deviation 0.02, as published. ``type='Pretrained'``
-            reads any published ConvNeXt format, safely.
+            reads any published ConvNeXt format, safely. A stem bias that it leaves at 0 is drawn.
 
     Raises:
         InputError: an unknown arch, an entry of out_indices, with_cp or out_norm that is no
@@ -134,7 +135,7 @@ class ConvNeXt(BaseModule):
         if not -1 <= frozen_stages <= len(depths):
             raise InputError(f'ConvNeXt: frozen_stages={frozen_stages}, but there are '
                              f'{len(depths)} stages; give 0 to {len(depths)}')
-        super().__init__(init_cfg=self._resolve_init_cfg(init_cfg))
+        super().__init__(init_cfg=resolve_init_cfg(init_cfg))
         checkpointed = resolve_stages('with_cp', with_cp, len(depths))
         normalised = resolve_stages('out_norm', out_norm, len(depths))
         self.depths, self.channels, self.frozen_stages = depths, channels, max(frozen_stages, 0)
@@ -162,14 +163,10 @@ class ConvNeXt(BaseModule):
                 self.add_module(f'norm{stage}', build_norm2d(norm_cfg, width))
         self._freeze_stages()
 
-    @staticmethod
-    def _resolve_init_cfg(init_cfg: dict | list | None) -> dict | list:
-        if init_cfg is None:
-            return [dict(type='TruncNormal', layer=['Conv2d', 'Linear'], std=.02, bias=0.),
-                    dict(type='Constant', layer=['LayerNorm2d'], val=1., bias=0.)]
-        if isinstance(init_cfg, dict) and init_cfg.get('type') == 'Pretrained':
-            return dict(init_cfg, type='convnext_dense.Pretrained')
-        return init_cfg
+    def init_weights(self) -> None:
+        """Initialise as ``init_cfg`` says; the stem never starts without a bias."""
+        super().init_weights()
+        ensure_bias(self.downsample_layers[0][0], self.init_cfg)
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         """Feature maps of the stages in ``out_indices``.

@@ -279,6 +279,44 @@ def test_initial_weights_are_those_of_the_release():
     assert (model.stages[0][0].gamma == 1).all() and (model.norm0.weight == 1).all()
 
 
+KAIMING = dict(type='Kaiming', layer=['Conv2d', 'Linear'], mode='fan_in', distribution='normal')
+
+
+@pytest.mark.parametrize('version', [dict(layer_scale_init_value=1.), V2], ids=['v1', 'v2'])
+@pytest.mark.parametrize('init_cfg', [None, KAIMING], ids=['default', 'kaiming'])
+def test_zero_padding_does_not_blow_up_the_first_gradients(init_cfg, version):
+    """Half of a batch zero, as padding after normalisation makes it."""
+    def gradient_norm(images):
+        model.zero_grad()
+        sum((out * weight).sum() for out, weight in zip(model(images), weights)).backward()
+        return torch.stack([p.grad.norm() for p in model.parameters() if p.grad is not None]).norm()
+
+    torch.manual_seed(0)
+    model = ConvNeXt(**{**SMALL, **version}, init_cfg=init_cfg)
+    model.init_weights()
+    images = torch.randn(4, 3, 64, 64)
+    weights = [torch.randn_like(out) for out in model(images)]
+    whole = gradient_norm(images)
+    images[2:] = 0
+    assert gradient_norm(images) < 2 * whole
+
+
+def test_a_bias_of_the_stem_that_is_set_stays():
+    model = ConvNeXt(**SMALL, init_cfg=dict(type='Constant', layer='Conv2d', val=.1, bias=.5))
+    model.init_weights()
+    assert (model.downsample_layers[0][0].bias == .5).all()
+
+
+def test_pretrained_weights_without_a_bias_stay_as_they_are(tmp_path):
+    weights = random_backbone(**SMALL).state_dict()
+    weights['downsample_layers.0.0.bias'].zero_()
+    torch.save(weights, tmp_path / 'weights.pth')
+    model = ConvNeXt(**SMALL, init_cfg=dict(type='Pretrained',
+                                            checkpoint=str(tmp_path / 'weights.pth')))
+    model.init_weights()
+    assert not model.downsample_layers[0][0].bias.any()
+
+
 @pytest.mark.parametrize('cfg, words', [
     (dict(arch='tinny'), ['tinny', 'tiny', 'xlarge']),
     (dict(arch=dict(depths=(1, 2), channels=(8, ))), ['depths=[1, 2]', 'channels=[8]']),
