@@ -166,7 +166,9 @@ class ConvNeXt(BaseModule):
     def init_weights(self) -> None:
         """Initialise as ``init_cfg`` says; the stem never starts without a bias."""
         super().init_weights()
-        ensure_bias(self.downsample_layers[0][0], self.init_cfg)
+        stem = 'downsample_layers.0.0.'
+        ensure_bias(self.get_parameter(stem + 'weight'), self.get_parameter(stem + 'bias'),
+                    self.init_cfg)
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         """Feature maps of the stages in ``out_indices``.

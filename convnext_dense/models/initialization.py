@@ -1,5 +1,5 @@
 """How a ConvNeXt starts: OpenMMLab's ``init_cfg``, and a stem that bears constant images."""
-from torch import nn
+from torch import Tensor, nn
 
 
 def resolve_init_cfg(init_cfg: dict | list | None) -> dict | list:
@@ -12,18 +12,18 @@ def resolve_init_cfg(init_cfg: dict | list | None) -> dict | list:
     return init_cfg
 
 
-def ensure_bias(conv: nn.Conv2d, init_cfg: dict | list) -> None:
+def ensure_bias(weight: Tensor, bias: Tensor, init_cfg: dict | list) -> None:
     """Draw a bias that an initialisation left at 0, as torch draws those of its convolutions.
 
     Without a bias the stem makes zero padding a constant 0, whose gradient each of the norms that
     follow multiplies by ``1 / sqrt(eps)``. Pretrained weights stay as they were published.
 
     Args:
-        conv (nn.Conv2d): already initialised.
+        weight, bias (Tensor): of a convolution, already initialised.
         init_cfg (dict | list): what it was initialised with.
     """
     steps = [init_cfg] if isinstance(init_cfg, dict) else init_cfg
     pretrained = any('Pretrained' in str(step['type']) for step in steps)
-    if not pretrained and conv.bias is not None and not conv.bias.any():
-        bound = conv.weight[0].numel()**-.5
-        nn.init.uniform_(conv.bias, -bound, bound)
+    if not pretrained and not bias.any():
+        bound = weight[0].numel()**-.5
+        nn.init.uniform_(bias, -bound, bound)
