@@ -6,6 +6,7 @@
 """
 import hashlib
 import json
+import os
 import urllib.parse
 from difflib import get_close_matches
 from functools import cache
@@ -13,13 +14,19 @@ from pathlib import Path
 from typing import NamedTuple
 
 from convnext_dense.checkpoints.reading import fault_of
-from convnext_dense.download import download, file_hash, hash_in_name
+from convnext_dense.download import download, file_hash, hash_in_name, verify_file
 from convnext_dense.errors import InputError
 from convnext_dense.files import atomic_write
 
 CONVNEXT = 'https://dl.fbaipublicfiles.com/convnext/'
 SWIN = 'https://github.com/SwinTransformer/storage/releases/download/'
 NON_COMMERCIAL = 'CC-BY-NC-4.0'
+DINOV3_LICENCE = 'DINOv3 License'
+DINOV3_PAGE = 'https://ai.meta.com/resources/models-and-libraries/dinov3-downloads/'
+FOLDER = 'CONVNEXT_DENSE_WEIGHTS'  # environment variable: where files fetched by hand lie
+TIMM = 'https://huggingface.co/timm/{}/resolve/main/model.safetensors'
+IMAGENET_MEAN, IMAGENET_STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
+CLIP_MEAN, CLIP_STD = (122.771, 116.746, 104.094), (68.501, 66.632, 70.323)
 ARCHS = dict(t='tiny', s='small', b='base', l='large', xl='xlarge')
 
 
@@ -32,12 +39,18 @@ class Entry(NamedTuple):
         licence (str): of the weights.
         reaches (dict): published figures: AP and mIoU in percent; empty for backbones.
         config (str | None): the config that it fits, below ``configs/``; None for backbones.
+        mean, std (tuple): of the pixels that it was trained on, values 0 to 255, RGB.
+        by_hand (str): for files that nobody may fetch without accepting a licence: where to do
+            that. ``url`` is the file's name then.
     """
     name: str
     url: str
     licence: str = 'MIT'
     reaches: dict = {}
     config: str | None = None
+    mean: tuple = IMAGENET_MEAN
+    std: tuple = IMAGENET_STD
+    by_hand: str = ''
 
 
 def _backbones():
@@ -66,6 +79,25 @@ def _backbones():
         yield Entry(f'swin-{arch}_in1k', f'{SWIN}v1.0.0/swin_{arch}_patch4_window7_224.pth')
     for arch in ('base', 'large'):
         yield Entry(f'swin-{arch}_in22k', f'{SWIN}v1.0.0/swin_{arch}_patch4_window7_224_22k.pth')
+
+
+def _foundation():
+    """Distilled from DINOv3, trained with text by OpenCLIP, and on ImageNet-12K by timm."""
+    for arch, digest in dict(tiny='21b726bb', small='296db49d', base='801f2ba9',
+                             large='61fa432d').items():
+        yield Entry(f'convnext-{arch}_dinov3',
+                    f'dinov3_convnext_{arch}_pretrain_lvd1689m-{digest}.pth', DINOV3_LICENCE,
+                    by_hand=DINOV3_PAGE)
+    for arch, name in dict(base='convnext_base.clip_laion2b_augreg',
+                           large='convnext_large_mlp.clip_laion2b_augreg',
+                           xxlarge='convnext_xxlarge.clip_laion2b_soup').items():
+        yield Entry(f'convnext-{arch}_clip-laion2b', TIMM.format(name), 'Apache-2.0',
+                    mean=CLIP_MEAN, std=CLIP_STD)
+    yield Entry('convnext-base_clip-laion2b-in12k',
+                TIMM.format('convnext_base.clip_laion2b_augreg_ft_in12k'), 'Apache-2.0',
+                mean=CLIP_MEAN, std=CLIP_STD)
+    for arch in ('nano', 'tiny', 'small'):
+        yield Entry(f'convnext-{arch}_in12k', TIMM.format(f'convnext_{arch}.in12k'), 'Apache-2.0')
 
 
 def _detectors(rows):
@@ -116,7 +148,8 @@ def _model(name, url, row, config):
 def entries():
     """Every published file: dict of name and :class:`Entry`."""
     from convnext_dense.published import published_rows
-    return {entry.name: entry for entry in (*_backbones(), *_detectors(published_rows()))}
+    return {entry.name: entry for entry in (*_backbones(), *_foundation(),
+                                              *_detectors(published_rows()))}
 
 
 def entry(name):
@@ -149,19 +182,48 @@ def locate(source):
     """
     path = Path(source).expanduser()
     if path.exists() or isinstance(source, Path):
+        known = entry_of(path.name)
+        if known and known.by_hand and path.is_file():
+            _verify_once(path, hash_in_name(known.url))
         return path
     url = _url(source)
     if url is None:
         if path.suffix or len(path.parts) > 1:
             raise InputError(f'{source}: no such file')
         url = entry(source).url
+        if entry(source).by_hand:
+            return _put_by_hand(entry(source))
     _announce_licence(url)
     return _fetched(url)
 
 
+def entry_of(source):
+    """The entry that a name, URL or file name means, or None."""
+    return next((entry for entry in entries().values()
+                 if source in (entry.name, entry.url, cache_name(entry.url))), None)
+
+
+def _put_by_hand(wanted):
+    """A file that the user fetched after accepting its licence; its hash is checked."""
+    folders = [Path(os.environ[FOLDER]).expanduser()] if os.environ.get(FOLDER) else []
+    for folder in (*folders, cache_folder()):
+        path = folder / wanted.url
+        if path.is_file():
+            _verify_once(path, hash_in_name(wanted.url))
+            return path
+    raise InputError(f'{wanted.name}: {wanted.url} is given to whoever accepts its licence '
+                     f'({wanted.licence}) at {wanted.by_hand}; fetch it there, and name its path, '
+                     f'or set {FOLDER} to its folder')
+
+
+@cache  # once a process: reading takes seconds
+def _verify_once(path, sha256):
+    verify_file(path, sha256=sha256)
+
+
 def _fetched(url):
     """The file of a URL in the cache; fetched, verified and its hash pinned the first time."""
-    target = cache_folder() / _cache_name(url)
+    target = cache_folder() / cache_name(url)
     sha256 = hash_in_name(target.name)
     pin = target.with_name(target.name + '.json')
     kept = _read_pin(pin)
@@ -179,13 +241,15 @@ def _fetched(url):
     return target
 
 
-def _cache_name(url):
+def cache_name(url):
     """Name of a URL's file in the cache: two URLs never share one.
 
     Published names, and names that end with the hash of their file, stay as they are.
     """
     path = Path(urllib.parse.urlsplit(url).path)
-    known = any(entry.url == url for entry in entries().values())
+    known = next((entry for entry in entries().values() if entry.url == url), None)
+    if known and path.stem == 'model':  # what Hugging Face calls every model's file
+        return known.name + path.suffix
     if known or hash_in_name(path.name) and '?' not in url:
         return path.name
     return f'{path.stem}.{hashlib.sha256(url.encode()).hexdigest()[:8]}{path.suffix}'
@@ -231,3 +295,24 @@ def _announce_licence(url):
         from mmengine.logging import print_log
         print_log(f'{Path(url).name}: these weights are licensed {NON_COMMERCIAL}: no commercial '
                   'use', logger='current', level=logging.WARNING)
+
+
+def pixel_warning(source, mean, std):
+    """What to say where a model's pixel statistics are not those of its published weights.
+
+    Args:
+        source (str): a file, URL or name of published weights.
+        mean, std (Sequence[float] | None): what the model subtracts and divides by.
+
+    Returns:
+        str | None: one line that names both; None where they agree, or the source is not known.
+    """
+    found = entry_of(str(source)) or entry_of(Path(str(source)).name)
+    if found is None or mean is None or std is None:
+        return None
+    own, theirs = (*mean, *std), (*found.mean, *found.std)
+    if len(own) == len(theirs) and all(abs(a - b) < .5 for a, b in zip(own, theirs)):
+        return None
+    return (f'{source} was trained on pixels of mean {list(found.mean)} and deviation '
+            f'{list(found.std)}, but model.data_preprocessor has mean={list(mean)}, '
+            f'std={list(std)}: set them to those of the weights')

@@ -3,6 +3,7 @@
 The fast part of ``tools/data/check.py``: folders, annotation files, a sample of the images and
 label maps, classes against heads, backbone against neck, and the work directory.
 """
+import logging
 import os
 import tempfile
 import time
@@ -48,6 +49,24 @@ def check_config(cfg, training):
     check_class_order(cfg, found)
     evaluator = 'val_evaluator' if training else 'test_evaluator'
     check_coco_evaluators(evaluator, cfg.get(evaluator), found)
+    if training:
+        from mmengine.logging import print_log
+        for line in pixel_warnings(cfg):
+            print_log(line, logger='current', level=logging.WARNING)
+
+
+def pixel_warnings(cfg):
+    """One line for each source of weights whose pixel statistics are not the model's."""
+    model = cfg.get('model') or {}
+    pixels = model.get('data_preprocessor') or {}
+    init_cfg = (model.get('backbone') or {}).get('init_cfg')
+    init_from = cfg.get('init_from')
+    sources = [init_cfg.get('checkpoint') if isinstance(init_cfg, dict) else None,
+               init_from.get('source') if isinstance(init_from, dict) else init_from,
+               cfg.get('load_from')]
+    from convnext_dense.checkpoints.zoo import pixel_warning
+    return [line for line in (pixel_warning(source, pixels.get('mean'), pixels.get('std'))
+                              for source in sources if source) if line]
 
 
 def check_work_dir(path):

@@ -1,7 +1,6 @@
 """Whether published weights can be had on this machine."""
 from __future__ import annotations
 
-from pathlib import Path
 from urllib.error import URLError
 from urllib.request import Request, urlopen
 
@@ -13,7 +12,7 @@ SECONDS = 4.  # for the server's answer
 def can_be_had(name: str) -> bool:
     """Whether the weights of that name lie here already, or their server answers."""
     url = zoo.entry(name).url
-    if (zoo.cache_folder() / Path(url).name).is_file():
+    if (zoo.cache_folder() / zoo.cache_name(url)).is_file():
         return True
     try:
         with urlopen(Request(url, method='HEAD'), timeout=SECONDS):

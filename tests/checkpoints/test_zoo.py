@@ -1,8 +1,10 @@
 """The published weights by name, against the published facts, the configs and a local server."""
+import hashlib
 import io
 import re
 from pathlib import Path
 
+import peers
 import pytest
 import torch
 from broken_server import serving
@@ -51,6 +53,8 @@ def test_names_are_unique_and_say_what_they_are():
 def test_licences_are_the_published_ones():
     licences = load_published()['checkpoints']['licences']
     for name, entry in zoo.entries().items():
+        if name.endswith(('_dinov3', '_clip-laion2b', 'in12k')):
+            continue  # see test_todays_entries_are_timm_s
         assert entry.licence == (licences['v2_weights'] if 'convnextv2' in name else
                                  licences['v1'])
 
@@ -199,3 +203,70 @@ def test_a_damaged_body_without_a_length_is_no_file(server, cache, damage):
     with pytest.raises(InputError, match='it was damaged on the way'):
         load_weights(convnext('v2'), f'{server.url}/weights.pth')
     assert not list(cache.glob('*.pth'))
+
+
+def test_todays_entries_are_timm_s():
+    """Licence and pixels as timm has them for its copies of the same weights."""
+    peers.import_timm()
+    from timm.models.convnext import default_cfgs
+    licences = {'apache-2.0': 'Apache-2.0', 'dinov3-license': 'DINOv3 License'}
+    checked = 0
+    for name, entry in zoo.entries().items():
+        if name.endswith('_dinov3'):
+            arch, tag = name.split('_')[0].replace('-', '_'), 'dinov3_lvd1689m'
+        elif name.endswith(('_clip-laion2b', 'in12k')):
+            arch, tag = entry.url.split('/')[4].split('.')
+        else:
+            continue
+        config = default_cfgs[arch].cfgs[tag]
+        assert licences[config.license] == entry.licence
+        for own, theirs in ((entry.mean, config.mean), (entry.std, config.std)):
+            assert own == pytest.approx([255 * value for value in theirs], abs=.01)
+        checked += 1
+    assert checked == 11
+
+
+def test_dinov3_is_put_by_hand_and_its_hash_is_checked(cache, tmp_path, monkeypatch):
+    name = 'convnext-tiny_dinov3'
+    with pytest.raises(InputError, match=r'given to whoever accepts its licence \(DINOv3 License\) '
+                                         'at https://ai.meta.com.* or set CONVNEXT_DENSE_WEIGHTS'):
+        load_weights(convnext(), name)
+    path = tmp_path / 'dinov3_convnext_tiny_pretrain_lvd1689m-21b726bb.pth'
+    torch.save(official_state(), path)
+    monkeypatch.setenv('CONVNEXT_DENSE_WEIGHTS', str(tmp_path))
+    for source in (name, path, str(path)):
+        with pytest.raises(InputError, match='its sha256 is .*, expected 21b726bb'):
+            load_weights(convnext(), source)
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()[:8]
+    entry = zoo.entry(name)._replace(url=f'dinov3-{digest}.pth')
+    monkeypatch.setattr(zoo, 'entries', lambda: {name: entry})
+    path.rename(tmp_path / entry.url)
+    assert load_weights(convnext(), name).format == 'official'
+
+
+def test_every_entry_has_its_own_file_in_the_cache():
+    names = [zoo.cache_name(entry.url) for entry in zoo.entries().values()]
+    assert len(set(names)) == len(names)
+
+
+@pytest.mark.parametrize('source', ['convnext-base_clip-laion2b', 'x/convnext-base_clip-laion2b.'
+                                    'safetensors'])
+def test_pixels_that_are_not_the_weights_are_named(source):
+    line = zoo.pixel_warning(source, zoo.IMAGENET_MEAN, zoo.IMAGENET_STD)
+    assert '[122.771, 116.746, 104.094]' in line and 'mean=[123.675, 116.28, 103.53]' in line
+    assert zoo.pixel_warning(source, zoo.CLIP_MEAN, zoo.CLIP_STD) is None
+    assert zoo.pixel_warning('mine.pth', zoo.CLIP_MEAN, zoo.CLIP_STD) is None
+
+
+def test_a_config_that_starts_from_clip_with_imagenet_s_pixels_is_warned_about():
+    from mmengine.config import ConfigDict
+
+    from convnext_dense.checks.preflight import pixel_warnings
+    cfg = ConfigDict(model=dict(
+        data_preprocessor=dict(mean=list(zoo.IMAGENET_MEAN), std=list(zoo.IMAGENET_STD)),
+        backbone=dict(init_cfg=dict(type='Pretrained', checkpoint='convnext-base_clip-laion2b'))))
+    assert len(pixel_warnings(cfg)) == 1
+    cfg.model.data_preprocessor = dict(mean=list(zoo.CLIP_MEAN), std=list(zoo.CLIP_STD))
+    assert pixel_warnings(cfg) == []
+    cfg.init_from = 'convnext-tiny_in1k'
+    assert 'convnext-tiny_in1k was trained' in pixel_warnings(cfg)[0]
