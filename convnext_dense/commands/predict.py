@@ -67,8 +67,9 @@ def run(args):
     done, stopped = predict(predictor, sources, args.out,
                             args.save or DEFAULT_SAVES[predictor.task], on_error,
                             count_images(sources))
-    print(f'{done} {"image" if done == 1 else "images"} predicted; results are in '
-          f'{printable(args.out)}' + (f'; {len(broken)} passed over' if broken else '') +
+    print(f'{done} {"image" if done == 1 else "images"} predicted with '
+          f'{printable(predictor.source)}; results are in {printable(args.out)}' +
+          (f'; {len(broken)} passed over' if broken else '') +
           ('; stopped' if stopped else ''))
     return 130 if stopped else 1 if broken else 0
 

@@ -126,12 +126,17 @@ def pipeline_of_tests(cfg: Config, name: str) -> list[dict]:
     Raises:
         InputError: there is none.
     """
-    for part in nested(cfg.get('test_dataloader') or cfg.get('val_dataloader') or {}):
+    for part in _data_sets(cfg):
         if isinstance(part.get('pipeline'), (list, tuple)) and part['pipeline'] and \
                 all(isinstance(step, dict) for step in part['pipeline']):
             return list(part['pipeline'])
     raise InputError(f'{name} has no test_dataloader.dataset.pipeline, which says how images are '
                      'read')
+
+
+def _data_sets(cfg):
+    """The settings of the data sets that tests, or else validation, read."""
+    return nested(cfg.get('test_dataloader') or cfg.get('val_dataloader') or {})
 
 
 def _published(config):
@@ -148,7 +153,7 @@ def _classes(cfg, checkpoint, source):
     """
     meta = checkpoint.get('meta')
     trained = meta.get('dataset_meta') if isinstance(meta, dict) else None
-    stated = [part['metainfo'] for part in nested(cfg.get('test_dataloader') or {})
+    stated = [part['metainfo'] for part in _data_sets(cfg)
               if isinstance(part.get('metainfo'), dict)]
     infos = [*stated, *_of_data_sets(cfg)]
     names = next(filter(None, map(_names, [trained, *infos])), None)
@@ -170,7 +175,7 @@ def _of_data_sets(cfg):
     """The classes that the config's data set types have by themselves, looked up when needed."""
     from mmengine.registry import DATASETS, DefaultScope
     scope = cfg.get('default_scope', 'mmengine')
-    for part in nested(cfg.get('test_dataloader') or {}):
+    for part in _data_sets(cfg):
         kind = part.get('type')
         if not isinstance(kind, str):
             yield getattr(kind, 'METAINFO', {})

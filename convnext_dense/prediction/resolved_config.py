@@ -112,7 +112,13 @@ def check_parts(settings: dict | list, scope: str, name: str) -> None:
         InputError: a ``type`` that no OpenMMLab package registers, or a text that a library would
             evaluate or read as a config.
     """
+    if scope not in PACKAGES:  # mmengine imports the registry of a scope
+        raise InputError(f'{name}: default_scope={str(scope)[:80]!r}; known are '
+                         f'{", ".join(PACKAGES)}; {ADVICE}')
     for part in nested(settings):
+        if part.get('_scope_', scope) not in PACKAGES:
+            raise InputError(f'{name}: _scope_={str(part["_scope_"])[:80]!r}; known are '
+                             f'{", ".join(PACKAGES)}; {ADVICE}')
         for key, value in part.items():
             if not isinstance(value, str):
                 continue
