@@ -15,6 +15,7 @@ number as a text or the other way round, the texts are compared. Everything else
 import json
 import mmap
 import os
+from array import array
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -38,6 +39,7 @@ LARGE = 24_000_000  # bytes, a little more than COCO val: reading it takes a sec
 SAMPLE = 64  # images of a large file that are read in an outline
 Id = int | str
 NONE = msgspec.Raw(b'null')
+LIMIT = 1e100  # of a number in the columns
 
 
 class _File(msgspec.Struct):
@@ -66,6 +68,18 @@ class _Annotation(msgspec.Struct, gc=False):
     area: Any = None
     iscrowd: Any = None
     ignore: Any = None
+    segmentation: msgspec.Raw = NONE
+
+
+class _PlainAnnotation(msgspec.Struct, gc=False):
+    """An annotation as most files have it: the reader's short way."""
+    id: Id
+    image_id: Id
+    category_id: Id
+    bbox: tuple[float, float, float, float]
+    area: float
+    iscrowd: int = 0
+    ignore: int = 0
     segmentation: msgspec.Raw = NONE
 
 
@@ -111,10 +125,11 @@ class CocoFile:
 
     # -- reading ---------------------------------------------------------------------------------
 
-    def _records(self, items: Iterable[msgspec.Raw], struct: type, kind: str) -> Iterable:
-        """(place, record) of the items that are objects."""
+    def _records(self, items: Iterable[msgspec.Raw], struct: type, kind: str,
+                 first: int = 0) -> Iterable:
+        """(place, record) of the items that are objects; the first one's place is ``first``."""
         decode: Any = msgspec.json.Decoder(struct).decode
-        for place, item in enumerate(items):
+        for place, item in enumerate(items, first):
             try:
                 yield place, decode(item)
             except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
@@ -183,44 +198,69 @@ class CocoFile:
                           f'{", ".join(map(repr, of[:4]))})')
 
     def _read_annotations(self, items: list, masks: bool) -> None:
-        columns: list[tuple] = []
         self.ids: list[Id] = []
         self.masks: list[msgspec.Raw] = []
         self._texts: dict[str, dict[str, int]] = {}
-        category_places = {key: place for place, key in enumerate(self.category_ids)}
-        twice: set[Id] = set()
-        known: set[Id] = set()
-        for place, record in self._records(items, _Annotation, 'annotation'):
-            own_id = place if record.id is None else as_id(record.id)
-            what = f'annotation {record.id!r:.60}' if record.id is not None else \
-                f'annotation number {place}'
-            if own_id is None:
-                self._add('annotation-malformed', f'number {place} has the id {record.id!r:.60}')
-                continue
-            if record.id is None:
-                self._add('value-computed', f'{what} has no id')
-            elif own_id in known:
-                twice.add(own_id)
-            known.add(own_id)
-            image = self._find(what, 'image_id', record.image_id, self._image_places)
-            category = self._find(what, 'category_id', record.category_id, category_places)
-            box = self._box(what, record)
-            area = self._area(what, record, box)
-            crowd = self._flag(what, 'iscrowd', record.iscrowd)
-            ignored = self._flag(what, 'ignore', record.ignore)
-            if image < 0 or category < 0 or box is None:
-                continue
-            columns.append((image, category, *box, area, crowd, ignored))
-            self.ids.append(own_id)
+        self._category_places = {key: place for place, key in enumerate(self.category_ids)}
+        decode_plain: Any = msgspec.json.Decoder(_PlainAnnotation).decode
+        images, categories = self._image_places.get, self._category_places.get
+        table = array('d')
+        ids: list[Id] = []
+        for place, item in enumerate(items):
+            row: tuple | None = None
+            record: Any = None
+            try:
+                record = decode_plain(item)
+                row = (images(record.image_id, -1), categories(record.category_id, -1),
+                       *record.bbox, record.area, record.iscrowd, record.ignore)
+            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+                pass
+            if row is None or row[0] < 0 or row[1] < 0 or max(row) > LIMIT or min(row) < -LIMIT:
+                record = self._read_slowly(place, item)
+                row = self._row(place, record, ids) if record else None
+                if row is None:
+                    continue
+                record.id = place if record.id is None else as_id(record.id)
+            ids.append(record.id)
+            table.extend(row)
+            self.ids.append(record.id)
             if masks:
                 self.masks.append(record.segmentation)
-        for own_id in twice:
-            self._add('duplicate-annotation-id', f'id {own_id!r}')
-        table = np.array(columns, np.float64).reshape(-1, 9)
-        self.images, self.categories = table[:, 0].astype(np.int32), table[:, 1].astype(np.int32)
-        self.boxes, self.areas = table[:, 2:6].copy(), table[:, 6].copy()
-        self.crowds, self.ignored = table[:, 7] > 0, table[:, 8] > 0
+        if len(set(ids)) < len(ids):
+            for own_id, count in Counter(ids).items():
+                if count > 1:
+                    self._add('duplicate-annotation-id', f'id {own_id!r}, {count} times')
+        columns = np.frombuffer(table, np.float64).reshape(-1, 9)
+        self.images = columns[:, 0].astype(np.int32)
+        self.categories = columns[:, 1].astype(np.int32)
+        self.boxes, self.areas = columns[:, 2:6].copy(), columns[:, 6].copy()
+        self.crowds, self.ignored = columns[:, 7] != 0, columns[:, 8] != 0
         self._check_pixels()
+
+    def _read_slowly(self, place: int, item: msgspec.Raw) -> _Annotation | None:
+        return next((record for _, record in self._records([item], _Annotation, 'annotation',
+                                                           place)), None)
+
+    def _row(self, place: int, record: _Annotation, ids: list[Id]) -> tuple | None:
+        """The columns of an annotation that is not plain; None where it cannot be used."""
+        what = f'annotation {record.id!r:.60}' if record.id is not None else \
+            f'annotation number {place}'
+        if record.id is None:
+            self._add('value-computed', f'{what} has no id')
+        elif as_id(record.id) is None:
+            self._add('annotation-malformed', f'number {place} has the id {record.id!r:.60}')
+            return None
+        image = self._find(what, 'image_id', record.image_id, self._image_places)
+        category = self._find(what, 'category_id', record.category_id, self._category_places)
+        box = self._box(what, record)
+        area = self._area(what, record, box)
+        crowd = self._flag(what, 'iscrowd', record.iscrowd)
+        ignored = self._flag(what, 'ignore', record.ignore)
+        if image < 0 or category < 0 or box is None:
+            if record.id is not None:
+                ids.append(record.id)  # ids of annotations that are left out count as well
+            return None
+        return (image, category, *box, area, crowd, ignored)
 
     def _find(self, what: str, key: str, value: Any, places: dict[Id, int]) -> int:
         """Position of the image or category that an annotation names; -1 where it has none."""
@@ -287,6 +327,8 @@ class CocoFile:
 
     def by_image(self) -> list[np.ndarray]:
         """The rows of each image's annotations, in the file's order."""
+        if not self.image_ids:
+            return []
         order = np.argsort(self.images, kind='stable')
         return np.split(order, np.searchsorted(self.images[order],
                                                np.arange(1, len(self.image_ids))))

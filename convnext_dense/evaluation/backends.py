@@ -88,46 +88,84 @@ class GroundTruth:
             max_dets: numbers of detections an image and category.
             use_categories: False matches whatever the category (class-agnostic proposals).
         """
-        masks = iou_type == 'segm'
-        library, content = self._library, self.content
-        if masks and not len(content.masks) == len(content.ids):
+        content = self.content
+        if iou_type == 'segm' and len(content.masks) != len(content.ids):
             raise InputError(f'{content.name}: its masks were not read')
-        wanted = self._categories.of(category_ids).tolist()
-        rows: Any = np.arange(len(content.ids))
-        if masks:  # annotations of other categories may be without
-            rows = rows[np.isin(self._categories.numbers[content.categories], wanted)]
+        settings = dict(iouThrs=np.asarray(iou_thresholds, float),
+                        maxDets=sorted(int(limit) for limit in max_dets))
+        columns = (self._images.of(detections.image_ids),
+                   self._categories.of(detections.category_ids))
+        images, wanted = self._images.of(image_ids), self._categories.of(category_ids)
+        if not use_categories:
+            precision, recall, scores = self._match(
+                detections, columns, np.arange(len(content.ids)), np.arange(len(detections)),
+                iou_type, images,
+                # ties rank in the order of these ids
+                dict(settings, catIds=wanted.tolist(), useCats=0))
+            return Curves(precision, recall, scores, [])
+        # categories do not touch one another: one at a time takes a part of the memory, and no
+        # library looks for its objects in the images that have none
+        truths, founds = _groups(self._categories.numbers[content.categories]), _groups(columns[1])
+        order = np.argsort(wanted)
+        none = np.zeros(0, np.int64)
+        parts = [self._match(detections, columns, truths.get(number, none),
+                             founds.get(number, none), iou_type, images,
+                             dict(settings, catIds=[number], useCats=1))
+                 for number in wanted[order].tolist()]
+        precision, recall, scores = (np.concatenate(arrays, axis=-3)
+                                     for arrays in zip(*parts, strict=True))
+        return Curves(precision, recall, scores, [category_ids[place] for place in order])
+
+    def _match(self, detections: Detections, columns: tuple[np.ndarray, np.ndarray],
+               truths: np.ndarray, founds: np.ndarray, iou_type: str, images: np.ndarray,
+               settings: dict) -> list[np.ndarray]:
+        """Precision, recall and scores of some annotations and detections, given by their rows."""
+        content, library, masks = self.content, self._library, iou_type == 'segm'
+        true_images = self._images.numbers[content.images[truths]]
+        true_categories = self._categories.numbers[content.categories[truths]]
+        found_images, found_categories = columns[0][founds], columns[1][founds]
+        present = np.zeros(len(content.image_ids) + 1, bool)
+        present[true_images] = present[found_images] = True
+        chosen = images[present[images]] if present.any() else images[:1]
+        listed = np.sort(chosen)
+        if masks:
+            sizes = content.sizes[self._images.order[listed - 1]].tolist()
+            entries = [dict(id=number, width=width, height=height) for number, (width, height)
+                       in zip(listed.tolist(), sizes, strict=True)]
+        else:
+            entries = [dict(id=number) for number in listed.tolist()]
         truth = library.load(
-            [dict(id=int(number), width=width, height=height) for number, (width, height) in zip(
-                self._images.numbers, content.sizes.tolist(), strict=True)],
-            [dict(id=int(number), name=name) for number, name in zip(
-                self._categories.numbers, content.category_names, strict=True)],
-            self._images.numbers[content.images[rows]],
-            self._categories.numbers[content.categories[rows]],
-            content.boxes[rows], content.areas[rows], content.crowds[rows],
-            [content.mask(row) for row in rows.tolist()] if masks else None)
+            entries,
+            [dict(id=number, name=str(number)) for number in sorted(settings['catIds'])],
+            true_images, true_categories, content.boxes[truths], content.areas[truths],
+            content.crowds[truths],
+            [content.mask(row) for row in truths.tolist()] if masks else None)
         results = library.results(
-            truth, self._images.of(detections.image_ids),
-            self._categories.of(detections.category_ids), detections.boxes, detections.scores,
-            detections.masks if masks else None)
+            truth, found_images, found_categories, detections.boxes[founds],
+            detections.scores[founds],
+            [detections.masks[row] for row in founds.tolist()] if masks and detections.masks
+            is not None else None)
         evaluator = library.evaluator(truth, results, iou_type)
         # hotcoco hands out its parameters by value: each is set as a whole, none is appended to
         params = evaluator.params
-        params.imgIds = sorted(self._images.of(image_ids).tolist())
-        # without categories ties rank in the order of their ids here
-        params.catIds = sorted(wanted) if use_categories else wanted
-        params.iouThrs = np.asarray(iou_thresholds, float)
-        params.maxDets = sorted(int(limit) for limit in max_dets)
-        params.useCats = 1 if use_categories else 0
+        params.imgIds = listed.tolist()
+        for name, value in settings.items():
+            setattr(params, name, value)
         with redirect_stdout(io.StringIO()):
             evaluator.evaluate()
             evaluator.accumulate()
         arrays = evaluator.eval
-        kinds = len(wanted) if use_categories else 1
-        shape = (len(params.iouThrs), 101, kinds, len(AREAS), len(params.maxDets))
-        ids = [category_ids[place] for place in np.argsort(wanted)] if use_categories else []
-        return Curves(np.asarray(arrays['precision']).reshape(shape),
-                      np.asarray(arrays['recall']).reshape(shape[:1] + shape[2:]),
-                      np.asarray(arrays['scores']).reshape(shape), ids)
+        shape = (len(params.iouThrs), 101, 1, len(AREAS), len(params.maxDets))
+        return [np.asarray(arrays['precision']).reshape(shape),
+                np.asarray(arrays['recall']).reshape(shape[:1] + shape[2:]),
+                np.asarray(arrays['scores']).reshape(shape)]
+
+
+def _groups(numbers: np.ndarray) -> dict[int, np.ndarray]:
+    """The rows of each number, in order."""
+    order = np.argsort(numbers, kind='stable')
+    values, starts = np.unique(numbers[order], return_index=True)
+    return dict(zip(values.tolist(), np.split(order, starts[1:]), strict=False))
 
 
 class _Numbers:
@@ -138,13 +176,17 @@ class _Numbers:
     """
 
     def __init__(self, ids: Sequence[Id]) -> None:
-        order = sorted(range(len(ids)), key=lambda place: (isinstance(ids[place], str), ids[place]))
+        self.order = np.array(sorted(range(len(ids)), key=lambda place: (
+            isinstance(ids[place], str), ids[place])), np.int64)
         self.numbers = np.empty(len(ids), np.int64)
-        self.numbers[order] = np.arange(1, len(ids) + 1)
+        self.numbers[self.order] = np.arange(1, len(ids) + 1)
+        self.keys = ids
         self.places = {key: place for place, key in enumerate(ids)}
 
     def of(self, ids: Sequence[Id] | np.ndarray) -> np.ndarray:
         """The numbers of ids, which must be known."""
+        if ids is self.keys:
+            return self.numbers
         keys = ids.tolist() if isinstance(ids, np.ndarray) else ids
         places = np.fromiter((self.places[key] for key in keys), np.int64, len(keys))
         return self.numbers[places] if len(places) else places

@@ -40,7 +40,8 @@ def collect_images(results, key, device='cpu', folder=None):
         unique.setdefault(result[key], result)
     if len(unique) < len(results):
         print_log(f'{len(results) - len(unique)} repeated images counted once', 'current')
-    return [unique[name] for name in sorted(unique)]
+    # ids of one file may be numbers and texts
+    return [unique[name] for name in sorted(unique, key=lambda name: (isinstance(name, str), name))]
 
 
 def on_main_process(compute):

@@ -55,15 +55,8 @@ def check_detections(result, masks, classes, truth=None, ann_file=None):
                      + ': each detection needs one of each')
     if not len(scores):
         return
-    for name, values in (('score', scores), ('mask score', result.get('mask_scores', scores)),
-                         ('box', boxes)):
-        _refuse(result, ~np.isfinite(values), name, values,
-                'finite: the model has diverged, or its input is broken')
-    boxes = np.asarray(boxes)
-    _refuse(result, (boxes[:, 2:] < boxes[:, :2]), 'box', boxes,
-            'left, top, right, bottom with right >= left and bottom >= top')
-    _refuse(result, (labels < 0) | (labels >= classes), 'label', labels,
-            f'in 0...{classes - 1}: the model has more classes than the data set')
+    if not _plain(boxes, scores, labels, classes) or 'mask_scores' in result:
+        _refuse_values(result, boxes, scores, labels, classes)
     if masks is None:
         return
     sizes = {tuple(rle['size']) for rle in masks} if isinstance(masks, (list, tuple)) \
@@ -71,6 +64,23 @@ def check_detections(result, masks, classes, truth=None, ann_file=None):
     for size in sizes - {result['size']}:
         raise _error(result, f'is {_size(result["size"])}, but a mask is {_size(size)}: masks '
                              'must be scaled to the original image')
+
+
+def _plain(boxes, scores, labels, classes):
+    """Whether all is as it should be, for most images; sums show what is not finite."""
+    return (np.isfinite(boxes.sum() + scores.sum()) and (boxes[:, 2:] >= boxes[:, :2]).all()
+            and labels.min() >= 0 and labels.max() < classes)
+
+
+def _refuse_values(result, boxes, scores, labels, classes):
+    for name, values in (('score', scores), ('mask score', result.get('mask_scores', scores)),
+                         ('box', boxes)):
+        _refuse(result, ~np.isfinite(values), name, values,
+                'finite: the model has diverged, or its input is broken')
+    _refuse(result, (boxes[:, 2:] < boxes[:, :2]), 'box', boxes,
+            'left, top, right, bottom with right >= left and bottom >= top')
+    _refuse(result, (labels < 0) | (labels >= classes), 'label', labels,
+            f'in 0...{classes - 1}: the model has more classes than the data set')
 
 
 def _refuse(result, bad, name, values, expected):

@@ -231,6 +231,21 @@ def test_labels_follow_the_classes_of_the_config(tmp_path, order):
     assert evaluate(tmp_path, edit, classes=('dog', 'cow', 'cat'), label=2) == (1, 1)
 
 
+def test_ids_that_are_numbers_and_texts_in_one_file(tmp_path):
+    c = content()
+    c['images'].append(dict(id='8', file_name='8.jpg', width=96, height=64))
+    c['annotations'].append(dict(c['annotations'][0], id=2, image_id='8'))
+    path = tmp_path / 'perfect.json'
+    path.write_text(json.dumps(c))
+    judge = CocoMetric(str(path))
+    judge.dataset_meta = dict(classes=('cat', ))
+    for image_id in ('8', 7):
+        judge.process(None, [dict(img_id=image_id, ori_shape=(64, 96), pred_instances=dict(
+            bboxes=torch.tensor([[8., 8, 48, 48]]), scores=torch.tensor([.5]),
+            labels=torch.tensor([0])))])
+    assert judge.evaluate(2)['coco/bbox_mAP'] == 1
+
+
 def test_results_are_written_with_the_ids_of_the_file(tmp_path):
     c = content()
     c['images'][0]['id'] = c['annotations'][0]['image_id'] = 'a/7'
