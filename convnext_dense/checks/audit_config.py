@@ -7,7 +7,8 @@ from convnext_dense.checks.findings import ERROR, Findings
 from convnext_dense.checks.model_fit import check_model
 from convnext_dense.checks.settings import broken
 from convnext_dense.checks.sheet import choose, draw_sheet, own_palette
-from convnext_dense.datasets.splits import LOADERS, default_scope, splits
+from convnext_dense.classes import LOADERS
+from convnext_dense.datasets.splits import default_scope, splits
 from convnext_dense.errors import InputError, convert_errors
 
 CLASSES = 30  # rows of the table of classes on the screen; all are in the JSON

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from convnext_dense.classes import LOADERS
 from convnext_dense.datasets.coco_file import CocoFile, read_coco, read_outline
 from convnext_dense.datasets.coco_requirements import (
     category_labels,
@@ -16,7 +17,7 @@ from convnext_dense.datasets.coco_requirements import (
     listed,
     same_order,
 )
-from convnext_dense.datasets.splits import LOADERS, Split, class_list, is_local
+from convnext_dense.datasets.splits import Split, class_list, is_local
 from convnext_dense.errors import InputError, convert_errors
 
 MASKS_MISSING = ('use a config for boxes alone (no mask head, with_mask=False in the pipelines, '

@@ -6,9 +6,8 @@ from contextlib import contextmanager, redirect_stdout
 from importlib import import_module
 from typing import Any, NamedTuple
 
+from convnext_dense.classes import LOADERS
 from convnext_dense.errors import InputError, convert_errors
-
-LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
 
 
 class Split(NamedTuple):

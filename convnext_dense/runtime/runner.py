@@ -22,6 +22,7 @@ from mmengine.utils import apply_to, get_git_hash
 from mmengine.version import __version__ as mmengine_version
 from torch.utils.data import DataLoader, Dataset, IterableDataset
 
+from convnext_dense.classes import LOADERS
 from convnext_dense.config import type_name
 from convnext_dense.errors import InputError, convert_errors
 from convnext_dense.model_wrappers import unwrap
@@ -44,7 +45,6 @@ from convnext_dense.runtime.workers import explain_killed_worker, wait_for_cause
 
 LOOPS = {None: None, 'EpochBasedTrainLoop': EpochBasedTrainLoop,
          'IterBasedTrainLoop': IterBasedTrainLoop, 'ValLoop': ValLoop, 'TestLoop': TestLoop}
-LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
 
 
 @RUNNERS.register_module()

@@ -7,7 +7,8 @@ from config_files import ADE20K, COCO, NAMES, config, peer_config, row
 from mmcv.transforms import Compose
 from mmengine.registry import DefaultScope
 
-from convnext_dense.config import EVALUATORS, LOADERS, type_name
+from convnext_dense.classes import LOADERS
+from convnext_dense.config import type_name
 
 SHORT_SIDES = list(range(480, 801, 32))
 GPUS = 8  # the published recipes: 8 x 2
@@ -25,7 +26,7 @@ def test_all_backbones_see_the_same_data(kind):
     names = [name for name in NAMES if name.endswith(kind)]
     first = config(names[0])
     for name in names:
-        for key in (*LOADERS, *EVALUATORS, 'tta_model', 'tta_pipeline'):
+        for key in (*LOADERS, 'val_evaluator', 'test_evaluator', 'tta_model', 'tta_pipeline'):
             assert config(name)[key] == first[key], (name, key)
 
 

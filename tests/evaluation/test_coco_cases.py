@@ -88,6 +88,11 @@ def with_others(c, i, a):
     c['categories'] += [dict(id='1', name='dog'), dict(id=-5, name=3)]
 
 
+def name_of(value):
+    """The same name of a function in every process; other values have pytest's own."""
+    return value.__qualname__.partition('.')[0] if callable(value) else None
+
+
 @pytest.mark.parametrize('edit', [
     put(), put_top(info={'year': '2024'}), put_top(info=None, licenses='MIT', extra=[1, {}]),
     put_image(license='1', date_captured=5, coco_url=None, flickr_url=[]),
@@ -102,7 +107,7 @@ def with_others(c, i, a):
     put_image(height=None), put_image(width=96.0, height=64.0), without('file_name'),
     put_image(file_name=None), without('bbox'), put(segmentation=RLE),
     without('bbox', 'area', 'iscrowd', 'id', 'width', 'height'),
-    put(segmentation=[SQUARE, []]), put(segmentation=[SQUARE, [1, 2]])], ids=str)
+    put(segmentation=[SQUARE, []]), put(segmentation=[SQUARE, [1, 2]])], ids=name_of)
 def test_what_does_not_matter_or_can_be_computed_changes_nothing(tmp_path, edit):
     assert evaluate(tmp_path, edit) == (1, 1)
 
@@ -204,7 +209,7 @@ def test_the_mask_of_another_image_is_named_when_the_image_comes(tmp_path):
     (lambda c, i, a: c['images'].append('8.jpg'), 'images that cannot be used: number 1'),
     (lambda c, i, a: c['categories'][0].pop('name'), 'number 0 has the id 1 and the name None'),
     (put_top(images=None), "no list 'images'"), (put_top(annotations={}), "no list 'annotations'"),
-    (put_top(categories='cat'), "no list 'categories'")], ids=str)
+    (put_top(categories='cat'), "no list 'categories'")], ids=name_of)
 def test_what_would_be_counted_wrongly_is_one_line(tmp_path, edit, message):
     with pytest.raises(InputError, match=message) as error:
         evaluate(tmp_path, edit, ['bbox'], img_id=7)
