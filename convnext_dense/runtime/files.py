@@ -5,6 +5,7 @@ instant leaves the old file or the new one. torch's checkpoints are zip archives
 every tensor, which serves as the checksum: no second file that could disagree with the first.
 """
 import errno
+import logging
 import os
 import zipfile
 from pathlib import Path
@@ -80,14 +81,32 @@ def write_atomically(path, write, durable=True):
         cause = file.error if file and file.error else error
         _remove(partial)
         if isinstance(cause, OSError):
-            raise _explain(path, cause) from cause
+            raise explain(path, cause) from cause
         raise
     finally:
         if file:
             file.file.close()
 
 
-def _explain(path, error):
+def concerns_writing(error, folder):
+    """Whether an OSError says that a folder cannot be written to any more."""
+    inside = isinstance(error.filename, str) and os.path.abspath(error.filename).startswith(
+        os.path.join(os.path.abspath(folder), ''))
+    return error.errno in (*_NO_SPACE, errno.EROFS, errno.ESTALE) or inside
+
+
+def raise_write_errors(logger):
+    """Let a log file that cannot be written end the run; logging prints a traceback a line."""
+    def raise_again(record):
+        raise  # noqa: PLE0704 logging calls it while it handles the error
+    for handler in logger.handlers:
+        if isinstance(handler, logging.FileHandler):
+            handler.handleError = raise_again
+
+
+def explain(path, error):
+    """The error of one line for an OSError while ``path`` was written."""
+    path = Path(path)
     reason = {errno.ENOENT: f'the folder {path.parent} is gone; make it again',
               errno.EROFS: f'the folder {path.parent} is read-only; choose another work directory',
               errno.EACCES: f'the folder {path.parent} is not writable; correct its rights'}.get(
@@ -127,7 +146,7 @@ def write_checkpoint(checkpoint, path):
     try:
         status = os.statvfs(path.parent)
     except OSError as error:
-        raise _explain(path, error) from error
+        raise explain(path, error) from error
     free = status.f_bavail * status.f_frsize
     if free < needed:
         raise WriteError(f'{path} needs {needed / 1e6:.1f} MB, but {path.parent} has '

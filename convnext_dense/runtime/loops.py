@@ -20,6 +20,8 @@ from convnext_dense.registry import LOOPS
 from convnext_dense.runtime.non_finite import images
 from convnext_dense.runtime.samples import iterate, start_at
 
+NO_BATCH = ('the training data give not a single batch: too few images for '
+            'train_dataloader.batch_size with drop_last=True')
 OTHER_BATCHES = 2  # that are tried where the first step fails
 
 
@@ -96,6 +98,8 @@ class EpochBasedTrainLoop(_Step, MMEngineEpochLoop):
 
     def __init__(self, runner, dataloader, *args, **kwargs):
         super().__init__(runner, dataloader, *args, **kwargs)
+        if not len(self.dataloader):
+            raise InputError(NO_BATCH)
         self._batch = 0  # batches of the running epoch that are done
         self._epoch_ended = False  # in a checkpoint: validation of the last epoch may be due
 
@@ -228,8 +232,7 @@ class _Endless:
                 continue
             self.batch += 1
             return batch
-        raise InputError('the training data give not a single batch: too few images for '
-                         'train_dataloader.batch_size with drop_last=True')
+        raise InputError(NO_BATCH)
 
 
 class _Evaluation:

@@ -31,9 +31,11 @@ from convnext_dense.runtime import files, resuming
 from convnext_dense.runtime.annotations import build_dataset
 from convnext_dense.runtime.bad_image_list import BadImageList
 from convnext_dense.runtime.checkpoint_folder import checkpoint_folder
+from convnext_dense.runtime.end_lines import end_lines
 from convnext_dense.runtime.fingerprint import fingerprint
 from convnext_dense.runtime.guarded_pipeline import guard_pipelines
 from convnext_dense.runtime.init_from_hook import init_from_hooks
+from convnext_dense.runtime.lock import WorkDirLock
 from convnext_dense.runtime.loops import EpochBasedTrainLoop, IterBasedTrainLoop, TestLoop, ValLoop
 from convnext_dense.runtime.non_finite import NonFiniteGuard
 from convnext_dense.runtime.prepare_hook import PrepareHook
@@ -73,6 +75,7 @@ class Runner(MMEngineRunner):
                 raise InputError(f'{name} is {kwargs[name]!r}; expected a dict with batch_size, '
                                  'num_workers, sampler and dataset')
         self._run_id = ''
+        self._lock = WorkDirLock(work_dir)
         self._fingerprint = None
         self._trains = False
         self.non_finite_guard = NonFiniteGuard(**(settings.get('not_finite') or {}))
@@ -86,6 +89,7 @@ class Runner(MMEngineRunner):
         self.register_hook(prepare_hook)
         for hook in init_hooks:
             self.register_hook(hook)
+        files.raise_write_errors(self.logger)
         for line in self._resume_lines:
             self.logger.warning(line)
 
@@ -298,10 +302,27 @@ class Runner(MMEngineRunner):
             SystemExit: a signal came; the state was saved.
         """
         self._trains = True
-        with self.stop_signals:
-            model = self._guarded(super().train)
+        self._lock_work_dir()
+        try:
+            with self.stop_signals:
+                model = self._guarded(super().train)
+        finally:
+            self._lock.release()
         self._list_bad_images()
+        for line in end_lines(self):
+            self.logger.info(line)
         return model
+
+    def _lock_work_dir(self):
+        refusal = [None]
+        if is_main_process():
+            try:
+                self._lock.acquire()
+            except InputError as error:
+                refusal = [str(error)]
+        broadcast_object_list(refusal)
+        if refusal[0]:
+            raise InputError(refusal[0])
 
     def val(self):
         """Launch validation."""
@@ -323,6 +344,8 @@ class Runner(MMEngineRunner):
             explained = explain_killed_worker(wait_for_cause(error))
             if explained is not None:
                 raise InputError(explained) from error
+            if isinstance(error, OSError) and files.concerns_writing(error, self.work_dir):
+                raise files.explain(error.filename or self.log_dir, error) from error
             if not isinstance(error, InputError):
                 raise
             cause, lines = error.__cause__, str(error).strip().splitlines()
@@ -352,6 +375,7 @@ class Runner(MMEngineRunner):
 
     def after_step(self):
         """Called by the loops after a training step and its hooks."""
+        self._lock.touch()
         for bad_images in self._bad_image_lists.values():
             bad_images.poll()
         asked = self.stop_signals.agreed(1 if self.non_finite_guard.stop else 0)
@@ -380,6 +404,7 @@ class Runner(MMEngineRunner):
 
     def after_evaluation_step(self, idx):
         """Called by the loops after a step of validation or testing."""
+        self._lock.touch()
         for bad_images in self._bad_image_lists.values():
             bad_images.poll()
         if not self.stop_signals.active or idx >= self._evaluation_steps:

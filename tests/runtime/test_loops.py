@@ -1,10 +1,15 @@
 """Steps that fail in code of others."""
+import errno
+import logging
+import os
 import re
 import uuid
 from pathlib import Path
 
 import pytest
 import torch
+from mmengine.config import Config
+from mmengine.hooks import Hook
 from mmengine.registry import MODELS
 from tiny import ToyModel, toy_config, with_validation
 
@@ -59,3 +64,57 @@ def test_a_failing_step_names_its_images_and_keeps_the_traceback(tmp_path, mode,
 def test_want_of_memory_is_no_matter_of_images(tmp_path, error):
     with pytest.raises(type(error)):
         run(tmp_path, 'loss', error)
+
+
+@pytest.mark.parametrize('by_epoch', [True, False])
+def test_training_data_without_a_batch_are_refused(tmp_path, by_epoch):
+    config = toy_config(tmp_path, by_epoch=by_epoch, length=4, batch_size=4)
+    config.train_dataloader.update(batch_size=8, drop_last=True)
+    if not by_epoch:
+        config.train_dataloader.sampler.type = 'DefaultSampler'
+    with pytest.raises(InputError, match='give not a single batch: too few images'):
+        Runner.from_cfg(config).train()
+    assert not list(tmp_path.glob('*.pth'))
+
+
+def test_the_end_of_a_run_says_what_is_where(tmp_path):
+    config = with_validation(toy_config(
+        tmp_path, log_level='INFO', experiment_name=f'run_{uuid.uuid4().hex}'), 1,
+        scores=[.1, .3, .2])
+    config.default_hooks.checkpoint.update(save_best='score', rule='greater')
+    config.dump(tmp_path / 'my_config.py')
+    runner = Runner.from_cfg(Config.fromfile(tmp_path / 'my_config.py'))
+    runner.train()
+    log, = [path.read_text() for path in tmp_path.glob('*/*.log')]
+    best = tmp_path / 'best_score_iter_12.pth'
+    assert [line.split(' - INFO - ')[1] for line in log.splitlines()[-4:]] == [
+        f'best weights: {best}', f'last checkpoint: {tmp_path}/iter_18.pth',
+        f'log and curves: {runner.log_dir}',
+        f'next: convnext-dense test {tmp_path}/my_config.py {best}']
+
+
+@pytest.mark.parametrize('code', [errno.ENOSPC, errno.EROFS])
+@pytest.mark.parametrize('where', ['log', 'curves'])
+def test_a_full_disk_while_a_line_is_written_ends_in_one_line(
+        tmp_path, code, where, monkeypatch, capfd):
+    runner = Runner.from_cfg(toy_config(
+        tmp_path, log_level='INFO', experiment_name=f'run_{uuid.uuid4().hex}'))
+    log, = [handler for handler in runner.logger.handlers
+            if isinstance(handler, logging.FileHandler)]
+
+    def refuse(*args, **kwargs):
+        raise OSError(code, os.strerror(code))
+
+    class FillDisk(Hook):
+        def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
+            if runner.iter == 2:
+                monkeypatch.setattr(*(log, 'flush') if where == 'log' else (
+                    runner.visualizer, 'add_scalars'), refuse)
+            runner.logger.info('a line')
+            runner.visualizer.add_scalars({})
+    runner.register_hook(FillDisk(), 'LOWEST')
+    with pytest.raises(InputError, match=f'cannot be written: {os.strerror(code)}') as error:
+        runner.train()
+    monkeypatch.undo()
+    assert '\n' not in str(error.value) and 'go on with --resume' in str(error.value)
+    assert 'Logging error' not in capfd.readouterr().err

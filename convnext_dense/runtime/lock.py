@@ -1,0 +1,114 @@
+"""One training at a time in a work directory."""
+import json
+import os
+import socket
+import time
+from pathlib import Path
+
+from convnext_dense.errors import InputError
+from convnext_dense.runtime.files import explain
+
+NAME = '.training'
+FRESH = 600.  # seconds; a lock of another machine that was not touched for longer is stale
+TOUCHED = 30.
+
+
+class WorkDirLock:
+    """A file that names host, process and its start, made exclusively (on NFS, too).
+
+    A lock that a crash left is recognised: on the same machine its process is gone, or its number
+    belongs to another process by now; that of another machine was not touched for ten minutes.
+
+    Args:
+        work_dir: the folder.
+    """
+
+    def __init__(self, work_dir: str | Path) -> None:
+        self.path = Path(work_dir) / NAME
+        self._touched = 0.
+        self._held = False
+
+    def acquire(self) -> None:
+        """Take the lock.
+
+        Raises:
+            InputError: another training runs in this folder, or it cannot be written to.
+        """
+        for _ in range(10):  # several starts at once may find the same stale lock
+            try:
+                descriptor = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
+            except FileExistsError:
+                self._remove_if_stale()
+                continue
+            except OSError as error:
+                raise explain(self.path, error) from error
+            with os.fdopen(descriptor, 'w') as file:
+                json.dump(dict(host=socket.gethostname(), pid=os.getpid(),
+                               started=_start_of(os.getpid()),
+                               since=time.strftime('%Y-%m-%d %H:%M:%S')), file)
+            self._held, self._touched = True, time.monotonic()
+            return
+        raise InputError(f'{self.path}: another training is starting here; try again')
+
+    def touch(self) -> None:
+        """Say now and then that the training is alive, for other machines."""
+        if self._held and time.monotonic() - self._touched > TOUCHED:
+            self._touched = time.monotonic()
+            try:
+                os.utime(self.path)
+            except OSError:  # whoever writes next says what is wrong with the folder
+                pass
+
+    def release(self) -> None:
+        """Give the lock back."""
+        if self._held:
+            self._held = False
+            try:
+                self.path.unlink(missing_ok=True)
+            except OSError:  # the folder became read-only; the next start finds this one gone
+                pass
+
+    def _remove_if_stale(self):
+        try:
+            holder, age = json.loads(self.path.read_text()), time.time() - os.stat(
+                self.path).st_mtime
+        except FileNotFoundError:
+            return
+        except (OSError, ValueError):  # being written, or cut by a power failure
+            holder, age = None, time.time() - os.stat(self.path).st_mtime
+        if not isinstance(holder, dict):
+            holder, stale = {}, age > TOUCHED
+        elif holder.get('host') == socket.gethostname():
+            started = _start_of(holder.get('pid'))
+            stale = started is None or started != holder.get('started')
+        else:
+            stale = age > FRESH
+        if not stale:
+            raise InputError(
+                f'{self.path.parent}: a training runs here on {holder.get("host", "?")}, process '
+                f'{holder.get("pid", "?")}, since {holder.get("since", "?")}; choose another '
+                f'--work-dir, or remove {self.path} if that is not so')
+        aside = self.path.with_name(f'{NAME}.{socket.gethostname()}.{os.getpid()}')
+        try:
+            os.rename(self.path, aside)  # of several starts only one succeeds
+        except FileNotFoundError:
+            return
+        aside.unlink(missing_ok=True)
+
+
+def _start_of(pid):
+    """When a process started, in the system's ticks, or -1 where it does not tell; None: no such
+    process."""
+    if not isinstance(pid, int) or pid <= 0:
+        return None
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return None
+    except PermissionError:
+        pass
+    try:
+        state, *rest = Path(f'/proc/{pid}/stat').read_text().rpartition(')')[2].split()
+    except OSError:
+        return -1
+    return None if state == 'Z' else int(rest[18])
