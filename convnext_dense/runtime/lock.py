@@ -23,6 +23,8 @@ class WorkDirLock:
         work_dir: the folder.
     """
 
+    _held_here: set[str] = set()  # by this process, whose own number proves nothing to itself
+
     def __init__(self, work_dir: str | Path) -> None:
         self.path = Path(work_dir) / NAME
         self._touched = 0.
@@ -47,6 +49,7 @@ class WorkDirLock:
                                started=_start_of(os.getpid()),
                                since=time.strftime('%Y-%m-%d %H:%M:%S')), file)
             self._held, self._touched = True, time.monotonic()
+            self._held_here.add(os.path.realpath(self.path))
             return
         raise InputError(f'{self.path}: another training is starting here; try again')
 
@@ -63,6 +66,7 @@ class WorkDirLock:
         """Give the lock back."""
         if self._held:
             self._held = False
+            self._held_here.discard(os.path.realpath(self.path))
             try:
                 self.path.unlink(missing_ok=True)
             except OSError:  # the folder became read-only; the next start finds this one gone
@@ -80,7 +84,9 @@ class WorkDirLock:
             holder, stale = {}, age > TOUCHED
         elif holder.get('host') == socket.gethostname():
             started = _start_of(holder.get('pid'))
-            stale = started is None or started != holder.get('started')
+            stale = started is None or started != holder.get('started') or (
+                holder.get('pid') == os.getpid()
+                and os.path.realpath(self.path) not in self._held_here)
         else:
             stale = age > FRESH
         if not stale:
