@@ -4,6 +4,7 @@ import os
 import socket
 import time
 from pathlib import Path
+from typing import ClassVar
 
 from convnext_dense.errors import InputError
 from convnext_dense.runtime.files import explain
@@ -23,7 +24,7 @@ class WorkDirLock:
         work_dir: the folder.
     """
 
-    _held_here: set[str] = set()  # by this process, whose own number proves nothing to itself
+    _held_here: ClassVar[set[str]] = set()  # by this process
 
     def __init__(self, work_dir: str | Path) -> None:
         self.path = Path(work_dir) / NAME
