@@ -45,7 +45,8 @@ def dead_process():
 
 
 @pytest.mark.parametrize('holder', [
-    dict(), dict(pid=dead_process()), dict(started=1), dict(pid='x'), dict(host='elsewhere', age=3600)])
+    dict(), dict(pid=dead_process()), dict(started=1), dict(pid='x'),
+    dict(host='elsewhere', age=3600)])
 def test_what_a_crash_left_is_taken_over(tmp_path, holder):
     write(tmp_path, **holder)
     lock = WorkDirLock(tmp_path)
