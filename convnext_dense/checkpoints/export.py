@@ -5,6 +5,7 @@ from pathlib import Path
 
 import torch
 
+from convnext_dense.checkpoints.fine_tuning import classes_of
 from convnext_dense.checkpoints.formats import (
     BACKBONE,
     FORMATS,
@@ -17,7 +18,7 @@ from convnext_dense.checkpoints.inspection import architecture_of
 from convnext_dense.checkpoints.loading import state_dict_of
 from convnext_dense.checkpoints.reading import read_checkpoint
 from convnext_dense.checkpoints.values import check_values
-from convnext_dense.errors import InputError
+from convnext_dense.errors import InputError, convert_errors
 from convnext_dense.files import atomic_write
 
 # formats of OpenMMLab and of the official releases name heads alike; the others have none
@@ -54,8 +55,10 @@ def convert_checkpoint(source, out, to=None, backbone_only=False, drop=(), licen
     if drop:
         state = {key: value for key, value in state.items() if not key.startswith(tuple(drop))}
     check_values(state, str(source))
-    state, name, backbone = convert_state(state, to, backbone_only, str(source))
-    meta = _metadata(checkpoint, backbone, name, _is_whole(state), licence or _zoo_licence(source))
+    with convert_errors(str(source), 'it is damaged, or no model known here'):
+        state, name, backbone = convert_state(state, to, backbone_only, str(source))
+        meta = _metadata(checkpoint, backbone, name, _is_whole(state),
+                         licence or _zoo_licence(source))
     _write(state, out, meta)
     return meta
 
@@ -103,15 +106,14 @@ def _metadata(checkpoint, backbone, name, whole, licence):
     meta = checkpoint.get('meta')
     meta = meta if isinstance(meta, dict) else {}
     known = dict(format='pt', key_format=name, arch=architecture_of(backbone).get('arch'))
-    dataset = meta.get('dataset_meta') if isinstance(meta.get('dataset_meta'), dict) else meta
     if whole:
-        known['classes'] = next((list(dataset[key]) for key in ('classes', 'CLASSES')
-                                 if dataset.get(key)), None)
+        known['classes'] = classes_of(checkpoint, {})
     if isinstance(meta.get('cfg'), str):
         known['config_sha256'] = hashlib.sha256(meta['cfg'].encode()).hexdigest()
-    elif meta.get('config_sha256'):
+    elif isinstance(meta.get('config_sha256'), str):
         known['config_sha256'] = meta['config_sha256']
-    known['licence'] = licence or meta.get('licence')
+    known['licence'] = licence or (
+        meta.get('licence') if isinstance(meta.get('licence'), str) else None)
     return {key: value for key, value in known.items() if value}
 
 

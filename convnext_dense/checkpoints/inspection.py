@@ -1,9 +1,11 @@
 """What a checkpoint is, from its names and shapes alone; no model is built."""
 from collections import Counter
 
+from convnext_dense.checkpoints.fine_tuning import classes_of
 from convnext_dense.checkpoints.formats import BACKBONE, recognise, to_official
 from convnext_dense.checkpoints.loading import state_dict_of
 from convnext_dense.checkpoints.reading import read_checkpoint
+from convnext_dense.errors import convert_errors
 
 
 def inspect_checkpoint(source):
@@ -22,6 +24,11 @@ def inspect_checkpoint(source):
     """
     checkpoint = read_checkpoint(source)
     state = state_dict_of(checkpoint, str(source))
+    with convert_errors(str(source), 'it is damaged, or no model known here'):
+        return _describe(checkpoint, state, source)
+
+
+def _describe(checkpoint, state, source):
     found = recognise(state)
     backbone, rest = to_official(state, found) if found else ({}, state)
     meta = checkpoint.get('meta')
@@ -42,10 +49,11 @@ def inspect_checkpoint(source):
         parts=dict(_parts(state)),
         dtypes=dict(Counter(str(tensor.dtype).removeprefix('torch.') for tensor in
                             state.values())),
-        classes=_classes(meta, backbone, rest),
+        classes=_classes(checkpoint, backbone, rest),
         training=_training(checkpoint, meta),
         meta={key: value for key, value in meta.items()
-              if isinstance(value, (str, int, float)) and len(str(value)) < 200})
+              if isinstance(key, str) and isinstance(value, (str, int, float)) and
+              len(str(value)) < 200})
 
 
 def architecture_of(backbone):
@@ -76,7 +84,7 @@ def _kind(backbone, rest):
     firsts = {key.split('.')[0] for key in rest}
     if 'decode_head' in firsts:
         return 'segmenter'
-    if firsts & {'roi_head', 'bbox_head', 'rpn_head'}:
+    if firsts & {'roi_head', 'bbox_head', 'rpn_head', 'panoptic_head'}:
         return 'detector'
     return 'classifier' if {'head.weight', 'fc.weight'} & set(backbone) else 'backbone'
 
@@ -118,13 +126,16 @@ def _swin(backbone):
 _ARCHITECTURES = {'convnext': _convnext, 'swin': _swin}
 
 
-def _classes(meta, backbone, rest):
+def _classes(checkpoint, backbone, rest):
     """The names of the classes, or how many there are, or None."""
-    named = meta.get('dataset_meta') if isinstance(meta.get('dataset_meta'), dict) else meta
-    for key in ('classes', 'CLASSES'):
-        if isinstance(named.get(key), (list, tuple)):
-            return list(named[key])
+    named = classes_of(checkpoint, {})
+    if named:
+        return named
     for key, background in (('decode_head.conv_seg.weight', 0),
+                            ('decode_head.cls_embed.weight', 1),
+                            ('panoptic_head.cls_embed.weight', 1),
+                            ('bbox_head.cls_branches.0.weight', 0),
+                            ('bbox_head.rtm_cls.0.weight', 0),
                             ('roi_head.bbox_head.fc_cls.weight', 1),
                             ('roi_head.bbox_head.0.fc_cls.weight', 1)):
         if key in rest:

@@ -18,7 +18,7 @@ from convnext_dense.checkpoints.formats import (
 )
 from convnext_dense.checkpoints.reading import read_checkpoint
 from convnext_dense.checkpoints.values import check_values
-from convnext_dense.errors import InputError
+from convnext_dense.errors import InputError, convert_errors
 from convnext_dense.model_wrappers import unwrap
 from convnext_dense.registry import WEIGHT_INITIALIZERS
 
@@ -107,7 +107,8 @@ def load_weights(model, source, prefix=None, map_location='cpu', allow=(), name=
     if prefix:
         state = _under(state, prefix, name)
     model = unwrap(model)
-    report, fitted = match(model.state_dict(), state, name, type(model).__name__, allow)
+    with convert_errors(name, 'it is damaged, or no model known here'):
+        report, fitted = match(model.state_dict(), state, name, type(model).__name__, allow)
     check_values(fitted, name)
     model.load_state_dict(fitted, strict=False)
     print_log(str(report), logger='current')
