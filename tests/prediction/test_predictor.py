@@ -1,5 +1,6 @@
 """Predictor gives what a test gives, for every form of an image."""
 import threading
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -189,3 +190,30 @@ def test_tiles_see_the_whole_image_too(detector, segmenter, detect, images):
     labels = Predictor(segmenter, device='cpu', tile=160)(image).labels
     plain = Predictor(segmenter, device='cpu')
     np.testing.assert_array_equal(labels[:100, :100], plain(image[:160, :160]).labels[:100, :100])
+
+
+def test_every_way_to_name_a_model_leads_to_it(detector, detect, images):
+    config, = detector.glob('*.py')
+    for model, weights in ((config, detect.source), (detect.source, None),
+                           (str(detector), detect.source)):
+        predictor = Predictor(model, weights, device='cpu', threshold=0)
+        assert predictor.names == detect.names and predictor.source == str(detect.source)
+        same(predictor(images[0]), detect(images[0]))
+
+
+def test_the_best_weights_of_a_work_directory_are_taken(detector, detect, tmp_path):
+    best = tmp_path / 'best_coco_bbox_mAP_iter_1.pth'
+    for name in ('iter_2.pth', best.name):
+        (tmp_path / name).write_bytes(Path(detect.source).read_bytes())
+    assert Predictor(tmp_path, device='cpu').source == str(best)
+    best.write_bytes(best.read_bytes()[:5000])  # a kill tore it
+    assert Predictor(tmp_path, device='cpu').source == str(tmp_path / 'iter_2.pth')
+
+
+def test_weights_of_a_backbone_alone_are_refused(detector, tmp_path):
+    config, = detector.glob('*.py')
+    state = torch.load(detector / 'iter_2.pth', weights_only=False)['state_dict']
+    torch.save({key.removeprefix('backbone.'): value for key, value in state.items()
+                if key.startswith('backbone.')}, tmp_path / 'backbone.pth')
+    with pytest.raises(InputError, match='backbone only'):
+        Predictor(config, tmp_path / 'backbone.pth', device='cpu')
