@@ -14,9 +14,11 @@ from convnext_dense.analysis.comparison_table import (
     markdown,
 )
 from convnext_dense.analysis.differences import compare_all
+from convnext_dense.analysis.fairness import fairness_lines
 from convnext_dense.analysis.labels import short_names
 from convnext_dense.errors import InputError
 
+FAIRNESS = 'What is equal, and what is not'
 WANTED = 1.  # points to each side of an interval
 STATIC_SIZE = dict(width=900, height=560)
 
@@ -34,7 +36,7 @@ def compare_models(models, kinds, resamples=RESAMPLES):
 
 
 def write_report(models, folder, title='Comparison', resamples=RESAMPLES, static=True,
-                 wanted=WANTED, report=lambda message: None):
+                 wanted=WANTED, tuning=(), report=lambda message: None):
     """Write ``report.html``, ``report.md``, ``comparison.json`` and the charts.
 
     Args:
@@ -43,6 +45,7 @@ def write_report(models, folder, title='Comparison', resamples=RESAMPLES, static
         title (str): of the page.
         resamples (int): of the images.
         wanted (float): points to each side of the interval for which seeds are estimated.
+        tuning (Sequence[str]): what was tuned for whom, a line each.
         static (bool): also draw PNG and SVG, which takes Chrome or Chromium.
         report (callable): gets lines of progress.
 
@@ -59,8 +62,9 @@ def write_report(models, folder, title='Comparison', resamples=RESAMPLES, static
     differences = compare_models(models, kinds, resamples)
     charts = all_charts(models, labels, kinds, differences)
     sections = _sections(models, labels, kinds, differences, wanted)
-    (folder / 'report.md').write_text(_markdown_page(title, sections, models))
-    (folder / 'report.html').write_text(_html_page(title, sections, charts, models))
+    fairness = fairness_lines(models, labels, tuning)
+    (folder / 'report.md').write_text(_markdown_page(title, fairness, sections, models))
+    (folder / 'report.html').write_text(_html_page(title, fairness, sections, charts, models))
     (folder / 'comparison.json').write_text(json.dumps(
         {kind: [item.to_dict() for item in items] for kind, items in differences.items()},
         indent=2) + '\n')
@@ -137,8 +141,10 @@ def _runs(models):
             for model in models if model.runs] or ['the published figures']
 
 
-def _markdown_page(title, sections, models):
+def _markdown_page(title, fairness, sections, models):
     parts = [f'# {title}']
+    if fairness:
+        parts += [f'## {FAIRNESS}', '\n'.join(f'- {line}' for line in fairness)]
     for name, text, head, rows in sections:
         parts += [f'## {name}', text, markdown(head, rows)]
     parts += ['## Sources', '\n'.join(f'- {line}' for line in _runs(models) + [
@@ -146,9 +152,11 @@ def _markdown_page(title, sections, models):
     return '\n\n'.join(parts) + '\n'
 
 
-def _html_page(title, sections, charts, models):
+def _html_page(title, fairness, sections, charts, models):
     from plotly.offline import get_plotlyjs
     body = [f'<h1>{html.escape(title)}</h1>']
+    if fairness:
+        body.append(_html_list(FAIRNESS, fairness))
     body += [_html_section(*section) for section in sections[:2]]
     body.append('<section class="charts">')
     for name, (heading, figure) in charts.items():
@@ -156,11 +164,15 @@ def _html_page(title, sections, charts, models):
                     f'<div id="{name}" style="height:{figure.layout.height}px"></div></figure>')
     body.append('</section>')
     body += [_html_section(*section) for section in sections[2:]]
-    sources = ''.join(f'<li>{html.escape(line)}</li>' for line in _runs(models) + [
-        f'timed on {line}' for line in _machines(models)])
-    body.append(f'<section><h2>Sources</h2><ul>{sources}</ul></section>')
+    body.append(_html_list('Sources', _runs(models) + [
+        f'timed on {line}' for line in _machines(models)]))
     return PAGE.format(title=html.escape(title), style=STYLE, plotly=get_plotlyjs(),
                        body='\n'.join(body), charts=_script(charts))
+
+
+def _html_list(title, lines):
+    items = ''.join(f'<li>{html.escape(line)}</li>' for line in lines)
+    return f'<section><h2>{html.escape(title)}</h2><ul>{items}</ul></section>'
 
 
 def _script(charts):
@@ -200,7 +212,12 @@ th:first-child, td:first-child { text-align: left; position: sticky; left: 0; ba
 figure { margin: 0; min-width: 0; }
 figure:first-child { grid-column: 1 / -1; }
 figcaption { font-weight: 600; margin-bottom: .3em; }
-li { overflow-wrap: anywhere; }
+li { overflow-wrap: anywhere; max-width: 75ch; }
+@media (prefers-color-scheme: dark) {
+  body, th:first-child, td:first-child { color: #e8e8e8; background: #161616; }
+  th, td { border-color: #444; }
+  figure > div { background: #fff; border-radius: 6px; padding: 4px; }  /* drawn on white */
+}
 '''
 
 PAGE = '''<!DOCTYPE html>

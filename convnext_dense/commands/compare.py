@@ -21,8 +21,11 @@ from convnext_dense.errors import InputError
 def add_arguments(parser):
     parser.add_argument('paths', nargs='*', metavar='[NAME=]PATH',
                         help='configs, work directories and benchmark files')
-    parser.add_argument('--demo', action='store_true', help='train ConvNeXt, Swin and ResNet on '
-                        'the embedded data set, and compare them')
+    parser.add_argument('--demo', action='store_true', help='train ConvNeXt, Swin and ResNet '
+                        'with three seeds each on the embedded data set, and compare them; goes on '
+                        'where it was interrupted')
+    parser.add_argument('--seed', type=int, default=0, help='of --demo: tunes the learning rates; '
+                        'the three after it count (default: %(default)s)')
     parser.add_argument('--out', default='work_dirs/comparison', metavar='DIR',
                         help='folder for the report (default: %(default)s)')
     parser.add_argument('--title', default='Comparison', help='of the page')
@@ -51,12 +54,19 @@ def run(args):
                          'convnext_dense[report]') from error
     from convnext_dense.analysis.comparison import gather
     from convnext_dense.analysis.report import write_report
+    tuning: list[str] = []
     if args.demo:
         from convnext_dense.commands.compare_demo import SIZE, train_models
-        args.paths, args.size = train_models(Path(args.out)), args.size or SIZE
-    size = parse_size(args.size) if args.size else None
-    write_report(gather(args.paths, size), args.out, args.title, args.resamples,
-                 not args.no_static, args.wanted, lambda line: print(line, file=sys.stderr))
+        args.size = args.size or SIZE
+
+    def write(paths, tuning, static):
+        size = parse_size(args.size) if args.size else None
+        write_report(gather(paths, size), args.out, args.title, args.resamples, static,
+                     args.wanted, tuning, lambda line: print(line, file=sys.stderr))
+    if args.demo:
+        args.paths, tuning = train_models(Path(args.out), args.seed,
+                                          lambda paths, lines: write(paths, lines, False))
+    write(args.paths, tuning, not args.no_static)
     print(Path(args.out, 'report.md').read_text())
     page = Path(args.out, 'report.html').resolve().as_uri()
     print(f'report: {page}', file=sys.stderr)

@@ -94,17 +94,20 @@ def train_all(jobs, device):
     Returns:
         list[dict]: what it returned, in this order.
     """
-    cores = core_count()
-    processes = min(len(jobs), cores)
-    if device != 'cpu' or processes == 1:
-        return [train_and_evaluate(*job) for job in jobs]
-    import torch
-    with ProcessPoolExecutor(processes, multiprocessing.get_context('spawn'),
-                             torch.set_num_threads, (cores // processes, )) as pool:
+    with training_processes(len(jobs), device) as pool:
         return list(pool.map(train_and_evaluate, *zip(*jobs)))
 
 
-def train_and_evaluate(label, config, data_root, work_dir, device, overrides=None):
+def training_processes(jobs, device):
+    """A pool that trains ``jobs`` models: one a core on a CPU, one after the other on a GPU."""
+    import torch
+    cores = core_count()
+    processes = min(jobs, cores) if device == 'cpu' else 1
+    return ProcessPoolExecutor(processes, multiprocessing.get_context('spawn'),
+                               torch.set_num_threads, (cores // processes, ))
+
+
+def train_and_evaluate(label, config, data_root, work_dir, device, overrides=None, images=IMAGES):
     """Train the model of a demo config, evaluate it and draw its predictions.
 
     What OpenMMLab prints goes to ``console.log`` in ``work_dir``.
@@ -129,7 +132,9 @@ def train_and_evaluate(label, config, data_root, work_dir, device, overrides=Non
         progress = progress_hook(label, console)
         runner.register_hook(progress, 'LOWEST')
         runner.train()
-        drawings = draw_predictions(runner, IMAGES)
+        if progress.metrics is None:  # resumed behind the last step
+            runner.val()
+        drawings = draw_predictions(runner, images) if images else []
     return dict(metrics=progress.metrics, drawings=drawings, seconds=progress.seconds,
                 parameters=sum(p.numel() for p in runner.model.parameters()))
 

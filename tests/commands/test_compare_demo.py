@@ -1,11 +1,11 @@
-"""`compare --demo`: three models of one size and recipe, trained, timed and compared."""
-from pathlib import Path
-
+"""`compare --demo`: three models of one size and recipe, tuned, trained, timed and compared."""
 import pytest
 
 from convnext_dense.analysis.complexity import build_on_meta, measure_complexity
 from convnext_dense.cli import main
-from convnext_dense.commands import compare_demo, demo
+from convnext_dense.commands import compare_demo
+from convnext_dense.commands.compare_study import DONE
+from convnext_dense.commands.complexity import parse_size
 from convnext_dense.config import load_config
 
 TINY = '''
@@ -20,43 +20,76 @@ default_hooks = dict(checkpoint=dict(interval=2))
 
 @pytest.fixture
 def tiny(tmp_path, monkeypatch):
-    """The demo in an empty folder, with few images and two steps a model."""
+    """The demo in an empty folder, with two models, few images and two steps a training."""
     configs = {}
-    for name, base in compare_demo.MODELS.items():
+    for name in ('ConvNeXt', 'ResNet'):
+        base = compare_demo.MODELS[name]
         configs[name] = tmp_path / base.name
         configs[name].write_text(TINY.format(base=str(base)))
     monkeypatch.setattr(compare_demo, 'MODELS', configs)
     monkeypatch.setattr(compare_demo, 'ROUNDS', 1)
-    monkeypatch.setattr(demo, 'DATA', dict(train=8, val=4, size=96))
+    monkeypatch.setattr(compare_demo, 'SEEDS', 2)
+    monkeypatch.setattr(compare_demo, 'DATA', dict(train=8, val=4, size=64))
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
 
 def test_models_differ_in_their_backbone_alone_and_are_of_one_size():
     configs = [load_config(path) for path in compare_demo.MODELS.values()]
-    for key in ('optim_wrapper', 'param_scheduler', 'train_cfg', 'train_dataloader', 'randomness'):
-        assert all(cfg[key] == configs[0][key] for cfg in configs), key
-    for cfg in configs:
-        cfg.model.neck.in_channels = None
-        cfg.heads = {key: value for key, value in cfg.model.items() if key != 'backbone'}
-        assert cfg.heads == configs[0].heads
-    totals = [measure_complexity(build_on_meta(load_config(path)), (160, 160)).total
-              for path in compare_demo.MODELS.values()]
+    totals = [measure_complexity(build_on_meta(cfg), parse_size(compare_demo.SIZE)).total
+              for cfg in configs]
     for count in ('params', 'macs'):
         counts = [getattr(total, count) for total in totals]
-        assert max(counts) / min(counts) < 1.1
+        assert max(counts) / min(counts) < 1.05, count
+    for cfg in configs:
+        for head in ('decode_head', 'auxiliary_head'):
+            cfg.model[head].in_channels = None
+        cfg.model.backbone = None
+        for key in ('model', 'optim_wrapper', 'param_scheduler', 'train_cfg', 'train_dataloader',
+                    'randomness'):
+            assert cfg[key] == configs[0][key], key
 
 
-def test_the_demo_ends_in_a_report_on_trained_and_timed_models(tiny, capsys):
-    assert main(['compare', '--demo', '--no-static', '--resamples', '100']) == 0
-    said = capsys.readouterr()
+COMMAND = ['compare', '--demo', '--no-static', '--resamples', '100']
+
+
+def test_the_demo_ends_in_a_report_and_goes_on_where_it_was_interrupted(tiny, capfd):
+    assert main(COMMAND) == 0
+    said = capfd.readouterr()
     folder = tiny / 'work_dirs' / 'comparison'
     assert f'report: {(folder / "report.html").as_uri()}' in said.err
-    for name in ('ConvNeXt', 'Swin', 'ResNet'):
-        assert f'| {name} | ' in said.out
-    for column in ('box AP, measured', 'mask AP, measured', 'inference images/s',
-                   'training memory MiB'):
-        assert column in said.out
-    assert 'Swin against ConvNeXt' in said.out
-    page = Path(folder, 'report.html').read_text()
-    assert 'bbox-by-throughput' in page and 'training-stages' in page
+    report = (folder / 'report.md').read_text()
+    assert report in said.out
+    fairness, figures = report.split('## Figures')
+    assert 'Seeds 1, 2 of each model: images in the same order' in fairness
+    assert 'Parameters of the whole models within' in fairness
+    for name in compare_demo.MODELS:
+        assert f'- {name}: 0.001 reached ' in fairness
+        assert f'| {name} | ' in figures
+    for column in ('mIoU, measured', 'inference images/s', 'training memory MiB'):
+        assert column in figures
+    assert '(2 seeds)' in figures and 'one seed' not in figures
+    page = (folder / 'report.html').read_text()
+    assert 'mIoU-by-throughput' in page and 'training-stages' in page
+
+    (folder / 'resnet' / f'lr-{chosen(fairness, "ResNet")}_seed-2' / DONE).unlink()
+    assert main(COMMAND) == 0
+    again = capfd.readouterr()
+    assert again.out.count('done before') == 7
+    assert (folder / 'report.md').read_text().split('## Sources')[0].split('| inference')[0] == \
+        report.split('## Sources')[0].split('| inference')[0]
+
+
+def chosen(fairness, name):
+    line = next(line for line in fairness.splitlines() if line.startswith(f'- {name}: '))
+    return line.split('took ')[1].split(',')[0].rstrip('.')
+
+
+def test_trainings_with_other_settings_are_not_mixed(tiny, capfd):
+    config = compare_demo.MODELS['ConvNeXt']
+    work_dir = tiny / 'work_dirs' / 'comparison' / 'convnext' / 'lr-0.001_seed-0'
+    work_dir.mkdir(parents=True)
+    (work_dir / DONE).write_text('{"figure": 1, "config": "another"}')
+    assert main(COMMAND) == 2
+    assert f'{work_dir.relative_to(tiny)}: trained with other settings' in capfd.readouterr().err
+    assert config.is_file()

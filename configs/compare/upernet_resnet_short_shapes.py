@@ -1,14 +1,15 @@
 """A ResNet of the same size and recipe."""
-_base_ = 'cascade-mask-rcnn_convnext_short_shapes.py'
+_base_ = 'upernet_convnext_short_shapes.py'
 
 model = dict(
     backbone=dict(
         _delete_=True,
-        type='mmdet.ResNet',
+        type='mmseg.ResNet',
         depth=18,
         stem_channels=32,
-        base_channels=26,
+        base_channels=27,
         norm_cfg=dict(type='BN', requires_grad=True),
         norm_eval=False,
         style='pytorch'),
-    neck=dict(in_channels=[26, 52, 104, 208]))
+    decode_head=dict(in_channels=[27, 54, 108, 216]),
+    auxiliary_head=dict(in_channels=108))
