@@ -40,7 +40,13 @@ from convnext_dense.runtime.loops import EpochBasedTrainLoop, IterBasedTrainLoop
 from convnext_dense.runtime.non_finite import NonFiniteGuard
 from convnext_dense.runtime.prepare_hook import PrepareHook
 from convnext_dense.runtime.random_state import random_state, set_random_state
-from convnext_dense.runtime.samples import Batches, Collate, Draws, SampleReader, StartWorker
+from convnext_dense.runtime.samples import (
+    Collate,
+    ResumableBatchSampler,
+    SampleReader,
+    SeededSampler,
+    StartWorker,
+)
 from convnext_dense.runtime.start_line import start_line
 from convnext_dense.runtime.stop_signals import SIGNALS, StopSignals, exit_status, name_of
 from convnext_dense.runtime.workers import explain_killed_worker, wait_for_cause
@@ -223,10 +229,10 @@ class Runner(MMEngineRunner):
         def sampler_type(dataset, seed):
             sampler = DATA_SAMPLERS.build(dict(sampler_cfg),
                                           default_args=dict(dataset=dataset, seed=seed))
-            return Draws(sampler, own_seed)
+            return SeededSampler(sampler, own_seed)
 
         def batch_sampler_type(sampler, batch_size):
-            return Batches(DATA_SAMPLERS.build(dict(batches_cfg), default_args=dict(
+            return ResumableBatchSampler(DATA_SAMPLERS.build(dict(batches_cfg), default_args=dict(
                 sampler=sampler, batch_size=batch_size)), name)
 
         # functions as types: mmengine builds the parts in its own order, and copies no data set

@@ -24,7 +24,7 @@ IMPORTED_IN = os.getpid()
 ATTEMPTS = 10  # other images that are tried in the place of a bad one
 
 
-class Draw(int):
+class SeededIndex(int):
     """An index of the data set with its place in the run, a tuple of numbers."""
 
     def __new__(cls, index, place):
@@ -36,8 +36,8 @@ class Draw(int):
         return int(self), self.place
 
 
-class Draws(Sampler):
-    """A sampler's indices as :class:`Draw`, with a settable start.
+class SeededSampler(Sampler):
+    """A sampler's indices as :class:`SeededIndex`, with a settable start.
 
     Args:
         sampler (Sampler): draws indices of one process.
@@ -57,7 +57,7 @@ class Draws(Sampler):
             if number < start:
                 continue
             place = (self.seed, self.epoch, number * world_size + rank)
-            yield Draw(index, place) if isinstance(index, int) else index
+            yield SeededIndex(index, place) if isinstance(index, int) else index
 
     def __len__(self):
         return len(self.sampler)
@@ -74,7 +74,7 @@ class Draws(Sampler):
         return getattr(self.sampler, name)
 
 
-class Batches:
+class ResumableBatchSampler:
     """A batch sampler with a settable start; everything else is the batch sampler's.
 
     Args:
@@ -112,9 +112,9 @@ def start_at(loader, epoch, batch):
     sampler = getattr(batches, 'sampler', loader.sampler)
     if hasattr(sampler, 'set_epoch'):
         sampler.set_epoch(epoch)
-    if isinstance(batches, Batches):
+    if isinstance(batches, ResumableBatchSampler):
         batches.start = batch
-    elif isinstance(sampler, Draws):
+    elif isinstance(sampler, SeededSampler):
         sampler.start = batch * batches.batch_size
     elif batch:
         print_log('the data loader was not built from a config, so it starts at its first batch',
