@@ -2,6 +2,7 @@
 
 The layout is described in docs/evaluation.md.
 """
+import re
 from collections import Counter
 from pathlib import Path
 
@@ -120,7 +121,8 @@ def _draw_worst(worst, folder):
         if canvas is None:
             continue
         folder.mkdir(exist_ok=True)
-        cv2.imwrite(str(folder / f'{rank:02}_{image["image_id"]}.jpg'), draw_errors(
+        name = re.sub(r'[^\w.-]', '_', str(image['image_id']))[:80]  # ids may be texts
+        cv2.imwrite(str(folder / f'{rank:02}_{name}.jpg'), draw_errors(
             canvas, image['errors'], image['counts']))
 
 
