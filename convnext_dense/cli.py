@@ -24,6 +24,7 @@ COMMANDS = {
     'test': 'evaluate a detector or segmenter',
     'predict': 'boxes, masks and label maps of images, folders and videos',
     'list': 'architectures, published weights, data sets and configs',
+    'doctor': 'whether this machine and environment can train, and what mends it',
     'demo': 'train and evaluate a detector and a segmenter on images of shapes',
     'complexity': 'parameters and multiply-adds, beside the published figures',
     'benchmark': 'speed and memory of several models, by stage',

@@ -1,5 +1,6 @@
 """What the package offers, as rows: architectures, published weights, data sets, configs."""
 from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
 Row = dict[str, Any]
@@ -112,15 +113,17 @@ def _configs():
         yield dict(row, weights=weights.get(row['config']))
 
 
+@cache  # reading the files takes a second
 def _published_configs():
     from mmengine.config import Config
 
     from convnext_dense.config_files import config_names
     from convnext_dense.published import published_rows
-    published = published_rows()
+    published, found = published_rows(), []
     for name, path in config_names().items():
         row = published.get(Config.fromfile(path).get('published'), {})
-        yield dict(name=name, folder=path.parent.name, params_M=row.get('params_M'),
-                   macs_G=row.get('flops_G'),
-                   figures={key: row[key] for key in FIGURES if key in row},
-                   config=f'{path.parent.name}/{path.name}')
+        found.append(dict(name=name, folder=path.parent.name, params_M=row.get('params_M'),
+                          macs_G=row.get('flops_G'),
+                          figures={key: row[key] for key in FIGURES if key in row},
+                          config=f'{path.parent.name}/{path.name}'))
+    return found
