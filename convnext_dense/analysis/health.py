@@ -151,8 +151,9 @@ def data_folders(config: str) -> Iterator[Finding]:
     except InputError as error:
         yield Finding('config', 'bad', str(error), 'correct the config')
         return
-    roots = {dataset.get('data_root') for loader in LOADERS
-             for dataset in data_sets((cfg.get(loader) or {}).get('dataset'))} - {None, ''}
+    roots = {str(dataset['data_root']) for loader in LOADERS
+             for dataset in data_sets((cfg.get(loader) or {}).get('dataset'))
+             if dataset.get('data_root')}
     for root in sorted(roots):
         there = Path(root).is_dir()
         yield Finding('data', 'good' if there else 'bad',
