@@ -24,6 +24,8 @@ COSTS = {
                    lambda m: m.complexity.total.params / 1e6),
     'throughput': ('images a second', '.3~g', 'images/s',
                    lambda m: m.speed['inference']['images_per_s']['median']),
+    'latency': ('median time of a batch (ms)', '.3~g', 'ms',
+                lambda m: m.speed['inference']['latency_ms']['p50']),
     'memory': ('memory of inference (MiB)', '.4~g', 'MiB',
                lambda m: m.speed['inference']['peak_memory_MiB']),
     'published-throughput': ('images a second on an A100, published', '.3~g', 'images/s',
@@ -59,7 +61,7 @@ def bubble_chart(models, labels, kind, cost):
         return figure
     largest = max(model.complexity.total.macs for model in models)
     diameters = [LARGEST * math.sqrt(point.macs / largest) for point in points]
-    ranges = [_padded([getattr(point, axis) for point in points]) for axis in 'xy']
+    ranges = [_cost_range([point.x for point in points]), _padded([point.y for point in points])]
     positions = place_labels([(point.x, point.y) for point in points],
                              [point.text for point in points], diameters, *ranges)
     for index, family in enumerate(families):
@@ -115,6 +117,14 @@ def _points(model, label, kind, cost, by_family):
     family, text = family_and_size(label) if by_family else (label, label)
     return [Point(model.name, family, text, x, accuracy, spread, source,
                   model.complexity.total.macs)]
+
+
+def _cost_range(values):
+    """Ends of an axis of costs: it starts at 0 where the models cost about the same, so that
+    three points of one size do not look like a law."""
+    if max(values) < 2 * min(values):
+        return 0., 1.3 * max(values)
+    return _padded(values)
 
 
 def _padded(values, share=.22):

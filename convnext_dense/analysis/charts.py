@@ -1,4 +1,5 @@
 """The charts of the comparison, as plotly figures."""
+import numpy as np
 import plotly.graph_objects as go
 
 from convnext_dense.analysis.bubbles import COSTS, bubble_chart
@@ -34,6 +35,8 @@ def all_charts(models, labels, kinds, differences):
                                          difference_chart(differences.get(kind, []), labels, kind))
         charts[f'{kind}-curve'] = (f'{title} on the validation images while training',
                                    curve_chart(models, labels, kind, title))
+        charts[f'{kind}-by-time'] = (f'{title} on the validation images by time of training',
+                                     time_chart(models, labels, kind))
         charts[f'{kind}-by-size'] = (f'{title} by size of the object',
                                      size_chart(models, labels, kind))
         charts[f'{kind}-by-class'] = (f'{"IoU" if kind == "mIoU" else title} by class',
@@ -85,6 +88,24 @@ def curve_chart(models, labels, curve, title):
                 hovertemplate=f'<b>{labels[model.name]}</b> ({run.folder})<br>step %{{x}}: '
                               '%{y:.4g}<extra></extra>'))
     return set_layout(figure, 'training step', title if curve == 'loss' else f'{title} (%)')
+
+
+def time_chart(models, labels, kind):
+    """A curve of every run against the seconds that it had trained, as logged on its machine."""
+    figure = go.Figure()
+    for index, model in enumerate(models):
+        look = style(index)
+        timed = [run for run in model.runs if kind in run.curves and run.seconds[0]]
+        for seed, run in enumerate(timed):
+            steps, values = run.curves[kind]
+            figure.add_trace(go.Scatter(
+                x=np.interp(steps, *run.seconds).tolist(), y=values, name=labels[model.name],
+                legendgroup=model.name, showlegend=seed == 0, mode='lines+markers',
+                line=dict(color=look['colour'], dash=look['dash'], width=2),
+                marker=dict(symbol=look['symbol'], size=9),
+                hovertemplate=f'<b>{labels[model.name]}</b> ({run.folder})<br>%{{x:.0f}} s: '
+                              '%{y:.4g}<extra></extra>'))
+    return set_layout(figure, 'seconds of training', f'{KINDS[kind][0]} (%)')
 
 
 def size_chart(models, labels, kind):

@@ -8,6 +8,8 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
+
 from convnext_dense.analysis.matches import DetectionMatches, SegmentationCounts
 from convnext_dense.command_names import typed
 from convnext_dense.config_files import find_config
@@ -33,6 +35,7 @@ class Run:
     cfg: object
     curves: dict = field(default_factory=dict)  # name -> (steps, values); AP and mIoU in percent
     results: dict = field(default_factory=dict)  # kind -> DetectionMatches or SegmentationCounts
+    seconds: tuple = ((), ())  # steps, and seconds of training up to each
 
 
 @dataclass
@@ -132,7 +135,8 @@ def _add_work_dir(models, folder, name=None):
                          f'{typed("test")} CONFIG CHECKPOINT --cfg-options '
                          'test_evaluator.report=True')
     model, cfg = _add_config(models, configs[-1], name)
-    model.runs.append(Run(str(folder), cfg, read_curves(folder), read_results(summaries[-1])))
+    model.runs.append(Run(str(folder), cfg, read_curves(folder), read_results(summaries[-1]),
+                          read_seconds(folder)))
 
 
 def _split_runs(model):
@@ -177,6 +181,23 @@ def read_curves(folder):
             for name, points in curves.items()}
 
 
+def read_seconds(folder):
+    """Steps, and the seconds of training up to each, without validation, from mmengine's scalars.
+
+    Returns:
+        tuple[list, list]: steps and seconds; empty where no times were logged.
+    """
+    times = {}
+    for path in sorted(folder.glob('*/vis_data/scalars.json')):
+        for line in path.read_text().splitlines():
+            entry = json.loads(line)
+            if 'loss' in entry and 'time' in entry and entry.get('step'):
+                times[entry['step']] = entry['time']  # mean of a step since the entry before
+    steps = sorted(times)
+    lengths = np.diff([0, *steps])
+    return steps, np.cumsum(lengths * [times[step] for step in steps]).tolist()
+
+
 def read_results(summary):
     """Results by kind from ``detection.json`` or ``segmentation.json``."""
     try:
@@ -205,7 +226,6 @@ def _read_detection(summary, report):
 
 
 def _read_segmentation(summary, report):
-    import numpy as np
     classes = report['classes']
     shape = len(report['images']), len(classes)
     intersection, union = np.zeros(shape), np.zeros(shape)

@@ -78,7 +78,7 @@ def write_work_dir(folder, name, found, truth, channels=8, steps=(10, 20, 30), s
         categories=[dict(id=i + 1, name=name) for i, name in enumerate(classes)],
         evaluations=dict(bbox=dict(detections='detections.bbox.json'))))
     rng = np.random.default_rng(seed)
-    lines = [dict(loss=float(2 / step + rng.uniform(0, .1)), lr=.1, step=step, iter=step)
+    lines = [dict(loss=float(2 / step + rng.uniform(0, .1)), lr=.1, time=.5, step=step, iter=step)
              for step in range(1, steps[-1] + 1)]
     lines += [{'coco/bbox_mAP': .1 + step / 200 + (seed - 1) / 50, 'step': step}
               for step in steps]

@@ -18,9 +18,9 @@ from convnext_dense.analysis.labels import short_names
 from convnext_dense.analysis.report import write_report
 
 NAMES = ('tiny_convnext_shapes', 'tiny_swin_shapes', 'tiny_resnet_shapes')
-CHARTS = {'bbox-by-multiply-adds', 'bbox-by-parameters', 'bbox-by-throughput', 'bbox-by-memory',
-          'bbox-differences', 'bbox-curve', 'bbox-by-size', 'bbox-by-class', 'loss-curve',
-          'inference-stages', 'training-stages'}
+CHARTS = {'bbox-by-multiply-adds', 'bbox-by-parameters', 'bbox-by-throughput', 'bbox-by-latency',
+          'bbox-by-memory', 'bbox-differences', 'bbox-curve', 'bbox-by-time', 'bbox-by-size',
+          'bbox-by-class', 'loss-curve', 'inference-stages', 'training-stages'}
 BROWSERS = ('chromium', 'chromium-browser', 'google-chrome')
 PHONE, DESKTOP = 390, 1440
 
@@ -65,6 +65,18 @@ def test_bubbles_have_the_area_of_the_multiply_adds(figures, report):
     areas = {name: trace.marker.size[0]**2 for name, trace in models.items()}
     for name in ('convnext', 'resnet'):
         assert areas[name] / areas['swin'] == pytest.approx(macs[name] / macs['swin'], rel=.05)
+
+
+def test_accuracy_stands_at_the_seconds_that_it_took(figures):
+    """Steps of 0.5 s; validations at the steps 10, 20 and 30."""
+    for trace in figures['bbox-by-time'].data:
+        assert list(trace.x) == pytest.approx([5., 10., 15.])
+
+
+def test_costs_that_are_alike_are_drawn_from_zero(figures):
+    """300, 320 and 340 MiB are not spread over the axis; a factor of two and more is."""
+    assert list(figures['bbox-by-memory'].layout.xaxis.range) == pytest.approx([0, 1.3 * 340])
+    assert figures['bbox-by-multiply-adds'].layout.xaxis.range[1] > 0
 
 
 def test_seeds_give_a_bubble_its_error_bar(figures):
