@@ -266,3 +266,29 @@ def test_a_gpu_that_is_not_visible_is_refused(monkeypatch, visible):
     monkeypatch.setenv('CUDA_VISIBLE_DEVICES', visible)
     with pytest.raises(InputError, match=f'--device cuda:2: CUDA_VISIBLE_DEVICES={visible} leaves'):
         choose_device('cuda:2')
+
+
+@pytest.mark.parametrize('key, nearest', [
+    ('train_dataloder.batch_size', 'train_dataloader'), ('optim_wraper.clip_grad', 'optim_wrapper'),
+    ('max_iter', 'max_iters'), ('bad_image.limit', 'bad_images'), ('modl.backbone', 'model')])
+def test_a_misspelt_key_of_an_option_is_refused_with_the_nearest(key, nearest):
+    with pytest.raises(InputError, match=f"--cfg-options {key}: the config has no .*; did you mean "
+                       f"'{nearest}'"):
+        C.load_config('configs/examples/upernet_convnextv2-atto_camvid.py', {key: 3})
+    C.load_config('configs/examples/upernet_convnextv2-atto_camvid.py', {'own_variable': 3})
+
+
+def test_types_may_be_classes():
+    from mmengine.config import ConfigDict
+    from mmengine.optim import AmpOptimWrapper
+    from torch.optim import AdamW
+
+    from convnext_dense.config import type_name
+    cfg = ConfigDict(model={}, optim_wrapper=dict(type=AmpOptimWrapper, optimizer=dict(
+        type=AdamW, lr=.1), loss_scale='dynamic'))
+    C.set_device(cfg, 'cpu')
+    assert type_name(cfg.optim_wrapper) == 'OptimWrapper' and 'loss_scale' not in cfg.optim_wrapper
+    assert cfg.optim_wrapper.optimizer.fused
+    assert [type_name(dict(type=kind)) for kind in (
+        'mmdet.CocoDataset', 'CocoDataset', AdamW, None)] == [
+            'CocoDataset', 'CocoDataset', 'AdamW', None]

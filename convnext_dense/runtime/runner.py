@@ -274,16 +274,34 @@ class Runner(MMEngineRunner):
             self._bad_image_lists[name] = bad_images
         return self._bad_image_lists[name]
 
+    def build_optim_wrapper(self, optim_wrapper):
+        """mmengine's optimizer wrapper; what its settings break is one line."""
+        with convert_errors('optim_wrapper', 'look at its settings in the config'):
+            return super().build_optim_wrapper(optim_wrapper)
+
+    def build_param_scheduler(self, scheduler):
+        """mmengine's schedules; what their settings break is one line."""
+        with convert_errors('param_scheduler', 'look at its settings in the config'):
+            return super().build_param_scheduler(scheduler)
+
+    def build_evaluator(self, evaluator):
+        """mmengine's evaluator; what its settings break is one line."""
+        with convert_errors('an evaluator', 'look at val_evaluator and test_evaluator'):
+            return super().build_evaluator(evaluator)
+
     def build_train_loop(self, loop):
-        return super().build_train_loop(self._own_loop(
-            loop, EpochBasedTrainLoop if isinstance(loop, dict) and loop.get('by_epoch', True)
-            else IterBasedTrainLoop))
+        with convert_errors('train_cfg', 'look at its settings in the config'):
+            return super().build_train_loop(self._own_loop(
+                loop, EpochBasedTrainLoop if isinstance(loop, dict) and loop.get('by_epoch', True)
+                else IterBasedTrainLoop))
 
     def build_val_loop(self, loop):
-        return super().build_val_loop(self._own_loop(loop, ValLoop))
+        with convert_errors('val_cfg', 'look at its settings in the config'):
+            return super().build_val_loop(self._own_loop(loop, ValLoop))
 
     def build_test_loop(self, loop):
-        return super().build_test_loop(self._own_loop(loop, TestLoop))
+        with convert_errors('test_cfg', 'look at its settings in the config'):
+            return super().build_test_loop(self._own_loop(loop, TestLoop))
 
     @staticmethod
     def _own_loop(loop, default):
@@ -372,7 +390,8 @@ class Runner(MMEngineRunner):
 
     def call_hook(self, fn_name, **kwargs):
         """Call all hooks; a resumed run's random state is set last before the first step."""
-        super().call_hook(fn_name, **kwargs)
+        with convert_errors(f'a hook failed in {fn_name}', 'look at the settings of the hooks'):
+            super().call_hook(fn_name, **kwargs)
         if fn_name == 'before_run':
             start_line(self)
         if fn_name == 'before_train' and self._pending_state is not None:

@@ -118,3 +118,54 @@ def test_a_full_disk_while_a_line_is_written_ends_in_one_line(
     monkeypatch.undo()
     assert '\n' not in str(error.value) and 'go on with --resume' in str(error.value)
     assert 'Logging error' not in capfd.readouterr().err
+
+
+class Image:
+    def __init__(self, number):
+        self.img_path = f'street/{number}.jpg'
+
+
+@MODELS.register_module()
+class Refusing(ToyModel):
+    """Its loss or prediction cannot work with some images, or with any."""
+
+    def __init__(self, mode, bad):
+        super().__init__()
+        self.mode, self.bad = mode, bad
+
+    def forward(self, inputs, data_samples=None, mode='loss'):
+        if mode == self.mode and any(image.img_path in self.bad for image in data_samples):
+            raise RuntimeError('shapes do not match')
+        return super().forward(inputs, data_samples, mode)
+
+
+@pytest.mark.parametrize('mode, work', [('loss', 'training'), ('predict', 'evaluation')])
+@pytest.mark.parametrize('every', [False, True])
+def test_images_are_blamed_only_where_other_batches_pass(tmp_path, mode, work, every):
+    config = with_validation(toy_config(
+        tmp_path, epochs=1, experiment_name=f'run_{uuid.uuid4().hex}'), 1)
+    runner = Runner.from_cfg(config)
+    first = {}
+    for loader in (runner.train_dataloader, runner.val_dataloader):
+        collate = loader.collate_fn.collate
+        loader.collate_fn.collate = lambda samples, collate=collate: dict(
+            collate(samples), data_samples=[Image(int(sample['data_samples']))
+                                            for sample in samples])
+    names = {f'street/{number}.jpg' for number in range(12)}
+    runner.model = Refusing(mode, names if every else first)
+    step = runner.model.forward
+
+    def remember(inputs, data_samples=None, mode='loss'):
+        if mode == runner.model.mode and not first and not every:
+            first.update(dict.fromkeys(image.img_path for image in data_samples))
+        return step(inputs, data_samples, mode)
+    runner.model.forward = remember
+    with pytest.raises(InputError) as error:
+        runner.train()
+    text = str(error.value)
+    if every:
+        assert text.startswith(f'{work} fails on every batch that was tried, not only on street/')
+        assert 'the images are not the cause' in text
+    else:
+        assert text.startswith(f'{work} failed on street/')
+        assert 'RuntimeError: shapes do not match' in text
