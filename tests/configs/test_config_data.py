@@ -7,12 +7,8 @@ from config_files import ADE20K, COCO, NAMES, config, peer_config, row
 from mmcv.transforms import Compose
 from mmengine.registry import DefaultScope
 
-<<<<<<< HEAD
 from convnext_dense.classes import LOADERS
 from convnext_dense.config import type_name
-=======
-from convnext_dense.config import LOADERS, type_name
->>>>>>> 6ddd680 (Unique names of test modules)
 
 SHORT_SIDES = list(range(480, 801, 32))
 GPUS = 8  # the published recipes: 8 x 2
