@@ -3,6 +3,7 @@
 Each function changes the given config in place and does one thing, so that a script can do what
 the commands do.
 """
+from difflib import get_close_matches
 from pathlib import Path
 
 from mmengine.config import Config, ConfigDict
@@ -16,6 +17,15 @@ from convnext_dense.registry import SCOPE  # its import lets mmengine find convn
 
 #: boxes from which on a call a level or class takes less time than one for all
 MOST_BOXES_AT_ONCE = 500
+#: what mmengine's runner and this toolkit read, whether a config has it or not
+TOP_LEVEL_KEYS = (
+    'model', 'work_dir', 'train_dataloader', 'val_dataloader', 'test_dataloader', 'train_cfg',
+    'val_cfg', 'test_cfg', 'auto_scale_lr', 'optim_wrapper', 'param_scheduler', 'val_evaluator',
+    'test_evaluator', 'default_hooks', 'custom_hooks', 'data_preprocessor', 'load_from', 'resume',
+    'launcher', 'env_cfg', 'log_processor', 'log_level', 'visualizer', 'default_scope',
+    'randomness', 'experiment_name', 'runner_type', 'custom_imports', 'model_wrapper_cfg',
+    'find_unused_parameters', 'sync_bn', 'tta_model', 'tta_pipeline', 'bad_images', 'not_finite',
+    'acceleration', 'compile', 'memory_format', 'classes')
 
 
 def load_config(path, options=None):
@@ -37,6 +47,7 @@ def load_config(path, options=None):
     except Exception as error:  # a config is code: anything can go wrong in it
         raise InputError(f'config {path} does not parse: {type(error).__name__}: '
                          f'{_first_line(error)}') from error
+    check_option_keys(cfg, options or {})
     try:
         cfg.merge_from_dict(options or {})
     except Exception as error:
@@ -51,6 +62,25 @@ def load_config(path, options=None):
                         'correct metainfo.classes and num_classes'):
         apply_classes(cfg)
     return cfg
+
+
+def check_option_keys(cfg, options):
+    """Raise InputError for an override whose first key looks like a misspelt one.
+
+    Args:
+        cfg (mmengine.Config): the config.
+        options (dict): overrides, keys like ``train_cfg.max_iters``.
+    """
+    known = {*cfg, *TOP_LEVEL_KEYS}
+    for option in options:
+        key = option.partition('.')[0]
+        near = get_close_matches(key, known, 1, .75)
+        if key not in known and near:
+            raise InputError(f'--cfg-options {option}: the config has no {key!r}; did you mean '
+                             f'{near[0]!r}?')
+        if key not in known:
+            print_log(f'--cfg-options {option}: neither the config nor the toolkit knows {key!r}',
+                      'current', 30)
 
 
 def _first_line(error):
