@@ -216,7 +216,7 @@ li { overflow-wrap: anywhere; max-width: 75ch; }
 @media (prefers-color-scheme: dark) {
   body, th:first-child, td:first-child { color: #e8e8e8; background: #161616; }
   th, td { border-color: #444; }
-  figure > div { background: #fff; border-radius: 6px; padding: 4px; }  /* drawn on white */
+  figure > div { background: #fff; }  /* charts are drawn on white */
 }
 '''
 
