@@ -1,12 +1,15 @@
 """`compare --demo`: three models of one size and recipe, tuned, trained, timed and compared."""
 import pytest
+import torch
 
 from convnext_dense.analysis.complexity import build_on_meta, measure_complexity
 from convnext_dense.cli import main
 from convnext_dense.commands import compare_demo
 from convnext_dense.commands.compare_study import DONE
 from convnext_dense.commands.complexity import parse_size
-from convnext_dense.config import load_config
+from convnext_dense.commands.options import build_runner
+from convnext_dense.config import load_config, set_data_root, set_device
+from convnext_dense.datasets.shapes import write_shapes
 
 TINY = '''
 _base_ = {base!r}
@@ -83,6 +86,21 @@ def test_the_demo_ends_in_a_report_and_goes_on_where_it_was_interrupted(tiny, ca
 def chosen(fairness, name):
     line = next(line for line in fairness.splitlines() if line.startswith(f'- {name}: '))
     return line.split('took ')[1].split(',')[0].rstrip('.')
+
+
+def test_models_see_the_same_images_in_the_same_order_with_the_same_flips(tiny):
+    write_shapes('shapes', train=8, val=1, size=64)
+    batches = []
+    for config in compare_demo.MODELS.values():
+        cfg = load_config(config, {'randomness.seed': 1})
+        cfg.work_dir = str(tiny / 'order')
+        set_data_root(cfg, 'shapes')
+        set_device(cfg, 'cpu')
+        runner = build_runner(cfg)  # the models draw different numbers of weights
+        loader = iter(runner.build_dataloader(cfg.train_dataloader, seed=runner.seed))
+        batches.append([torch.stack(next(loader)['inputs']) for _ in range(4)])
+    assert all(map(torch.equal, *batches))
+    assert not torch.equal(batches[0][0], batches[0][1])
 
 
 def test_trainings_with_other_settings_are_not_mixed(tiny, capfd):
