@@ -390,8 +390,14 @@ class Runner(MMEngineRunner):
 
     def call_hook(self, fn_name, **kwargs):
         """Call all hooks; a resumed run's random state is set last before the first step."""
-        with convert_errors(f'a hook failed in {fn_name}', 'look at the settings of the hooks'):
-            super().call_hook(fn_name, **kwargs)
+        try:
+            with convert_errors(f'a hook failed in {fn_name}',
+                                'look at the settings of the hooks'):
+                super().call_hook(fn_name, **kwargs)
+        except InputError as error:
+            if isinstance(error.__cause__, OSError):  # of the disk, not of the settings
+                raise error.__cause__ from None
+            raise
         if fn_name == 'before_run':
             start_line(self)
         if fn_name == 'before_train' and self._pending_state is not None:
