@@ -15,12 +15,11 @@ from mmengine.dist import (
 from mmengine.hooks import EMAHook
 from mmengine.logging import print_log
 from mmengine.model import is_model_wrapper
-from mmengine.registry import DATA_SAMPLERS
 from mmengine.runner import Runner as MMEngineRunner
 from mmengine.runner.checkpoint import weights_to_cpu
 from mmengine.utils import apply_to, get_git_hash
 from mmengine.version import __version__ as mmengine_version
-from torch.utils.data import DataLoader, Dataset, IterableDataset
+from torch.utils.data import DataLoader
 
 from convnext_dense.classes import LOADERS
 from convnext_dense.config import type_name
@@ -28,25 +27,17 @@ from convnext_dense.errors import InputError, convert_errors
 from convnext_dense.model_wrappers import unwrap
 from convnext_dense.registry import RUNNERS
 from convnext_dense.runtime import files, resuming
-from convnext_dense.runtime.annotations import build_dataset
 from convnext_dense.runtime.bad_image_list import BadImageList
 from convnext_dense.runtime.checkpoint_folder import checkpoint_folder
 from convnext_dense.runtime.end_lines import end_lines
 from convnext_dense.runtime.fingerprint import fingerprint
-from convnext_dense.runtime.guarded_pipeline import guard_pipelines
 from convnext_dense.runtime.init_from_hook import init_from_hooks
+from convnext_dense.runtime.loading import build_loader
 from convnext_dense.runtime.lock import WorkDirLock
 from convnext_dense.runtime.loops import EpochBasedTrainLoop, IterBasedTrainLoop, TestLoop, ValLoop
 from convnext_dense.runtime.non_finite import NonFiniteGuard
 from convnext_dense.runtime.prepare_hook import PrepareHook
 from convnext_dense.runtime.random_state import random_state, set_random_state
-from convnext_dense.runtime.samples import (
-    Collate,
-    ResumableBatchSampler,
-    SampleReader,
-    SeededSampler,
-    StartWorker,
-)
 from convnext_dense.runtime.start_line import start_line
 from convnext_dense.runtime.stop_signals import SIGNALS, StopSignals, exit_status, name_of
 from convnext_dense.runtime.workers import explain_killed_worker, wait_for_cause
@@ -214,50 +205,8 @@ class Runner(MMEngineRunner):
         name = next((name for name in LOADERS if getattr(self, f'_{name}', None) is dataloader),
                     'a data loader')
         with convert_errors(name, 'look at its settings in the config'):
-            return self._build_dataloader(dict(dataloader), name, seed, diff_rank_seed)
-
-    def _build_dataloader(self, config, name, seed, diff_rank_seed):
-        own_seed = self.seed if seed is None else seed
-        bad_images = self._bad_image_list(name)
-        if not isinstance(config.get('dataset'), (dict, Dataset)):
-            raise InputError(f'{name}.dataset is {config.get("dataset")!r}; expected a dict with '
-                             'the type of the data set and its arguments')
-
-        def dataset_type(**_):
-            return build_dataset(dict(dataset_cfg), bad_images)
-
-        def sampler_type(dataset, seed):
-            sampler = DATA_SAMPLERS.build(dict(sampler_cfg),
-                                          default_args=dict(dataset=dataset, seed=seed))
-            return SeededSampler(sampler, own_seed)
-
-        def batch_sampler_type(sampler, batch_size):
-            return ResumableBatchSampler(DATA_SAMPLERS.build(dict(batches_cfg), default_args=dict(
-                sampler=sampler, batch_size=batch_size)), name)
-
-        # functions as types: mmengine builds the parts in its own order, and copies no data set
-        dataset_cfg, sampler_cfg = config.get('dataset'), config.get('sampler')
-        batches_cfg = config.get('batch_sampler')
-        if isinstance(dataset_cfg, dict):
-            config['dataset'] = dict(type=dataset_type)
-        if isinstance(sampler_cfg, dict):
-            config['sampler'] = dict(type=sampler_type)
-        if isinstance(batches_cfg, dict):
-            config['batch_sampler'] = dict(type=batch_sampler_type)
-        loader = super().build_dataloader(config, seed, diff_rank_seed)
-        if loader.batch_sampler is None and not isinstance(loader.dataset, IterableDataset):
-            raise InputError(f'{name}.batch_size is None; give the number of images of a batch')
-        loader.generator = torch.Generator()  # or each iterator draws from the global one
-        loader.generator.manual_seed(own_seed)
-        if not isinstance(loader.dataset, IterableDataset):
-            # mmseg's validation sets are not in test_mode
-            training = name == 'train_dataloader' or name not in LOADERS and not getattr(
-                loader.dataset, 'test_mode', False)
-            guard_pipelines(loader.dataset, bad_images, training)
-            loader.dataset.__getitems__ = SampleReader(loader.dataset, bad_images, replace=training)
-            loader.collate_fn = Collate(loader.collate_fn, name)
-        loader.worker_init_fn = StartWorker(loader.worker_init_fn)
-        return loader
+            return build_loader(dict(dataloader), name, self._bad_image_list(name),
+                                self.seed if seed is None else seed, seed, diff_rank_seed)
 
     def _bad_image_list(self, loader):
         """The list of training, its validation included, or that of evaluation alone."""
@@ -390,14 +339,12 @@ class Runner(MMEngineRunner):
 
     def call_hook(self, fn_name, **kwargs):
         """Call all hooks; a resumed run's random state is set last before the first step."""
-        try:
-            with convert_errors(f'a hook failed in {fn_name}',
+        if fn_name == 'before_run':  # what fails here fails because of the settings
+            with convert_errors('a hook failed before the run',
                                 'look at the settings of the hooks'):
                 super().call_hook(fn_name, **kwargs)
-        except InputError as error:
-            if isinstance(error.__cause__, OSError):  # of the disk, not of the settings
-                raise error.__cause__ from None
-            raise
+        else:
+            super().call_hook(fn_name, **kwargs)
         if fn_name == 'before_run':
             start_line(self)
         if fn_name == 'before_train' and self._pending_state is not None:

@@ -9,11 +9,12 @@ a data worker: it only starts the sampler at the right place.
 import logging
 import os
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import cv2
 from mmengine.dist import get_dist_info
 from mmengine.logging import print_log
-from torch.utils.data import DataLoader, Sampler, get_worker_info
+from torch.utils.data import DataLoader, Dataset, Sampler, get_worker_info
 
 from convnext_dense.errors import InputError, convert_errors
 from convnext_dense.runtime.bad_images import write_down
@@ -143,10 +144,11 @@ class StartWorker:
             self.start(number)
 
 
-class SampleReader:
-    """Reads the samples of a batch: seeded each, the bad ones replaced or left out.
+class SeededDataset(Dataset):
+    """A data set whose samples are read seeded each, the bad ones replaced or left out.
 
-    It is the data set's ``__getitems__``, which torch's data loader calls with a batch's indices.
+    torch's data loader asks ``__getitems__`` for the samples of a batch. Everything else is the
+    data set's own, also what is set: mmdet's hooks give data sets another pipeline in mid-run.
 
     Args:
         dataset (Dataset): it has ``__getitem__`` and ``__len__``.
@@ -154,12 +156,27 @@ class SampleReader:
         replace (bool): put another sample in a bad one's place (training), else leave it out.
     """
 
-    def __init__(self, dataset, bad_images, replace):
-        self.dataset = dataset
-        self.bad_images = bad_images
-        self.replace = replace
+    OWN = ('dataset', 'bad_images', 'replace')
 
-    def __call__(self, indices):
+    def __init__(self, dataset: Any, bad_images: Any, replace: bool) -> None:
+        for name, value in zip(self.OWN, (dataset, bad_images, replace)):
+            object.__setattr__(self, name, value)
+
+    def __getattr__(self, name: str) -> Any:
+        if name in SeededDataset.OWN:  # being unpickled
+            raise AttributeError(name)
+        return getattr(self.dataset, name)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        setattr(self.dataset, name, value)
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getitem__(self, index: int) -> Any:
+        return self.dataset[index]
+
+    def __getitems__(self, indices: list) -> list:
         if get_worker_info() is not None and os.getpid() == IMPORTED_IN:
             # A spawned worker does not inherit what mmengine set. A forked one does, and would
             # wait for ever for OpenCV's threads to end, which were not forked with it.
@@ -195,7 +212,7 @@ class SampleReader:
                          'look at the pipeline of the data set and at its folder')
 
 
-class Collate:
+class NamedCollate:
     """A collate function that turns an empty batch into None.
 
     Args:

@@ -20,7 +20,9 @@ def explain_killed_worker(error):
     Args:
         error (BaseException): torch's RuntimeError, or one that was raised while it was handled.
     """
-    while error is not None:
+    seen: list[BaseException] = []  # an error that was raised again may be its own context
+    while error is not None and error not in seen:
+        seen.append(error)
         line = explain(str(error)) if isinstance(error, RuntimeError) else None
         if line is not None:
             return line

@@ -6,7 +6,7 @@ import torch
 from mmengine.utils.dl_utils import set_multi_processing
 from torch.utils.data import DataLoader
 
-from convnext_dense.runtime.samples import SampleReader
+from convnext_dense.runtime.samples import SeededDataset
 
 
 class Threads:
@@ -27,8 +27,7 @@ class Anything:
 
 
 def numbers_of_threads(start):
-    dataset = Threads()
-    dataset.__getitems__ = SampleReader(dataset, Anything(), replace=False)
+    dataset = SeededDataset(Threads(), Anything(), replace=False)
     return list(DataLoader(dataset, batch_size=1, num_workers=1, collate_fn=list, timeout=60,
                            multiprocessing_context=start))
 
@@ -51,3 +50,23 @@ def test_a_spawned_worker_has_one_thread(four_threads):
 def test_a_forked_worker_has_what_mmengine_set(four_threads):
     set_multi_processing(mp_start_method='fork', opencv_num_threads=0)
     assert numbers_of_threads('fork') == [[(1, 1)], [(1, 1)]]
+
+
+def test_what_hooks_set_on_the_data_set_reaches_it():
+    """mmdet's PipelineSwitchHook gives the training set another pipeline in mid-run."""
+    class Data:
+        pipeline = 'first'
+
+        def __len__(self):
+            return 3
+
+        def __getitem__(self, index):
+            return self.pipeline, int(index)
+
+    inner = Data()
+    dataset = SeededDataset(inner, Anything(), replace=False)
+    dataset.pipeline = 'second'
+    assert inner.pipeline == dataset.pipeline == 'second' and len(dataset) == 3
+    assert dataset.__getitems__([2, 0]) == [('second', 2), ('second', 0)]
+    with pytest.raises(AttributeError, match='metainfo'):
+        dataset.metainfo  # noqa: B018

@@ -57,3 +57,9 @@ def test_each_kind_of_death_is_explained(text, words):
 
 def test_other_errors_are_left_alone():
     assert explain_killed_worker(RuntimeError('CUDA out of memory')) is None
+
+
+def test_an_error_that_is_the_cause_of_its_own_cause_ends():
+    first, second = ValueError('first'), ValueError('second')
+    first.__cause__, second.__cause__ = second, first
+    assert explain_killed_worker(first) is None
