@@ -140,12 +140,14 @@ def _resized_area(data, scale):
 
 
 def _batch(data, machine, pixels):
+    # UPerHead pools an image to one pixel, and batch norm needs two of them
+    least = 2 if data.task == 'labels' else 1
     if machine.gpu is None:
-        batch = min(4, max(data.train // 2, 1))
+        batch = min(4, max(data.train // 2, least))
         return batch, f'{batch} images a step'
     most = 16 if data.task == 'labels' else 8
     fitting = (machine.gpu_memory * .9 - GPU_RESERVED) / (GPU_MEMORY[data.task] * pixels)
-    batch = 2**int(math.log2(min(max(fitting, 1), most, max(data.train // 2, 1))))
+    batch = 2**int(math.log2(min(max(fitting, least), most, max(data.train // 2, least))))
     return batch, f'{batch} images a step are estimated to fit {machine.gpu_memory:g} GiB'
 
 
