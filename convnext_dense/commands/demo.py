@@ -94,17 +94,23 @@ def train_all(jobs, device):
     Returns:
         list[dict]: what it returned, in this order.
     """
+    if process_count(len(jobs), device) == 1:
+        return [train_and_evaluate(*job) for job in jobs]
     with training_processes(len(jobs), device) as pool:
         return list(pool.map(train_and_evaluate, *zip(*jobs)))
 
 
+def process_count(jobs: int, device: str) -> int:
+    """How many models are trained at a time: one a core on a CPU, one after the other on a GPU."""
+    return min(jobs, core_count()) if device == 'cpu' else 1
+
+
 def training_processes(jobs, device):
-    """A pool that trains ``jobs`` models: one a core on a CPU, one after the other on a GPU."""
+    """A pool of :func:`process_count` processes that share the cores."""
     import torch
-    cores = core_count()
-    processes = min(jobs, cores) if device == 'cpu' else 1
+    processes = process_count(jobs, device)
     return ProcessPoolExecutor(processes, multiprocessing.get_context('spawn'),
-                               torch.set_num_threads, (cores // processes, ))
+                               torch.set_num_threads, (core_count() // processes, ))
 
 
 def train_and_evaluate(label, config, data_root, work_dir, device, overrides=None, images=IMAGES):
