@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import imagesize
 from mmengine.logging import print_log
 
-from convnext_dense.checks.arguments import check_arguments, class_of
+from convnext_dense.checks.arguments import check_arguments, class_of, parts
 from convnext_dense.checks.findings import Finding
 from convnext_dense.checks.sampling import evenly
 from convnext_dense.config import nested, type_name
@@ -386,6 +386,15 @@ def structure(settings):
         yield f'model={cfg.get("model")!r}; expected a dict with the type of the model'
 
 
+def hook_numbers(settings):
+    """Numbers of hooks, which mmengine compares only in the middle of a run."""
+    for kind, key, node in parts(settings.cfg, settings.training):
+        for name in ('interval', 'max_keep_ckpts', 'save_begin') if kind == 'hook' else ():
+            value = node.get(name, 1)
+            if isinstance(value, bool) or not isinstance(value, int):
+                yield f'{key}.{name}={value!r}; give a whole number'
+
+
 def arguments(settings):
     return check_arguments(settings.cfg, settings.training)
 
@@ -406,6 +415,7 @@ RULES = (
     Rule('images smaller than the stride', 'the validation images', small_images),
     Rule('what evaluation needs of an image', 'the test pipeline', meta_keys),
     Rule('detections of an image', 'num_queries and max_per_img', queries),
+    Rule('numbers of hooks', 'default_hooks and custom_hooks', hook_numbers),
     Rule('types and arguments', 'types and their arguments', arguments),
 )
 

@@ -62,6 +62,8 @@ SEGMENTER = {
         custom_hooks=[dict(type='EMAHok')]),
     "CheckpointHook takes no argument 'intervall'; did you mean 'interval'": dict(
         default_hooks=dict(checkpoint=dict(type='CheckpointHook', intervall=1))),
+    "default_hooks.checkpoint.interval='often'; give a whole number": dict(
+        default_hooks=dict(checkpoint=dict(type='CheckpointHook', interval='often'))),
     "no type 'AdamWW'; did you mean 'AdamW'": dict(
         optim_wrapper=dict(optimizer=dict(type='AdamWW', lr=.1))),
     "optim_wrapper: OptimWrapper takes no argument 'clip_gradd'; did you mean 'clip_grad'": dict(
