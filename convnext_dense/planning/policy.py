@@ -13,7 +13,8 @@ VISIBLE = {'cpu': 40, 'gpu': 24}  # side in pixels that nine of ten objects shou
 LONG_SIDE = {'cpu': (320, 448), 'gpu': (800, 1333)}  # least and most, where objects allow it
 #: pixels of an image to segment on a CPU
 CPU_PIXELS = 320 * 240
-#: CPU: seconds of one core for the training step of a million pixels; measured, see docs
+#: CPU: seconds of one core for the training step of a million pixels: masks and labels from a few
+#: runs on a shared machine, boxes estimated
 STEP_SECONDS = {'masks': 6., 'boxes': 5., 'labels': 6.}
 #: GPU: GiB for a million pixels of a batch in mixed precision, and beside it
 GPU_MEMORY = {'masks': 6., 'boxes': 5., 'labels': 7.5}
