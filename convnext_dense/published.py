@@ -12,7 +12,8 @@ from pathlib import Path
 from convnext_dense.errors import InputError
 
 FILE = Path(__file__).with_name('published.yaml')
-TABLES = ('coco', 'ade20k', 'v2_dense')
+TABLES = ('coco', 'ade20k', 'v2_dense', 'dino', 'rtmdet', 'mask2former_ade20k',
+          'mask2former_coco', 'mask2former_panoptic')
 
 
 def row_key(table, row):

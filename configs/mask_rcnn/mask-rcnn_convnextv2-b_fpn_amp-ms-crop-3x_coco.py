@@ -1,6 +1,6 @@
-"""A recipe of this project: none was published for ConvNeXt V2 with this head."""
+"""A recipe of this project: that of ConvNeXt-T; what was published has large-scale jitter."""
 _base_ = 'mask-rcnn_convnext-t_fpn_amp-ms-crop-3x_coco.py'
-published = 'v2_dense/mask-rcnn_convnextv2-b_fcmae'
+published = None
 recipe = 'convnext_dense'
 
 model = dict(

@@ -79,6 +79,11 @@ def _backbones():
         yield Entry(f'swin-{arch}_in1k', f'{SWIN}v1.0.0/swin_{arch}_patch4_window7_224.pth')
     for arch in ('base', 'large'):
         yield Entry(f'swin-{arch}_in22k', f'{SWIN}v1.0.0/swin_{arch}_patch4_window7_224_22k.pth')
+        yield Entry(f'swin-{arch}_in22k-384',
+                    f'{SWIN}v1.0.0/swin_{arch}_patch4_window12_384_22k.pth')
+    yield Entry('swin-base_in1k-384', f'{SWIN}v1.0.0/swin_base_patch4_window12_384.pth')
+    yield Entry('swin-large_in22k-in1k',
+                f'{SWIN}v1.0.0/swin_large_patch4_window7_224_22kto1k.pth')
 
 
 def _foundation():

@@ -1,6 +1,7 @@
-"""Layer-wise and stage-wise learning-rate decay."""
+"""Learning rates by layer, by stage, or by a factor on the backbone."""
 import lazy_loader
 
 __getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submod_attrs={
+    'backbone_factor': ['BackboneFactorOptimizerConstructor'],
     'constructor': ['LearningRateDecayOptimizerConstructor'],
 })

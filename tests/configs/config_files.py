@@ -1,4 +1,5 @@
 """The config files, read once, and their models on the meta device, which costs no memory."""
+import re
 from copy import deepcopy
 from functools import cache
 from importlib import import_module
@@ -13,9 +14,14 @@ from convnext_dense.config import load_config
 from convnext_dense.published import published_row
 
 ROOT = Path(__file__).parents[2] / 'configs'
-FILES = {path.stem: path for folder in ('mask_rcnn', 'cascade_mask_rcnn', 'upernet')
+#: what the papers of ConvNeXt, ConvNeXt V2 and Swin train, and the heads and recipes of today
+PAPERS, TODAY = ('mask_rcnn', 'cascade_mask_rcnn', 'upernet'), (
+    'dino', 'mask2former', 'rtmdet', 'faster_rcnn', 'cascade_rcnn')
+FILES = {path.stem: path for folder in (*PAPERS, *TODAY)
          for path in sorted((ROOT / folder).glob('*.py'))}
-NAMES = list(FILES)
+NEWER = [name for name, path in FILES.items() if path.parent.name in TODAY or re.search(
+    '-1x_|-lsj-|_cityscapes|_voc', name)]
+NAMES = [name for name in FILES if name not in NEWER]
 COCO = [name for name in NAMES if name.endswith('_coco')]
 ADE20K = [name for name in NAMES if '_ade20k-' in name]
 V2 = [name for name in NAMES if 'convnextv2' in name]

@@ -13,7 +13,7 @@ RESNEXTS = {'resnet-50': 'r50', 'resnext101-32x4d': 'x101-32x4d', 'resnext101-64
 
 
 def test_every_published_row_has_exactly_one_config():
-    named = Counter(config(name).published for name in NAMES if config(name).published)
+    named = Counter(config(name).published for name in FILES if config(name).published)
     assert set(named) == set(published_rows())
     assert set(named.values()) == {1}
 
@@ -57,7 +57,7 @@ def test_published_recipes_are_not_marked_as_our_own(name):
     assert 'recipe' not in config(name)
 
 
-@pytest.mark.parametrize('name', NAMES)
+@pytest.mark.parametrize('name', FILES)
 def test_a_row_takes_one_base_of_each_kind_or_says_what_differs_from_another_row(name, tmp_path):
     text = FILES[name].read_text()
     assert len(text.splitlines()) <= 30

@@ -1,0 +1,7 @@
+_base_ = 'dino-4scale_convnext-b_8xb2-12e_coco.py'
+published = 'dino/dino-4scale_convnext-b_in22k-in1k-384'
+
+model = dict(
+    backbone=dict(
+        init_cfg=dict(
+            checkpoint='https://dl.fbaipublicfiles.com/convnext/convnext_base_22k_1k_384.pth')))

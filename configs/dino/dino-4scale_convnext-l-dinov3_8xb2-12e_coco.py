@@ -1,0 +1,6 @@
+"""A recipe of this project: none was published for DINOv3's ConvNeXt-L with this head."""
+_base_ = 'dino-4scale_convnext-l_8xb2-12e_coco.py'
+published = None
+recipe = 'convnext_dense'
+
+model = dict(backbone=dict(init_cfg=dict(checkpoint='convnext-large_dinov3')))

@@ -1,0 +1,9 @@
+_base_ = 'dino-4scale_convnext-t_8xb2-12e_coco.py'
+published = 'dino/dino-4scale_convnext-l_in1k-384'
+
+model = dict(
+    backbone=dict(
+        arch='large',
+        init_cfg=dict(
+            checkpoint='https://dl.fbaipublicfiles.com/convnext/convnext_large_1k_384.pth')),
+    neck=dict(in_channels=[384, 768, 1536]))

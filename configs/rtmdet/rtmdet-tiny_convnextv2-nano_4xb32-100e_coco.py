@@ -1,0 +1,10 @@
+"""A recipe of this project: none was published for ConvNeXt V2-Nano with this head."""
+_base_ = 'rtmdet-tiny_convnextv2-atto_4xb32-100e_coco.py'
+
+model = dict(
+    backbone=dict(
+        arch='nano',
+        init_cfg=dict(
+            checkpoint='https://dl.fbaipublicfiles.com/convnext/'
+                       'convnextv2/im1k/convnextv2_nano_1k_224_ema.pt')),
+    neck=dict(in_channels=[160, 320, 640]))
