@@ -23,6 +23,7 @@ COMMANDS = {
     'train': 'train a detector or segmenter',
     'test': 'evaluate a detector or segmenter',
     'predict': 'boxes, masks and label maps of images, folders and videos',
+    'export': 'a trained model for ONNX Runtime, OpenVINO and others',
     'list': 'architectures, published weights, data sets and configs',
     'doctor': 'whether this machine and environment can train, and what mends it',
     'demo': 'train and evaluate a detector and a segmenter on images of shapes',

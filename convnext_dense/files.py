@@ -1,5 +1,7 @@
 """Files that are whole or not there."""
+import glob
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -33,3 +35,40 @@ def atomic_write(path: str | Path, durable: bool = False) -> Iterator[Path]:
     finally:
         with suppress(OSError):
             partial.unlink()
+
+
+@contextmanager
+def atomic_folder(path: str | Path) -> Iterator[Path]:
+    """A temporary folder beside ``path``, renamed to it when the block ends well.
+
+    An error leaves nothing; what a killed process left is removed by the next call.
+
+    Args:
+        path: the folder; it must not be there, or be empty.
+
+    Yields:
+        Path: the folder to write to.
+
+    Raises:
+        OSError: it cannot be made, or ``path`` is there.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    for left in path.parent.glob(f'.{glob.escape(path.name)}.*.partial'):
+        if not _runs(left.suffixes[-2].removeprefix('.')):
+            shutil.rmtree(left, ignore_errors=True)
+    partial = path.with_name(f'.{path.name}.{os.getpid()}.partial')
+    partial.mkdir()
+    try:
+        yield partial
+        os.replace(partial, path)  # only an empty folder gives way
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def _runs(process: str) -> bool:
+    """Whether a process of this number is there."""
+    with suppress(OSError, ValueError):
+        os.kill(int(process), 0)
+        return True
+    return False

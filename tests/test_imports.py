@@ -9,7 +9,7 @@ FLOORS = [
     ['__main__'],
     ['cli'],
     ['commands'],
-    ['planning'],
+    ['planning', 'export'],
     ['analysis', 'prediction'],
     ['runtime'],
     ['checks'],

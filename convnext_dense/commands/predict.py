@@ -2,6 +2,7 @@
 
 convnext-dense predict photos/ --model work_dirs/fruit
 convnext-dense predict street.mp4 --model CONFIG --weights WEIGHTS --save images csv
+convnext-dense predict photos/ --model exports/fruit --runtime openvino
 """
 import sys
 from collections.abc import Callable, Sequence
@@ -25,7 +26,7 @@ def add_arguments(parser):
                         '(with its sub-folders), glob, number of a webcam, or - for a list of '
                         'files on standard input')
     parser.add_argument('--model', required=True, help='work directory, checkpoint, published '
-                        'name, or config file (Python code, which runs)')
+                        'name, config file (Python code, which runs), or export')
     parser.add_argument('--weights', help='path, URL or published name of the weights, for a '
                         'config file')
     parser.add_argument('--out', default='predictions', metavar='DIR',
@@ -42,6 +43,10 @@ def add_arguments(parser):
     parser.add_argument('--overlap', type=float, default=.2, metavar='SHARE',
                         help='share of a tile that neighbours have in common '
                         '(default: %(default)s)')
+    parser.add_argument('--runtime', choices=('onnxruntime', 'openvino', 'torch'), help='what '
+                        'computes an export (default: what it was made for)')
+    parser.add_argument('--precision', choices=('float32', 'bf16'), default='float32',
+                        help='of an export; bf16 needs openvino (default: %(default)s)')
     parser.add_argument('--device', help='cpu, cuda or cuda:N (default: cuda where there is one)')
 
 
@@ -50,14 +55,15 @@ def run(args):
     from convnext_dense.prediction.writing import printable
     sources = find_sources(args.sources, sys.stdin if '-' in args.sources else (), args.out)
     from convnext_dense.commands.options import choose_device
-    device = choose_device(args.device)
+    from convnext_dense.prediction.exported import is_export
+    device = choose_device('cpu' if args.device is None and is_export(args.model) else args.device)
     if device == 'cpu':
         from convnext_dense.acceleration.cpu.allocator import keep_freed_memory
         keep_freed_memory()
     from convnext_dense.prediction import Predictor
     predictor = Predictor(
         args.model, args.weights, device=device, threshold=args.threshold, batch_size=args.batch,
-        tile=args.tile, overlap=args.overlap)
+        tile=args.tile, overlap=args.overlap, runtime=args.runtime, precision=args.precision)
     broken: list[str] = []
 
     def on_error(frame, error):

@@ -16,12 +16,15 @@ from convnext_dense.prediction.model_files import ModelFiles
 _BUILDING = threading.Lock()
 
 
-def build_model(files: ModelFiles, device: torch.device) -> torch.nn.Module:
+def build_model(files: ModelFiles, device: torch.device, prepared: bool = True
+                ) -> torch.nn.Module:
     """The model of a config with its weights, ready to predict.
 
     Args:
         files (ModelFiles): config and weights; the config is fitted to the device.
         device (torch.device): where it will run.
+        prepared (bool): with the faster forms that a test gives it; otherwise the layers stay as
+            they are.
 
     Returns:
         nn.Module: in evaluation mode.
@@ -40,7 +43,7 @@ def build_model(files: ModelFiles, device: torch.device) -> torch.nn.Module:
     if report.backbone_only:
         raise InputError(f'{files.source} holds a backbone only, whose heads were never trained; '
                          'give the weights of the whole model')
-    settings = Acceleration.from_config(cfg.get('acceleration'))
+    settings = Acceleration.from_config(cfg.get('acceleration')) if prepared else None
     # as a test prepares it, but for compiling, which takes longer than most predictions
     prepare(model, 'infer', device, settings and replace(settings, compile=False))
     return model

@@ -14,8 +14,9 @@ from convnext_dense.checks.model_fit import check_num_classes
 from convnext_dense.errors import InputError, convert_errors
 from convnext_dense.prediction.ahead import map_ahead
 from convnext_dense.prediction.building import build_model
+from convnext_dense.prediction.exported import ExportedModel, is_export
 from convnext_dense.prediction.image_input import ImageInput
-from convnext_dense.prediction.model_files import find_model, pipeline_of_tests
+from convnext_dense.prediction.model_files import ModelFiles, find_model, pipeline_of_tests
 from convnext_dense.prediction.results import Instances, LabelMap, MaskCrop, Result, crop_mask
 from convnext_dense.prediction.tiles import Tile, join_label_maps, keep_best, tiles_of
 
@@ -45,7 +46,8 @@ class Predictor:
     Args:
         model (str | Path): a work directory, one of its checkpoints, a config file, or a published
             name; see :func:`convnext_dense.prediction.model_files.find_model`. A work directory's
-            resolved config is read as data; a config file is Python code, which runs.
+            resolved config is read as data; a config file is Python code, which runs. Or a folder
+            that ``convnext-dense export`` wrote.
         weights (str | Path, optional): a path, URL or published name; a config file needs it.
         device (str, optional): ``cpu``, ``cuda`` or ``cuda:N``; by default the GPU if there is one.
         threshold (float): least score of the objects, in [0, 1]; 0 gives all that a test has.
@@ -53,6 +55,9 @@ class Predictor:
         tile (int, optional): also look at the image in tiles of this many pixels a side; for
             large images with small objects.
         overlap (float): share of a tile's side that neighbours have in common, in [0, .9].
+        runtime (str, optional): what computes an export, ``onnxruntime``, ``openvino`` or
+            ``torch``; by default the one that it was made for.
+        precision (str): of an export's runtime: ``float32``, or ``bf16`` with openvino.
 
     Raises:
         InputError: the model cannot be built, its weights are another's, or an option is wrong.
@@ -60,22 +65,59 @@ class Predictor:
 
     def __init__(self, model: str | Path, weights: str | Path | None = None, *,
                  device: str | None = None, threshold: float = .3, batch_size: int = 1,
-                 tile: int | None = None, overlap: float = .2):
+                 tile: int | None = None, overlap: float = .2, runtime: str | None = None,
+                 precision: str = 'float32'):
         _check_options(threshold, batch_size, tile, overlap)
-        self.device = _device(device)
-        files = find_model(model, weights)
-        check_num_classes(files.cfg.model, files.names, f'{files.source} or its config')
-        self.names, self.palette = files.names, files.palette
-        self.source = files.source
+        if is_export(model):
+            self._open_export(model, weights, device, runtime, precision)
+        elif runtime or precision != 'float32':
+            raise InputError(f'{model} is no export, which --runtime and --precision are for; make '
+                             f'one: convnext-dense export {model} --to onnx')
+        else:
+            self.device = _device(device)
+            files = find_model(model, weights)
+            check_num_classes(files.cfg.model, files.names, f'{files.source} or its config')
+            self._take(files, build_model(files, self.device), str(model))
         self.threshold, self.batch_size = threshold, batch_size
         self.tile, self.overlap = tile, overlap
-        self.input = ImageInput(pipeline_of_tests(files.cfg, str(model)), files.cfg)
-        self.model = build_model(files, self.device)
+
+    @classmethod
+    def of_model(cls, files: ModelFiles, model: torch.nn.Module, *, threshold: float = .3,
+                 batch_size: int = 1) -> 'Predictor':
+        """A predictor of a model that was built before, on the CPU.
+
+        Args:
+            files (ModelFiles): what it was built from.
+            model (nn.Module): in evaluation mode.
+            threshold (float), batch_size (int): as of the class.
+        """
+        self = cls.__new__(cls)
+        self.device = torch.device('cpu')
+        self.threshold, self.batch_size, self.tile, self.overlap = threshold, batch_size, None, .2
+        self._take(files, model, files.source)
+        return self
+
+    def _take(self, files, model, name):
+        self.names, self.palette, self.source = files.names, files.palette, files.source
+        self.input = ImageInput(pipeline_of_tests(files.cfg, name), files.cfg)
+        self.model = model
         self._network = threading.Lock()
+
+    def _open_export(self, folder, weights, device, runtime, precision):
+        if weights:
+            raise InputError(f'{folder} is an export, which has its weights; leave {weights} out')
+        if device not in (None, 'cpu'):
+            raise InputError(f'device {device!r}: exports run on the CPU here; leave it out')
+        model = ExportedModel(folder, runtime, precision)
+        self.device = torch.device('cpu')
+        self._take(ModelFiles(model.cfg, {}, str(folder), tuple(model.card['classes']),
+                              model.card['palette']), model, str(folder))
 
     @property
     def task(self) -> str:
         """``instances`` for a detector, ``labels`` for a segmenter."""
+        if isinstance(self.model, ExportedModel):
+            return self.model.task
         return 'labels' if hasattr(self.model, 'decode_head') else 'instances'
 
     def __call__(self, images: Any) -> Any:

@@ -2,7 +2,6 @@
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from mmengine.structures import PixelData
 from mmseg.models.decode_heads.decode_head import BaseDecodeHead
 from mmseg.models.segmentors import EncoderDecoder as MMSegEncoderDecoder
@@ -12,7 +11,7 @@ from torch import Tensor, nn
 from convnext_dense.errors import InputError
 from convnext_dense.models import ConvNeXt
 from convnext_dense.registry import MODELS
-from convnext_dense.segmentation.label_map import axis_matrix, label_map
+from convnext_dense.segmentation.windows import Windows, grid, pad_small
 
 MODES = ('whole', 'slide')
 
@@ -45,6 +44,11 @@ class EncoderDecoder(MMSegEncoderDecoder):
             raise InputError(f'EncoderDecoder: test_cfg.stride {test_cfg["stride"]} leaves gaps '
                              f'between windows of crop_size {test_cfg["crop_size"]}')
 
+    @property
+    def windows(self) -> Windows:
+        """Windows: those of ``test_cfg``."""
+        return Windows(self.test_cfg, self.align_corners)
+
     def predict(self, inputs: Tensor, data_samples: list | None = None) -> list | Tensor:
         """Label maps; see mmseg.
 
@@ -57,7 +61,7 @@ class EncoderDecoder(MMSegEncoderDecoder):
             original size, and, where they are kept, ``seg_logits``.
         """
         if data_samples is not None:
-            inputs = _pad_small(inputs, data_samples, _stride(self.backbone))
+            inputs = pad_small(inputs, data_samples, _stride(self.backbone))
         head = self.decode_head
         plain = all(getattr(type(head), name) is getattr(BaseDecodeHead, name)
                     for name in ('predict', 'predict_by_feat'))
@@ -118,9 +122,8 @@ class EncoderDecoder(MMSegEncoderDecoder):
         Returns:
             Tensor: shape (windows, N, classes, h, w).
         """
-        axes = self._window_axes(inputs.shape[2:])
         logits = torch.cat([self.decode_head.forward(self.extract_feat(crops))
-                            for crops in self._crops(inputs, axes)])
+                            for crops in self.windows.crops(inputs)])
         return logits.detach().unflatten(0, (-1, len(inputs)))
 
     def predict_labels(self, logits: Tensor, size: tuple[int, int], data_samples: list) -> list:
@@ -134,9 +137,8 @@ class EncoderDecoder(MMSegEncoderDecoder):
         Returns:
             list[SegDataSample]: the same samples.
         """
-        axes = self._window_axes(size)
         for index, sample in enumerate(data_samples):
-            labels = self._label_map(logits[:, index], axes, size, sample.metainfo)
+            labels = self.windows.label_map(logits[:, index], size, sample.metainfo)
             sample.set_data(dict(pred_sem_seg=PixelData(data=labels[None])))
         return data_samples
 
@@ -151,11 +153,10 @@ class EncoderDecoder(MMSegEncoderDecoder):
             Tensor: logits of shape (N, classes, H, W).
         """
         batch, _, height, width = inputs.shape
-        axes = self._window_axes((height, width))
         sums = inputs.new_zeros(batch, self.out_channels, height, width)
         counts = inputs.new_zeros(height, width)
-        windows = iter(_grid(axes))
-        for crops in self._crops(inputs, axes):
+        windows = iter(grid(self.windows.axes((height, width))))
+        for crops in self.windows.crops(inputs):
             # mmseg's heads know a window from an image by the type of its shape
             metas = [dict(batch_img_metas[0], img_shape=crops.shape[2:])]
             for logits in self.encode_decode(crops, metas).split(batch):
@@ -163,40 +164,6 @@ class EncoderDecoder(MMSegEncoderDecoder):
                 sums[:, :, rows, columns] += logits
                 counts[rows, columns] += 1
         return sums.div_(counts)
-
-    def _window_axes(self, size):
-        """Begin and end of the windows along both axes."""
-        if self.test_cfg.get('mode', 'whole') == 'whole':
-            return [(0, size[0])], [(0, size[1])]
-        axes = []
-        for length, crop, stride in zip(size, self.test_cfg['crop_size'], self.test_cfg['stride']):
-            number = max(length - crop + stride - 1, 0) // stride + 1
-            ends = [min(index * stride + crop, length) for index in range(number)]
-            axes.append([(max(end - crop, 0), end) for end in ends])
-        return axes
-
-    def _crops(self, inputs, axes):
-        """Batches of windows; in each, all images of the first window come first."""
-        windows = list(_grid(axes))
-        step = self.test_cfg.get('window_batch', 1)
-        for begin in range(0, len(windows), step):
-            yield torch.cat([inputs[:, :, rows, columns]
-                             for rows, columns in windows[begin:begin + step]])
-
-    def _label_map(self, logits, axes, size, meta):
-        left, right, top, bottom = meta.get('img_padding_size', meta.get('padding_size', [0] * 4))
-        flip = meta.get('flip_direction') if meta.get('flip') else None
-        borders = ((top, size[0] - bottom), (left, size[1] - right))
-        matrices = [axis_matrix(windows, cells, length, border, out,
-                                flip in (direction, 'diagonal'),
-                                self.align_corners)
-                    for windows, cells, length, border, out, direction in zip(
-                        axes, logits.shape[2:], size, borders, meta['ori_shape'],
-                        ('vertical', 'horizontal'))]
-        # the windows beside and below one another as one map, channels last
-        rows, columns = map(len, axes)
-        mosaic = logits.unflatten(0, (rows, columns)).permute(0, 3, 1, 4, 2)
-        return label_map(mosaic.flatten(2, 3).flatten(0, 1), *matrices)
 
 
 @MODELS.register_module()
@@ -213,24 +180,3 @@ class SegTTAModel(MMSegTTAModel):
 def _stride(backbone):
     """Pixels of the last map's cells of a ConvNeXt, whose shortest side it is; 1 of others."""
     return 4 * 2**max(backbone.out_indices) if isinstance(backbone, ConvNeXt) else 1
-
-
-def _pad_small(inputs, data_samples, shortest):
-    """Images with a side that the backbone cannot halve often enough, padded below and right."""
-    height, width = inputs.shape[2:]
-    below, right = max(shortest - height, 0), max(shortest - width, 0)
-    if not below and not right:
-        return inputs
-    for sample in data_samples:
-        meta = sample.metainfo
-        sides = meta.get('img_padding_size', meta.get('padding_size', [0] * 4))
-        sample.set_metainfo(dict(
-            img_padding_size=[sides[0], sides[1] + right, sides[2], sides[3] + below],
-            pad_shape=(height + below, width + right)))
-    return F.pad(inputs, (0, right, 0, below))
-
-
-def _grid(axes):
-    for top, bottom in axes[0]:
-        for left, right in axes[1]:
-            yield slice(top, bottom), slice(left, right)

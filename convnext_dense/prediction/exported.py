@@ -1,0 +1,128 @@
+"""An exported model in the place of a model of mmdet or mmseg: data samples in and out."""
+import json
+from pathlib import Path
+
+import numpy as np
+import torch
+from mmengine.config import Config
+from mmengine.structures import PixelData
+from torch import Tensor
+
+from convnext_dense.errors import InputError, convert_errors
+from convnext_dense.prediction.building import build
+from convnext_dense.prediction.resolved_config import check_parts
+from convnext_dense.prediction.runtimes import open_session
+
+CARD = 'model_card.json'
+FORMAT = 'convnext-dense export 1'
+
+
+def is_export(model: str | Path) -> bool:
+    """Whether ``model`` is a folder that ``convnext-dense export`` wrote."""
+    return (Path(model).expanduser() / CARD).is_file()
+
+
+def read_card(folder: str | Path) -> dict:
+    """The card of an export, which is read as data.
+
+    Raises:
+        InputError: it is none, or would run code.
+    """
+    path = Path(folder).expanduser() / CARD
+    with convert_errors(str(path), 'export the model again'):
+        card = json.loads(path.read_text(encoding='utf-8'))
+        if not isinstance(card, dict) or card.get('format') != FORMAT:
+            raise InputError(f'{path} is no card of {FORMAT!r}; export the model again')
+        scope = card['preprocessing']['default_scope']
+        for part in (card['preprocessing']['pipeline'],
+                     card['preprocessing']['data_preprocessor']):
+            check_parts(part, scope, str(path))
+    return card
+
+
+class ExportedModel:
+    """An export in a runtime, with the interface of a model that tests.
+
+    Args:
+        folder (str | Path): what ``convnext-dense export`` wrote.
+        runtime (str, optional): of ``RUNTIMES``; by default the one that it was exported for.
+        precision (str): ``float32``, or ``bf16`` with openvino.
+
+    Attributes:
+        card (dict): the model card.
+        cfg (Config): as far as the pipeline needs one.
+        task (str): ``labels`` or ``instances``.
+
+    Raises:
+        InputError: no export, or not for this runtime.
+    """
+
+    def __init__(self, folder: str | Path, runtime: str | None = None,
+                 precision: str = 'float32'):
+        self.card = read_card(folder)
+        self.folder = Path(folder).expanduser()
+        self.task = self.card['task']
+        self.runtime = runtime or self.card['runtime']
+        preprocessing = self.card['preprocessing']
+        self.cfg = Config(dict(default_scope=preprocessing['default_scope'], test_dataloader=dict(
+            dataset=dict(pipeline=preprocessing['pipeline']))))
+        from mmengine.registry import MODELS
+        with convert_errors(f'the preprocessing of {self.folder}', 'export the model again'):
+            self._preprocess = build(MODELS, dict(preprocessing['data_preprocessor']), self.cfg)
+        self._inputs = [(spec['name'], spec['type']) for spec in self.card['inputs']]
+        self.run = open_session(
+            self.folder / self.card['file'], self.runtime, torch.get_num_threads(), precision,
+            tuple(spec['name'] for spec in self.card['outputs']))
+
+    def test_step(self, data: dict) -> list:
+        """Predict, as ``BaseModel.test_step`` of mmengine.
+
+        Args:
+            data (dict): ``inputs`` (list[Tensor] of shape (C, H, W), of one size) and
+                ``data_samples`` with the meta data of the images.
+
+        Returns:
+            list: the data samples with ``pred_sem_seg`` or ``pred_instances``.
+        """
+        data = self._preprocess(data, False)
+        images, samples = data['inputs'], data['data_samples']
+        least = self.card['network']['least_side']
+        if self.card['network'].get('output') != 'logits' and min(images.shape[2:]) < least:
+            raise InputError(f'an image of {images.shape[3]}x{images.shape[2]} pixels after the '
+                             f'test pipeline: this export takes sides from {least} pixels on')
+        if self.task == 'instances':
+            return self._instances(images, samples)
+        if self.card['network']['output'] == 'logits':
+            return self._label_maps_of_logits(images, samples)
+        sizes = [tuple(sample.metainfo['ori_shape'][:2]) for sample in samples]
+        for size in dict.fromkeys(sizes):
+            members = [index for index, other in enumerate(sizes) if other == size]
+            labels = self._run(images[members], size)['labels']
+            for index, of_image in zip(members, labels):
+                samples[index].set_data(dict(pred_sem_seg=PixelData(
+                    data=torch.from_numpy(of_image.astype(np.int64))[None])))
+        return samples
+
+    def _run(self, images: Tensor, size: tuple[int, int] | None = None) -> dict[str, np.ndarray]:
+        arrays = dict(images=images.numpy())
+        if size is not None:
+            arrays['size'] = np.array(size, np.int64)
+        return self.run({name: np.ascontiguousarray(arrays[name], kind)
+                         for name, kind in self._inputs})
+
+    def _label_maps_of_logits(self, images, samples):
+        from convnext_dense.segmentation.windows import Windows, pad_small
+        network = self.card['network']
+        windows = Windows(network['test_cfg'], network['align_corners'])
+        images = pad_small(images, samples, network['least_side'])
+        logits = torch.cat([torch.from_numpy(self._run(crops)['logits'])
+                            for crops in windows.crops(images)])
+        logits = logits.unflatten(0, (-1, len(images)))
+        for index, sample in enumerate(samples):
+            labels = windows.label_map(logits[:, index], images.shape[2:], sample.metainfo)
+            sample.set_data(dict(pred_sem_seg=PixelData(data=labels[None])))
+        return samples
+
+    def _instances(self, images, samples):
+        raise NotImplementedError
+

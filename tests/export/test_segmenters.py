@@ -1,0 +1,73 @@
+"""A segmenter as ONNX: the same label maps as the model's, in any size and batch."""
+import json
+import subprocess
+import sys
+
+import cv2
+import numpy as np
+import pytest
+
+from convnext_dense import InputError, Predictor
+from convnext_dense.cli import run_command
+from convnext_dense.prediction.exported import CARD
+
+
+def test_the_card_says_what_was_compared(exported_segmenter):
+    card = json.loads((exported_segmenter / CARD).read_text())
+    assert [spec['name'] for spec in card['inputs']] == ['images', 'size']
+    assert card['outputs'][0]['name'] == 'labels'
+    found = card['comparison']
+    assert found['equal'] and found['equal_pixels'] >= .9999
+    assert found['cases']['sizes'] == [[32, 32], [48, 48], [64, 64]]
+    assert found['cases']['batches'] == [1, 2]
+    assert set(card['speed']['seconds']) == {'torch', 'prepared', 'onnxruntime'}
+    assert 'licence' in (exported_segmenter / 'MODEL_CARD.md').read_text().lower()
+
+
+@pytest.mark.parametrize('runtime', ['onnxruntime', 'openvino'])
+@pytest.mark.parametrize('size', [(64, 64), (45, 83), (200, 130)])
+def test_label_maps_equal_the_models(exported_segmenter, segmenter, images, runtime, size):  # noqa: F811
+    image = cv2.resize(cv2.imread(str(images[0])), size)
+    pair = [image, np.ascontiguousarray(image[::-1])]
+    expected = Predictor(segmenter, device='cpu', batch_size=2)(pair)
+    exported = Predictor(exported_segmenter, runtime=runtime, batch_size=2)
+    assert exported.task == 'labels'
+    for ours, theirs in zip(exported(pair), expected):
+        assert ours.labels.shape == theirs.labels.shape == size[::-1]
+        assert (ours.labels == theirs.labels).mean() >= .9999
+        assert ours.labels.dtype == theirs.labels.dtype and ours.names == theirs.names
+
+
+def test_predict_takes_an_export(exported_segmenter, segmenter, images, tmp_path):  # noqa: F811
+    for name, options in (('torch', []), ('ort', ['--runtime', 'onnxruntime'])):
+        model = exported_segmenter if options else segmenter
+        assert run_command('predict', [str(images[0].parent), '--model', str(model), '--out',
+                                       str(tmp_path / name), '--device', 'cpu', *options]) == 0
+    files = sorted(path.relative_to(tmp_path / 'torch')
+                   for path in (tmp_path / 'torch').rglob('*.png'))
+    assert files
+    for file in files:
+        ours, theirs = (cv2.imread(str(tmp_path / name / file)) for name in ('ort', 'torch'))
+        assert (ours == theirs).mean() > .999
+
+
+def test_the_cards_program_runs(exported_segmenter, segmenter, images, tmp_path):  # noqa: F811
+    text = (exported_segmenter / 'MODEL_CARD.md').read_text()
+    program = text.split('```python\n')[1].split('```')[0]
+    (tmp_path / 'photo.jpg').write_bytes(images[0].read_bytes())  # the content says what it is
+    program = program.replace("'model.onnx'", repr(str(exported_segmenter / 'model.onnx')))
+    program += "\nnp.save('labels.npy', results['labels'])\n"
+    subprocess.run([sys.executable, '-c', program], cwd=tmp_path, check=True)
+    expected = Predictor(segmenter, device='cpu')(images[0]).labels
+    assert (np.load(tmp_path / 'labels.npy')[0] == expected).mean() >= .9999
+
+
+def test_what_does_not_fit_is_refused(exported_segmenter, segmenter, tmp_path):  # noqa: F811
+    with pytest.raises(InputError, match='is no export'):
+        Predictor(segmenter, runtime='openvino')
+    with pytest.raises(InputError, match='is not for torch'):
+        Predictor(exported_segmenter, runtime='torch')
+    with pytest.raises(InputError, match='no operators in bf16'):
+        Predictor(exported_segmenter, precision='bf16')
+    with pytest.raises(InputError, match='sides from 32 pixels on'):
+        Predictor(exported_segmenter)(np.zeros((20, 300, 3), np.uint8))
