@@ -17,6 +17,10 @@ from convnext_dense.registry import SCOPE  # its import lets mmengine find convn
 
 #: boxes from which on a call a level or class takes less time than one for all
 MOST_BOXES_AT_ONCE = 500
+#: ``init_cfg`` that reads a file, by name and by class
+PRETRAINED = ('Pretrained', 'PretrainedInit')
+#: batch norms of several processes, by name and by class
+SYNCHRONISED_NORMS = ('SyncBN', 'MMSyncBN', 'SyncBatchNorm')
 #: what mmengine's runner and this toolkit read, whether a config has it or not
 TOP_LEVEL_KEYS = (
     'model', 'work_dir', 'train_dataloader', 'val_dataloader', 'test_dataloader', 'train_cfg',
@@ -110,6 +114,13 @@ def type_name(node):
     return getattr(kind, '__name__', None)
 
 
+def full_type_name(node):
+    """The text of a config's ``type``: a string as written, a class with its module, else ''."""
+    kind = node.get('type')
+    return kind if isinstance(kind, str) else '' if kind is None else \
+        f'{getattr(kind, "__module__", "")}.{getattr(kind, "__name__", kind)}'
+
+
 def set_work_dir(cfg, work_dir):
     """Work directory: the option, or the config's own, or ``work_dirs/<name of the config>``."""
     cfg.work_dir = work_dir or cfg.get('work_dir') or str(
@@ -142,8 +153,7 @@ def set_init_from(cfg, source=None, classes=None):
     # the weights that it would fetch are overwritten
     backbone = cfg.get('model', {}).get('backbone')
     init_cfg = backbone.get('init_cfg') if backbone else None
-    kind = init_cfg.get('type', '') if isinstance(init_cfg, dict) else ''
-    if getattr(kind, '__name__', kind).endswith('Pretrained'):
+    if type_name(init_cfg) in PRETRAINED:
         backbone.init_cfg = None
 
 
@@ -213,10 +223,9 @@ def _fuse_adamw(cfg):
 def _replace_syncbn(cfg):
     changed = set()
     for node in nested(cfg.model):
-        for name, value in node.items():
-            if value == 'SyncBN':
-                node[name] = 'BN'
-                changed.add('SyncBN became BN')
+        if type_name(node) in SYNCHRONISED_NORMS:
+            node['type'] = 'BN'
+            changed.add('SyncBN became BN')
     return changed
 
 
@@ -314,8 +323,7 @@ def _keep_label_maps(cfg, evaluators, out):
         evaluator['output_dir'] = out
         if name == 'CityscapesMetric':
             evaluator['keep_results'] = True
-        elif str(evaluator['type']).startswith('convnext_dense') or getattr(
-                evaluator['type'], '__module__', '').startswith('convnext_dense'):
+        elif full_type_name(evaluator).startswith('convnext_dense.'):
             dataset = (cfg.get('test_dataloader') or {}).get('dataset') or {}
             folder = (dataset.get('data_prefix') or {}).get('img_path')
             if folder is not None:

@@ -8,6 +8,7 @@ from convnext_dense.checks.model_fit import check_model
 from convnext_dense.checks.settings import broken
 from convnext_dense.checks.sheet import choose, draw_sheet, own_palette
 from convnext_dense.classes import LOADERS
+from convnext_dense.config import full_type_name
 from convnext_dense.datasets.splits import default_scope, splits
 from convnext_dense.errors import InputError, convert_errors
 
@@ -162,6 +163,6 @@ def as_dict(reports, config_findings, notes):
         can_train=errors(reports) + config_findings.count(ERROR) == 0,
         notes=notes, config=config_findings.as_dict(),
         data_sets={report.split.name: dict(
-            type=report.split.cfg.get('type'), root=report.split.cfg.get('data_root'),
+            type=full_type_name(report.split.cfg), root=report.split.cfg.get('data_root'),
             annotations=report.split.dataset.ann_file, **report.statistics,
             classes=report.classes, findings=report.findings.as_dict()) for report in reports})

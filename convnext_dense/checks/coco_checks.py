@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from convnext_dense.classes import LOADERS
+from convnext_dense.config import full_type_name, nested, type_name
 from convnext_dense.datasets.coco_file import CocoFile, read_coco, read_outline
 from convnext_dense.datasets.coco_requirements import (
     category_labels,
@@ -69,7 +70,6 @@ def is_own(dataset: Any) -> bool:
 
 def loads_masks(split: Split) -> bool:
     """Whether the pipeline of a data set loads instance masks."""
-    from convnext_dense.config import nested
     return any(step.get('with_mask') for step in nested(split.cfg.get('pipeline') or []))
 
 
@@ -114,19 +114,12 @@ def check_coco_evaluators(where: str, evaluator: Any, found: Iterable[Split]) ->
             raise InputError(f'{where}: the annotation file {path} does not exist; correct '
                              'ann_file, or give the data set\'s folder with --data-root')
         with convert_errors(f'{where}: {path}', 'look at the file and at the evaluator'):
-            if _name(part).endswith('CocoMetric'):
+            if type_name(part) == 'CocoMetric':
                 _check_metric(where, part, splits)
 
 
-def _name(part: Mapping) -> str:
-    """The name of a type, with its package."""
-    kind = part.get('type')
-    return kind if isinstance(kind, str) else \
-        f'{getattr(kind, "__module__", "")}.{getattr(kind, "__name__", "")}'
-
-
 def _check_metric(where: str, part: Mapping, splits: list[Split]) -> None:
-    own = _name(part).startswith('convnext_dense.')
+    own = full_type_name(part).startswith('convnext_dense.')
     metrics = part.get('metric', 'bbox')
     masks = 'segm' in (metrics if isinstance(metrics, (list, tuple)) else [metrics])
     content = read_coco(part['ann_file'], where, masks=masks)

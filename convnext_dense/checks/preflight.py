@@ -14,6 +14,7 @@ from convnext_dense.checks.loading import loader_of
 from convnext_dense.checks.model_fit import check_model
 from convnext_dense.checks.sampling import evenly
 from convnext_dense.checks.settings import check_settings
+from convnext_dense.config import type_name
 from convnext_dense.datasets.labels import (
     check_one_class,
     check_values,
@@ -137,7 +138,7 @@ def check_loading(split):
     """Raise InputError where LoadAnnotations and the data set disagree on label 0."""
     for step in split.cfg.get('pipeline') or ():
         reduce = step.get('reduce_zero_label')
-        if step.get('type', '').endswith('LoadAnnotations') and reduce is not None \
+        if type_name(step) == 'LoadAnnotations' and reduce is not None \
                 and reduce != split.dataset.reduce_zero_label:
             raise InputError(
                 f'{split.where}: LoadAnnotations has reduce_zero_label={reduce}, but the data set '

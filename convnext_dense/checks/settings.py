@@ -12,13 +12,14 @@ from mmengine.logging import print_log
 from convnext_dense.checks.arguments import check_arguments, class_of, parts
 from convnext_dense.checks.findings import Finding
 from convnext_dense.checks.sampling import evenly
-from convnext_dense.config import nested, type_name
+from convnext_dense.config import SYNCHRONISED_NORMS, nested, type_name
 from convnext_dense.datasets.splits import Split
 from convnext_dense.errors import InputError, convert_errors
 
 LOOKED_AT = 500  # images whose headers are read
 #: heads that normalise maps pooled to one pixel
 POOLING_HEADS = ('UPerHead', 'PSPHead', 'ASPPHead', 'DepthwiseSeparableASPPHead')
+BATCH_NORMS = ('BN', 'BN2d', 'BatchNorm2d', *SYNCHRONISED_NORMS)
 DETECTION_META = ('img_id', 'ori_shape', 'img_shape', 'scale_factor')
 
 
@@ -207,7 +208,7 @@ def batch_norm(settings):
     for key, head in settings.heads():
         norm = type_name(head.get('norm_cfg') or {}) or ''
         scales = head.get('pool_scales', (1, 2, 3, 6))
-        if alone and norm in ('BN', 'SyncBN') and type_name(head) in POOLING_HEADS and \
+        if alone and norm in BATCH_NORMS and type_name(head) in POOLING_HEADS and \
                 (1 in scales or 'ASPP' in type_name(head)):
             what = 'train_dataloader.batch_size=1' if size == 1 else \
                 f'the last batch has 1 of {images} images with train_dataloader.batch_size={size}'

@@ -2,6 +2,7 @@
 from collections.abc import Sequence
 
 import torch
+from mmcv import ops
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
@@ -33,7 +34,8 @@ class SingleRoIExtractor(BaseModule):
                  finest_scale: int = 56, init_cfg: dict | None = None) -> None:
         super().__init__(init_cfg)
         layer = dict(roi_layer)
-        if layer.pop('type') not in ('RoIAlign', 'convnext_dense.RoIAlign', RoIAlign):
+        if layer.pop('type') not in ('RoIAlign', 'convnext_dense.RoIAlign', RoIAlign,
+                                     ops.RoIAlign):
             raise InputError(f"SingleRoIExtractor: roi_layer type {roi_layer['type']!r}; this one "
                              "computes RoIAlign only, use type='mmdet.SingleRoIExtractor'")
         self.roi_layers = nn.ModuleList(

@@ -7,6 +7,7 @@ proposals ends when there are as many as are wanted.
 """
 import torch
 import torch.nn.functional as F
+from mmcv.ops import nms
 from mmdet.models.dense_heads import RPNHead as MMDetRPNHead
 from torch import Tensor, nn
 from torch.autograd import Function
@@ -61,7 +62,7 @@ class RPNHead(MMDetRPNHead):
         wanted = cfg.max_per_img
         number = FIRST_TRY * wanted
         if with_nms and 0 < number < len(results) and results.scores.device.type == 'cpu' and \
-                cfg.nms and cfg.nms.get('type', 'nms') == 'nms':
+                cfg.nms and cfg.nms.get('type', 'nms') in ('nms', nms):
             descending = results.scores.argsort(descending=True, stable=True)
             while number < len(results):
                 kept = super()._bbox_post_process(

@@ -1,4 +1,5 @@
 """How a ConvNeXt starts: OpenMMLab's ``init_cfg``, and a stem that bears constant images."""
+from mmengine.model import PretrainedInit
 from torch import Tensor, nn
 
 
@@ -7,7 +8,8 @@ def resolve_init_cfg(init_cfg: dict | list | None) -> dict | list:
     if init_cfg is None:
         return [dict(type='TruncNormal', layer=['Conv2d', 'Linear'], std=.02, bias=0.),
                 dict(type='Constant', layer=['LayerNorm2d'], val=1., bias=0.)]
-    if isinstance(init_cfg, dict) and init_cfg.get('type') == 'Pretrained':
+    # in mmengine's pure-Python configs a type is the class itself
+    if isinstance(init_cfg, dict) and init_cfg.get('type') in ('Pretrained', PretrainedInit):
         return dict(init_cfg, type='convnext_dense.Pretrained')
     return init_cfg
 

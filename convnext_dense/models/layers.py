@@ -59,7 +59,7 @@ def build_norm2d(norm_cfg: dict, channels: int) -> nn.Module:
     ``LN2d`` (OpenMMLab's name) and ``LN`` give :class:`LayerNorm2d`; any other type is mmcv's.
     """
     cfg = dict(norm_cfg)
-    if cfg['type'] in ('LN2d', 'LN'):
+    if cfg['type'] in ('LN2d', 'LN', LayerNorm2d):
         cfg.pop('type')
         requires_grad = cfg.pop('requires_grad', True)
         return LayerNorm2d(channels, **cfg).requires_grad_(requires_grad)

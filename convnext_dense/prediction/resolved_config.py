@@ -9,6 +9,7 @@ name of an NMS, and mmdet reads a teacher's config file. :func:`check_parts` ref
 import ast
 import inspect
 import io
+import sys
 from contextlib import redirect_stdout
 from importlib import import_module
 
@@ -139,7 +140,7 @@ def _is_registered(kind, scope):
         return True
     if package not in PACKAGES or not all(part.isidentifier() for part in kind.split('.')):
         return False
-    return any(_agrees(found, kind, path) for found in _registered(package, name))
+    return any(_agrees(found, path, name) for found in _registered(package, name))
 
 
 def _registered(package, name):
@@ -161,9 +162,16 @@ def _registered(package, name):
                 yield registry.module_dict[name]
 
 
-def _agrees(found, kind, path):
-    """Whether a dotted path leads to the class that was found under its last name."""
-    return '.' not in path or f'{found.__module__}.{found.__qualname__}' == kind
+def _agrees(found, path, name):
+    """Whether a dotted path leads to the class that was found under its last name.
+
+    The path is the class's module, or a package above it that has the class under that name, as
+    import statements of pure-Python configs name it. Nothing is imported.
+    """
+    if '.' not in path:
+        return True
+    above = f'{found.__module__}.'.startswith(f'{path}.')
+    return above and getattr(sys.modules.get(path), name, None) is found
 
 
 def _is_module(package, names):

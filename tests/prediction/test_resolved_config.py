@@ -48,6 +48,8 @@ def test_code_is_refused_in_one_line(text):
     dict(type='mmengine.config.Config.fromfile', filename='x'),
     dict(type='mmdet.apis.DetInferencer', model='x'),
     dict(type='mmdet.apis.det_inferencer.DetInferencer', model='x'),
+    dict(type='mmdet.models.detectors.DetInferencer', model='x'),
+    dict(type='mmdet.apis.FasterRCNN'),
     dict(type='torch.load', f='x'),
     dict(type='torch.nn.Module.__init__'),
     dict(type='FCN', test_cfg=dict(nms=dict(type='__import__("os").getcwd()'))),
@@ -63,7 +65,8 @@ def test_parts_that_could_run_something_are_refused(part):
 
 @pytest.mark.parametrize('kind', [
     'FasterRCNN', 'mmdet.FasterRCNN', 'mmdet.models.detectors.faster_rcnn.FasterRCNN',
-    'convnext_dense.ConvNeXt', 'convnext_dense.models.convnext.ConvNeXt', 'BN', 'nms', 'RoIAlign',
+    'mmdet.models.FasterRCNN', 'convnext_dense.ConvNeXt',
+    'convnext_dense.models.convnext.ConvNeXt', 'convnext_dense.models.ConvNeXt', 'BN', 'nms', 'RoIAlign',
     'torch.nn.modules.activation.GELU', 'Kaiming', 'mmseg.EncoderDecoder', 'MaxIoUAssigner'])
 def test_registered_parts_pass(kind):
     check_parts([dict(type=kind)], 'mmdet', 'x')
