@@ -17,6 +17,7 @@ from mmengine.runner import ValLoop as MMEngineValLoop
 from convnext_dense.errors import InputError, in_one_line
 from convnext_dense.model_wrappers import unwrap
 from convnext_dense.registry import LOOPS
+from convnext_dense.runtime.hook_errors import raised_in_hook
 from convnext_dense.runtime.non_finite import images
 from convnext_dense.runtime.samples import iterate, start_at
 
@@ -41,7 +42,7 @@ def _name_cause(work, loop, data_batch, attempt):
     except (InputError, MemoryError):
         raise
     except Exception as error:
-        if 'OutOfMemory' in type(error).__name__:
+        if 'OutOfMemory' in type(error).__name__ or raised_in_hook(error):
             raise
         names = images(data_batch)
         if not loop.passed and get_world_size() == 1 and _others_fail(loop, names, attempt):

@@ -31,6 +31,7 @@ from convnext_dense.runtime.bad_image_list import BadImageList
 from convnext_dense.runtime.checkpoint_folder import checkpoint_folder
 from convnext_dense.runtime.end_lines import end_lines
 from convnext_dense.runtime.fingerprint import fingerprint
+from convnext_dense.runtime.hook_errors import call_named
 from convnext_dense.runtime.init_from_hook import init_from_hooks
 from convnext_dense.runtime.loading import build_loader
 from convnext_dense.runtime.lock import WorkDirLock
@@ -339,12 +340,9 @@ class Runner(MMEngineRunner):
 
     def call_hook(self, fn_name, **kwargs):
         """Call all hooks; a resumed run's random state is set last before the first step."""
-        if fn_name == 'before_run':  # what fails here fails because of the settings
-            with convert_errors('a hook failed before the run',
-                                'look at the settings of the hooks'):
-                super().call_hook(fn_name, **kwargs)
-        else:
-            super().call_hook(fn_name, **kwargs)
+        for hook in self.hooks:
+            if hasattr(hook, fn_name):
+                call_named(hook, fn_name, self, **kwargs)
         if fn_name == 'before_run':
             start_line(self)
         if fn_name == 'before_train' and self._pending_state is not None:
