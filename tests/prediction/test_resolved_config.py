@@ -66,7 +66,8 @@ def test_parts_that_could_run_something_are_refused(part):
 @pytest.mark.parametrize('kind', [
     'FasterRCNN', 'mmdet.FasterRCNN', 'mmdet.models.detectors.faster_rcnn.FasterRCNN',
     'mmdet.models.FasterRCNN', 'convnext_dense.ConvNeXt',
-    'convnext_dense.models.convnext.ConvNeXt', 'convnext_dense.models.ConvNeXt', 'BN', 'nms', 'RoIAlign',
+    'convnext_dense.models.convnext.ConvNeXt', 'convnext_dense.models.ConvNeXt',
+    'BN', 'nms', 'RoIAlign',
     'torch.nn.modules.activation.GELU', 'Kaiming', 'mmseg.EncoderDecoder', 'MaxIoUAssigner'])
 def test_registered_parts_pass(kind):
     check_parts([dict(type=kind)], 'mmdet', 'x')

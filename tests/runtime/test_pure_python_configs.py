@@ -24,7 +24,8 @@ REGISTRIES = ('MODELS', 'HOOKS', 'OPTIMIZERS', 'OPTIM_WRAPPERS', 'PARAM_SCHEDULE
               'DATA_SAMPLERS', 'TRANSFORMS', 'METRICS', 'DATASETS', 'TASK_UTILS', 'VISUALIZERS',
               'VISBACKENDS', 'LOG_PROCESSORS', 'WEIGHT_INITIALIZERS')
 #: names that other registries know, or none
-CLASSES = dict(LN2d=LayerNorm2d, Pretrained=PretrainedInit, SyncBN=torch.nn.SyncBatchNorm, BN=torch.nn.BatchNorm2d, ReLU=torch.nn.ReLU)
+CLASSES = dict(LN2d=LayerNorm2d, Pretrained=PretrainedInit,
+               SyncBN=torch.nn.SyncBatchNorm, BN=torch.nn.BatchNorm2d, ReLU=torch.nn.ReLU)
 
 
 def class_named(name):
@@ -117,7 +118,7 @@ model = dict(
     backbone=dict(type=ConvNeXt, arch=dict(depths=(1, 1, 1, 1), channels=(8, 16, 24, 32))),
     decode_head=dict(type=FCNHead, in_channels=32, channels=8, num_classes=6, dropout_ratio=0.),
     train_cfg=dict(), test_cfg=dict(mode='whole'))
-pipeline = [dict(type=LoadImageFromFile), 
+pipeline = [dict(type=LoadImageFromFile),
             dict(type=LoadAnnotations, reduce_zero_label=True), dict(type=PackSegInputs)]
 train_dataloader = dict(
     batch_size=2, num_workers=0, sampler=dict(type=InfiniteSampler),
