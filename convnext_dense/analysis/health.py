@@ -127,7 +127,7 @@ def available_gib() -> float | None:
 
 def folders() -> Iterator[Finding]:
     """Where results, fetched weights and temporary files go."""
-    from convnext_dense.checkpoints.zoo import cache_folder
+    from convnext_dense.checkpoints.fetching import cache_folder
     for subject, folder in (('work directories', Path.cwd()), ('fetched weights', cache_folder()),
                             ('temporary files', Path(tempfile.gettempdir()))):
         there = next(parent for parent in (folder, *folder.parents) if parent.exists())

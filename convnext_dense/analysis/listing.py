@@ -77,14 +77,14 @@ def _models():
 
 
 def _weights():
-    from convnext_dense.checkpoints.zoo import cache_folder, entries
+    from convnext_dense.checkpoints.fetching import find
+    from convnext_dense.checkpoints.zoo import entries
     published = {row['config']: row for row in _published_configs()}
     for entry in entries().values():
         yield dict(name=entry.name, params_M=published.get(entry.config, {}).get('params_M'),
                    figures=entry.reaches, licence=entry.licence,
                    config=entry.config and entry.config.rpartition('/')[2].removesuffix('.py'),
-                   fetched=(cache_folder() / entry.url.rpartition('/')[2]).is_file(),
-                   url=entry.url)
+                   fetched=find(entry) is not None, url=entry.url)
 
 
 def _datasets():

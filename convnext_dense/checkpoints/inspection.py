@@ -102,15 +102,11 @@ def _stages(backbone, name, last):
 
 
 def _convnext(backbone):
-    from convnext_dense.published import load_published
+    from convnext_dense.models.architectures import ARCHITECTURES
     depths, channels = _stages(backbone, 'stages', '.dwconv.weight')
-    version = 'v2' if any('.grn.' in key for key in backbone) else 'v1'
-    sizes = load_published()['backbones']
-    # V2's names for its small sizes are used for V1 models, too
-    sizes = {**sizes['v2'], **sizes['v1'], **sizes[version]}
-    size = next((size for size, row in sizes.items() if tuple(row['depths']) == depths and
-                 tuple(row['channels']) == channels), 'custom')
-    name = 'convnextv2' if version == 'v2' else 'convnext'
+    size = next((size for size, row in ARCHITECTURES.items() if row['depths'] == depths and
+                 row['channels'] == channels), 'custom')
+    name = 'convnextv2' if any('.grn.' in key for key in backbone) else 'convnext'
     return dict(arch=f'{name}-{size}', depths=depths, channels=channels)
 
 

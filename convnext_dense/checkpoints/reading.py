@@ -28,7 +28,7 @@ def read_checkpoint(path, map_location='cpu', mmap=True, trust_pickle=False, che
     Args:
         path (str | Path): a .pth, .pt, .bin or .safetensors file, the ``.index.json`` of several
             such files, the folder of either as transformers writes it, or whatever
-            :func:`convnext_dense.checkpoints.zoo.locate` knows: a URL or the name of published
+            :func:`convnext_dense.checkpoints.fetching.locate` knows: a URL or the name of published
             weights.
         map_location: device of the tensors, as in ``torch.load``.
         mmap (bool): leave the tensors in the file until they are used. They stay tied to the
@@ -44,7 +44,7 @@ def read_checkpoint(path, map_location='cpu', mmap=True, trust_pickle=False, che
         InputError: no such file, a torn or foreign file, or one that holds more than weights;
             the message names the globals that it wanted.
     """
-    from convnext_dense.checkpoints.zoo import locate
+    from convnext_dense.checkpoints.fetching import locate
     path = Path(locate(path))
     if path.is_dir():
         path = sharded.find_weights(path)

@@ -1,29 +1,26 @@
-"""The published weights by name, and where a name, URL or path leads.
+"""The published weights by name.
 
 >>> from convnext_dense.checkpoints import zoo
 >>> zoo.entry('cascade-mask-rcnn_convnext-t_coco').reaches
 {'box_ap': 50.4, 'mask_ap': 43.7}
 """
 import hashlib
-import json
-import os
 import urllib.parse
 from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
-from convnext_dense.checkpoints.reading import fault_of
-from convnext_dense.download import download, file_hash, hash_in_name, verify_file
+from convnext_dense.download import hash_in_name
 from convnext_dense.errors import InputError
-from convnext_dense.files import atomic_write
 
 CONVNEXT = 'https://dl.fbaipublicfiles.com/convnext/'
 SWIN = 'https://github.com/SwinTransformer/storage/releases/download/'
 NON_COMMERCIAL = 'CC-BY-NC-4.0'
+FAIR_LICENCE = 'FAIR Noncommercial Research License'
 DINOV3_LICENCE = 'DINOv3 License'
 DINOV3_PAGE = 'https://ai.meta.com/resources/models-and-libraries/dinov3-downloads/'
-FOLDER = 'CONVNEXT_DENSE_WEIGHTS'  # environment variable: where files fetched by hand lie
+EUPE = 'https://huggingface.co/facebook/EUPE-ConvNeXt-{0}/resolve/main/EUPE-ConvNeXt-{0}.pt'
 TIMM = 'https://huggingface.co/timm/{}/resolve/main/model.safetensors'
 IMAGENET_MEAN, IMAGENET_STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
 CLIP_MEAN, CLIP_STD = (122.771, 116.746, 104.094), (68.501, 66.632, 70.323)
@@ -87,12 +84,14 @@ def _backbones():
 
 
 def _foundation():
-    """Distilled from DINOv3, trained with text by OpenCLIP, and on ImageNet-12K by timm."""
+    """Distilled (DINOv3, EUPE), trained with text (OpenCLIP), and on ImageNet-12K (timm)."""
     for arch, digest in dict(tiny='21b726bb', small='296db49d', base='801f2ba9',
                              large='61fa432d').items():
         yield Entry(f'convnext-{arch}_dinov3',
                     f'dinov3_convnext_{arch}_pretrain_lvd1689m-{digest}.pth', DINOV3_LICENCE,
                     by_hand=DINOV3_PAGE)
+    for arch in ('tiny', 'small', 'base'):
+        yield Entry(f'convnext-{arch}_eupe', EUPE.format(arch[0].upper()), FAIR_LICENCE)
     for arch, name in dict(base='convnext_base.clip_laion2b_augreg',
                            large='convnext_large_mlp.clip_laion2b_augreg',
                            xxlarge='convnext_xxlarge.clip_laion2b_soup').items():
@@ -171,79 +170,15 @@ def entry(name):
     return entries()[name]
 
 
-def locate(source):
-    """The file that a path, URL or name means; it is fetched where needed.
-
-    Args:
-        source (str | Path): a path, a name of :func:`entries`, a URL, or OpenMMLab's
-            ``torchvision://NAME`` and ``open-mmlab://NAME``.
-
-    Returns:
-        Path: the file; a fetched one lies in torch hub's cache.
-
-    Raises:
-        InputError: an unknown name, or the download failed; the message names the file and where
-            to put it.
-    """
-    path = Path(source).expanduser()
-    if path.exists() or isinstance(source, Path):
-        known = entry_of(path.name)
-        if known and known.by_hand and path.is_file():
-            _verify_once(path, hash_in_name(known.url))
-        return path
-    url = _url(source)
-    if url is None:
-        if path.suffix or len(path.parts) > 1:
-            raise InputError(f'{source}: no such file')
-        url = entry(source).url
-        if entry(source).by_hand:
-            return _put_by_hand(entry(source))
-    _announce_licence(url)
-    return _fetched(url)
+def forbids_commerce(licence):
+    """Whether a licence of the zoo allows no commercial use."""
+    return licence in (NON_COMMERCIAL, FAIR_LICENCE)
 
 
 def entry_of(source):
     """The entry that a name, URL or file name means, or None."""
     return next((entry for entry in entries().values()
                  if source in (entry.name, entry.url, cache_name(entry.url))), None)
-
-
-def _put_by_hand(wanted):
-    """A file that the user fetched after accepting its licence; its hash is checked."""
-    folders = [Path(os.environ[FOLDER]).expanduser()] if os.environ.get(FOLDER) else []
-    for folder in (*folders, cache_folder()):
-        path = folder / wanted.url
-        if path.is_file():
-            _verify_once(path, hash_in_name(wanted.url))
-            return path
-    raise InputError(f'{wanted.name}: {wanted.url} is given to whoever accepts its licence '
-                     f'({wanted.licence}) at {wanted.by_hand}; fetch it there, and name its path, '
-                     f'or set {FOLDER} to its folder')
-
-
-@cache  # once a process: reading takes seconds
-def _verify_once(path, sha256):
-    verify_file(path, sha256=sha256)
-
-
-def _fetched(url):
-    """The file of a URL in the cache; fetched, verified and its hash pinned the first time."""
-    target = cache_folder() / cache_name(url)
-    sha256 = hash_in_name(target.name)
-    pin = target.with_name(target.name + '.json')
-    kept = _read_pin(pin)
-    if target.exists():
-        if kept and target.stat().st_size != kept['size']:
-            raise InputError(f'{target} has {target.stat().st_size} bytes, but {kept["size"]} when '
-                             'it was fetched; delete it to fetch it again')
-        return target
-    target = download(url, target, size=kept and kept['size'],
-                      sha256=kept['sha256'] if kept else sha256, check=fault_of)
-    if not kept:
-        text = json.dumps(dict(url=url, size=target.stat().st_size, sha256=file_hash(target)))
-        with atomic_write(pin) as partial:
-            partial.write_text(text)
-    return target
 
 
 def cache_name(url):
@@ -258,48 +193,6 @@ def cache_name(url):
     if known or hash_in_name(path.name) and '?' not in url:
         return path.name
     return f'{path.stem}.{hashlib.sha256(url.encode()).hexdigest()[:8]}{path.suffix}'
-
-
-def _read_pin(path):
-    try:
-        pin = json.loads(path.read_text())
-        return dict(size=int(pin['size']), sha256=str(pin['sha256']))
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError, KeyError, TypeError):
-        raise InputError(f'{path} is damaged; delete it, and the file that it belongs to') from None
-
-
-def cache_folder():
-    """Where fetched weights lie: ``checkpoints`` in torch hub's folder."""
-    import torch
-    return Path(torch.hub.get_dir()) / 'checkpoints'
-
-
-def _url(source):
-    scheme, _, name = source.partition('://')
-    if scheme in ('http', 'https', 'file'):
-        return source
-    tables = {'torchvision': 'torchvision_0.12.json', 'open-mmlab': 'openmmlab.json',
-              'openmmlab': 'openmmlab.json'}
-    if scheme not in tables or not name:
-        return None
-    import mmengine
-    known = json.loads((Path(mmengine.__file__).parent / 'hub' / tables[scheme]).read_text())
-    if name not in known:
-        raise InputError(f'{source}: mmengine knows no such weights; similar: '
-                         f'{", ".join(get_close_matches(name, known)) or "none"}')
-    return known[name]
-
-
-@cache  # once a process
-def _announce_licence(url):
-    if any(entry.url == url and entry.licence == NON_COMMERCIAL for entry in entries().values()):
-        import logging
-
-        from mmengine.logging import print_log
-        print_log(f'{Path(url).name}: these weights are licensed {NON_COMMERCIAL}: no commercial '
-                  'use', logger='current', level=logging.WARNING)
 
 
 def pixel_warning(source, mean, std):

@@ -8,7 +8,9 @@ from collections.abc import Sequence
 
 from convnext_dense.errors import InputError
 
-ARCHITECTURES = {
+NORM_EPS = 1e-6  # of every published model that has no other in its row
+
+ARCHITECTURES: dict[str, dict] = {
     'atto': dict(depths=(2, 2, 6, 2), channels=(40, 80, 160, 320)),
     'femto': dict(depths=(2, 2, 6, 2), channels=(48, 96, 192, 384)),
     'pico': dict(depths=(2, 2, 6, 2), channels=(64, 128, 256, 512)),
@@ -19,8 +21,8 @@ ARCHITECTURES = {
     'large': dict(depths=(3, 3, 27, 3), channels=(192, 384, 768, 1536)),
     'xlarge': dict(depths=(3, 3, 27, 3), channels=(256, 512, 1024, 2048)),
     'huge': dict(depths=(3, 3, 27, 3), channels=(352, 704, 1408, 2816)),
-    # OpenCLIP's largest; its norms have an eps of 1e-5: norm_cfg=dict(type='LN2d', eps=1e-5)
-    'xxlarge': dict(depths=(3, 4, 30, 3), channels=(384, 768, 1536, 3072)),
+    # OpenCLIP's largest
+    'xxlarge': dict(depths=(3, 4, 30, 3), channels=(384, 768, 1536, 3072), norm_eps=1e-5),
 }
 
 
@@ -51,6 +53,17 @@ def resolve_arch(arch: str | dict) -> tuple[tuple[int, ...], tuple[int, ...]]:
         raise InputError('ConvNeXt: arch needs one positive depth and one positive channel count '
                          f'for each stage; got depths={list(depths)}, channels={list(channels)}')
     return depths, channels
+
+
+def resolve_norm(arch: str | dict, norm_cfg: dict | None) -> dict:
+    """The norm of an architecture: ``norm_cfg``, or LayerNorm with the eps of its training.
+
+    Args:
+        arch: as :func:`resolve_arch` takes it; ``norm_eps`` in a dict is the eps.
+        norm_cfg: OpenMMLab's config of a norm, or None.
+    """
+    sizes = ARCHITECTURES[arch.lower()] if isinstance(arch, str) else arch
+    return norm_cfg or dict(type='LN2d', eps=sizes.get('norm_eps', NORM_EPS))
 
 
 def resolve_stages(name: str, value: bool | Sequence[int], stages: int) -> set[int]:

@@ -16,6 +16,7 @@ from convnext_dense.errors import InputError
 from convnext_dense.models.architectures import (
     ARCHITECTURES,
     resolve_arch,
+    resolve_norm,
     resolve_out_indices,
     resolve_stages,
 )
@@ -92,7 +93,8 @@ class ConvNeXt(BaseModule):
             any number of stages.
         in_channels (int): channels of the images.
         stem_patch_size (int): kernel and stride of the stem, in pixels.
-        norm_cfg (dict): norm of stem, blocks, downsampling and outputs.
+        norm_cfg (dict, optional): norm of stem, blocks, downsampling and outputs; None is
+            LayerNorm with the arch's eps: 1e-5 for xxlarge, 1e-6 for all others.
         act_cfg (dict): activation of the blocks.
         linear_pw_conv (bool): see :class:`Block`.
         use_grn (bool): True makes it ConvNeXt V2 (with ``layer_scale_init_value=0``).
@@ -121,7 +123,7 @@ class ConvNeXt(BaseModule):
     arch_zoo = ARCHITECTURES
 
     def __init__(self, arch: str | dict = 'tiny', in_channels: int = 3, stem_patch_size: int = 4,
-                 norm_cfg: dict = dict(type='LN2d', eps=1e-6), act_cfg: dict = dict(type='GELU'),
+                 norm_cfg: dict | None = None, act_cfg: dict = dict(type='GELU'),
                  linear_pw_conv: bool = True, use_grn: bool = False, drop_path_rate: float = 0.,
                  layer_scale_init_value: float = 1e-6,
                  out_indices: int | Sequence[int] | None = None, frozen_stages: int = 0,
@@ -129,6 +131,7 @@ class ConvNeXt(BaseModule):
                  out_norm: bool | Sequence[int] = True,
                  init_cfg: dict | list | None = None) -> None:
         depths, channels = resolve_arch(arch)
+        norm_cfg = resolve_norm(arch, norm_cfg)
         if gap_before_final_norm:
             raise InputError('ConvNeXt: gap_before_final_norm=True makes one vector an image, '
                              'which no neck can use; set it to False or leave it out')

@@ -129,7 +129,8 @@ def test_the_zoo_s_licence_goes_along(tmp_path, monkeypatch):
     from convnext_dense.checkpoints import zoo
     path = tmp_path / 'weights.pt'
     torch.save(dict(model=official_state('v2')), path)
-    monkeypatch.setattr('convnext_dense.checkpoints.zoo.download', lambda *args, **kwargs: path)
+    monkeypatch.setattr('convnext_dense.checkpoints.fetching.download',
+                        lambda *args, **kwargs: path)
     name = 'convnextv2-atto_fcmae'
     meta = convert_checkpoint(name, tmp_path / 'out.safetensors', to='timm')
     assert meta['licence'] == zoo.NON_COMMERCIAL

@@ -10,7 +10,7 @@ import torch
 from broken_server import serving
 from tiny_weights import convnext, convnext_file, official_state
 
-from convnext_dense.checkpoints import load_weights, zoo
+from convnext_dense.checkpoints import fetching, load_weights, zoo
 from convnext_dense.errors import InputError
 from convnext_dense.published import load_published, published_rows
 
@@ -55,6 +55,9 @@ def test_licences_are_the_published_ones():
     for name, entry in zoo.entries().items():
         if name.endswith(('_dinov3', '_clip-laion2b', 'in12k')):
             continue  # see test_todays_entries_are_timm_s
+        if name.endswith('_eupe'):
+            assert entry.licence == 'FAIR Noncommercial Research License'
+            continue
         assert entry.licence == (licences['v2_weights'] if 'convnextv2' in name else
                                  licences['v1'])
 
@@ -85,14 +88,14 @@ def test_an_unknown_name_gets_similar_ones():
                                          'published weights; similar names: convnext-tiny_in1k'):
         load_weights(convnext(), 'convnext-tinny_in1k')
     with pytest.raises(InputError, match='no such file'):
-        zoo.locate('folder/weights.pth')
+        fetching.locate('folder/weights.pth')
 
 
 def test_openmmlab_s_names_of_resnets_are_known():
-    assert zoo._url('torchvision://resnet50').endswith('/resnet50-0676ba61.pth')
-    assert zoo._url('open-mmlab://resnext101_64x4d').endswith('/resnext101_64x4d-ee2c6f71.pth')
+    assert fetching._url('torchvision://resnet50').endswith('/resnet50-0676ba61.pth')
+    assert fetching._url('open-mmlab://resnext101_64x4d').endswith('/resnext101_64x4d-ee2c6f71.pth')
     with pytest.raises(InputError, match='torchvision://resnet51: .* similar: resnet50'):
-        zoo.locate('torchvision://resnet51')
+        fetching.locate('torchvision://resnet51')
 
 
 # -- downloads -----------------------------------------------------------------------------------
@@ -139,21 +142,22 @@ def test_a_hash_in_the_name_is_checked(server, cache):
     assert not (cache / 'weights-0123456789abcdef.pth').exists()
 
 
+@pytest.mark.parametrize('licence', [zoo.NON_COMMERCIAL, zoo.FAIR_LICENCE])
 def test_a_name_works_in_init_cfg_and_non_commercial_weights_say_so_once(
-        server, cache, monkeypatch):
-    entry = zoo.Entry('convnextv2-test_fcmae', f'{server.url}/test_fcmae.pt', zoo.NON_COMMERCIAL)
+        licence, server, cache, monkeypatch):
+    entry = zoo.Entry('convnextv2-test_fcmae', f'{server.url}/test_fcmae.pt', licence)
     entries = dict(zoo.entries(), **{entry.name: entry})
     monkeypatch.setattr(zoo, 'entries', lambda: entries)
     lines = []
     monkeypatch.setattr('mmengine.logging.print_log', lambda text, **kwargs: lines.append(text))
-    zoo._announce_licence.cache_clear()
+    fetching._announce_licence.cache_clear()
     for _ in range(2):
         model = convnext('v2', init_cfg=dict(type='Pretrained', checkpoint=entry.name))
         model.init_weights()
     assert torch.equal(model.state_dict()['stages.0.0.grn.gamma'],
                        official_state('v2')['stages.0.0.grn.gamma'])
-    assert [line for line in lines if 'CC-BY-NC-4.0' in line] == [
-        'test_fcmae.pt: these weights are licensed CC-BY-NC-4.0: no commercial use']
+    assert [line for line in lines if licence in line] == [
+        f'test_fcmae.pt: these weights are licensed {licence}: no commercial use']
 
 
 def test_an_offline_machine_is_told_the_file_and_its_place(cache, monkeypatch):
@@ -177,15 +181,15 @@ def test_two_urls_with_one_file_name_are_two_files(server, cache, tmp_path):
 
 def test_the_first_fetch_pins_the_hash(server, cache):
     url = f'{server.url}/weights.pth'
-    path = zoo.locate(url)
+    path = fetching.locate(url)
     path.unlink()
     server.body = changed(server.body)
     with pytest.raises(InputError, match=f'{url}: its sha256 is .*, expected'):
-        zoo.locate(url)
+        fetching.locate(url)
     assert not path.exists()
     path.write_bytes(b'cut')
     with pytest.raises(InputError, match='has 3 bytes, but .* when it was fetched; delete it'):
-        zoo.locate(url)
+        fetching.locate(url)
 
 
 def changed(body):
@@ -242,6 +246,7 @@ def test_dinov3_is_put_by_hand_and_its_hash_is_checked(cache, tmp_path, monkeypa
     monkeypatch.setattr(zoo, 'entries', lambda: {name: entry})
     path.rename(tmp_path / entry.url)
     assert load_weights(convnext(), name).format == 'official'
+    assert fetching.find(entry) == tmp_path / entry.url
 
 
 def test_every_entry_has_its_own_file_in_the_cache():
