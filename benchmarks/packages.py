@@ -52,6 +52,11 @@ def import_transformers():
     return _import('transformers')
 
 
+def import_open_clip():
+    import_torchvision()
+    return _import('open_clip')
+
+
 def import_mmpretrain():
     import_torchvision()
     _import('mmpretrain.models')

@@ -19,4 +19,5 @@ def _or_skip(importer):
 import_torchvision = _or_skip(packages.import_torchvision)
 import_timm = _or_skip(packages.import_timm)
 import_transformers = _or_skip(packages.import_transformers)
+import_open_clip = _or_skip(packages.import_open_clip)
 import_mmpretrain = _or_skip(packages.import_mmpretrain)

@@ -11,6 +11,7 @@ import torch
 
 from convnext_dense.checkpoints.formats import COMPUTED, OUTPUT_NORM, fit
 from convnext_dense.checkpoints.loading import rename, some
+from convnext_dense.checkpoints.lora import ADAPTER
 from convnext_dense.errors import InputError
 
 #: layers with rows for each class: the heads of mmdet and mmseg
@@ -19,6 +20,8 @@ CLASS_LAYERS = re.compile(
     r'|label_embedding|(?:rtm|retina|atss|gfl|vfnet|conv|multi_level_conv)_cls(?:\.\d+)*)'
     r'\.(?:weight|bias)$')
 BOX_VALUES = 4  # of fc_reg for each class
+_DETECTED = ('fc_cls.weight', 'cls_branches.0.weight', 'rtm_cls.0.weight', 'class_embed.0.weight',
+             'panoptic_head.cls_embed.weight')
 
 
 @dataclass
@@ -71,6 +74,8 @@ def plan_fine_tuning(wanted: dict, state: dict, classes: Sequence[str],
     plan = FineTuning()
     matched = False
     for key, value in wanted.items():
+        if ADAPTER.search(key):
+            continue
         tensor = named.get(key)
         if tensor is None:
             if key.startswith(prefix) and not COMPUTED.match(key) and not OUTPUT_NORM.match(
@@ -164,7 +169,7 @@ def _normal(name: str) -> str:
 def classes_of(checkpoint: dict, state: dict) -> list[str] | None:
     """The class names of a file: its own, or COCO's and ADE20K's for the published ones.
 
-    The published files of 80 detected and 150 segmented classes name none.
+    The published files of 80 or 133 detected and 150 segmented classes name none.
     """
     meta = checkpoint.get('meta')
     meta = meta if isinstance(meta, dict) else {}
@@ -179,8 +184,9 @@ def classes_of(checkpoint: dict, state: dict) -> list[str] | None:
         from mmseg.utils import get_classes
         return list(get_classes('ade20k'))
     rows = {len(tensor) for key, tensor in state.items()
-            if key.endswith(('fc_cls.weight', 'cls_branches.0.weight', 'rtm_cls.0.weight'))}
-    if rows & {80, 81}:
-        from mmdet.evaluation import get_classes
-        return list(get_classes('coco'))
+            if key.endswith(_DETECTED)}
+    for number, name in ((80, 'coco'), (133, 'coco_panoptic')):
+        if rows & {number, number + 1}:
+            from mmdet.evaluation import get_classes
+            return list(get_classes(name))
     return None

@@ -4,6 +4,8 @@ from collections import Counter
 from convnext_dense.checkpoints.fine_tuning import classes_of
 from convnext_dense.checkpoints.formats import BACKBONE, recognise, to_official
 from convnext_dense.checkpoints.loading import state_dict_of
+from convnext_dense.checkpoints.lora import describe_adapters
+from convnext_dense.checkpoints.origins import program_of, project_of
 from convnext_dense.checkpoints.reading import read_checkpoint
 from convnext_dense.errors import convert_errors
 
@@ -15,12 +17,13 @@ def inspect_checkpoint(source):
         source (str | Path): what :func:`read_checkpoint` takes.
 
     Returns:
-        dict: ``source``, ``format``, ``prefix`` (of the backbone), ``kind`` (backbone,
-        classifier, detector or segmenter), ``arch``, ``depths``, ``channels``, ``parameters``
-        and ``backbone_parameters`` (counts), ``parts`` (parameters of each first name),
-        ``dtypes``, ``classes`` (names, or their number), ``training`` (what a resumed run would
-        find) and ``meta`` (the strings and numbers that were saved). What is not known is None
-        or empty.
+        dict: ``source``, ``format``, ``project`` (whose model it is), ``program`` (what saved
+        it), ``prefix`` (of the backbone), ``kind`` (backbone, classifier, detector or segmenter),
+        ``arch``, ``depths``, ``channels``, ``parameters`` and ``backbone_parameters`` (counts),
+        ``parts`` (parameters of each first name), ``dtypes``, ``classes`` (names, or their
+        number), ``adapters`` (LoRA, which is merged when the file is read), ``training`` (what a
+        resumed run would find) and ``meta`` (the strings and numbers that were saved). What is
+        not known is None or empty.
     """
     checkpoint = read_checkpoint(source)
     state = state_dict_of(checkpoint, str(source))
@@ -38,6 +41,8 @@ def _describe(checkpoint, state, source):
     return dict(
         source=str(source),
         format=found.format.name if found else None,
+        project=project_of(state, found),
+        program=program_of(checkpoint),
         prefix=found.prefix if found else None,
         kind=_kind(backbone, rest),
         arch=architecture.get('arch'),
@@ -50,6 +55,7 @@ def _describe(checkpoint, state, source):
         dtypes=dict(Counter(str(tensor.dtype).removeprefix('torch.') for tensor in
                             state.values())),
         classes=_classes(checkpoint, backbone, rest),
+        adapters=describe_adapters(checkpoint),
         training=_training(checkpoint, meta),
         meta={key: value for key, value in meta.items()
               if isinstance(key, str) and isinstance(value, (str, int, float)) and
@@ -152,7 +158,10 @@ def _training(checkpoint, meta):
 
 def summary(described):
     """Lines of text for :func:`inspect_checkpoint`'s dict."""
-    lines = [('format', described['format'] or 'unknown'), ('kind', described['kind']),
+    source = [described['project'] or 'unknown']
+    source += [f'saved by {described["program"]}'] if described['program'] else []
+    lines = [('source', ', '.join(source)),
+             ('format', described['format'] or 'unknown'), ('kind', described['kind']),
              ('arch', described['arch'] or 'unknown')]
     if described['depths']:
         lines += [('depths', ', '.join(map(str, described['depths']))),
@@ -170,6 +179,8 @@ def summary(described):
         lines.append(('classes', f'{len(classes)}: {", ".join(classes[:5])}{more}'))
     elif classes:
         lines.append(('classes', str(classes)))
+    if described['adapters']:
+        lines.append(('adapters', f'{described["adapters"]}, merged'))
     training = dict(described['training'])
     if training:
         states = training.pop('states', [])

@@ -16,6 +16,7 @@ from convnext_dense.checkpoints.formats import (
     recognise,
     to_official,
 )
+from convnext_dense.checkpoints.lora import ADAPTER, inside_adapters, merge_adapters
 from convnext_dense.checkpoints.reading import read_checkpoint
 from convnext_dense.checkpoints.values import check_values
 from convnext_dense.errors import InputError, convert_errors
@@ -53,7 +54,7 @@ class LoadReport:
 
 
 def state_dict_of(checkpoint, source='the checkpoint'):
-    """The names and tensors of a checkpoint, whichever key it keeps them under.
+    """The names and tensors of a checkpoint, whichever key it keeps them under, adapters merged.
 
     Raises:
         InputError: there are none.
@@ -74,7 +75,7 @@ def state_dict_of(checkpoint, source='the checkpoint'):
     if not tensors:
         raise InputError(f'{source} holds no weights; its keys are '
                          f'{some([str(key) for key in checkpoint]) or "none"}')
-    return tensors
+    return merge_adapters(tensors, checkpoint, source)
 
 
 def load_weights(model, source, prefix=None, map_location='cpu', allow=(), name=None):
@@ -197,9 +198,10 @@ def _named(wanted, state, source, model):
         raise InputError(f'{source} holds {found.format.family} weights, but {model} is a '
                          f'{target.format.family}; give the weights of that arch')
     if target is None or found is None:
-        return dict(state), True, target, label
+        return inside_adapters(state, wanted), True, target, label
     named, heads = _rename_all(state, found, target)
-    return _with_final_norm(named, wanted, target), heads, target, label
+    named = inside_adapters(_with_final_norm(named, wanted, target), wanted)
+    return named, heads, target, label
 
 
 def _rename_all(state, found, target):
@@ -232,7 +234,7 @@ def _with_final_norm(named, wanted, target):
 
 
 def _may_miss(key, prefix, loaded, heads):
-    if COMPUTED.match(key):
+    if COMPUTED.match(key) or ADAPTER.search(key):  # weights are read merged
         return True
     if not key.startswith(prefix):
         return not heads  # a backbone's file loaded into a detector

@@ -25,6 +25,7 @@ def run(args):
     from convnext_dense.checks.preflight import check_config
     from convnext_dense.config import enable_images, enable_tta, keep_predictions
     cfg.load_from = args.checkpoint
+    cfg.lora = None  # weights are read with their adapters merged
     if args.show or args.show_dir:
         enable_images(cfg, args.show, args.show_dir, args.wait_time)
     check_config(cfg, training=False)

@@ -16,6 +16,8 @@ def add_arguments(parser):
                         'published weights: what fits is loaded, rows of classes by their names')
     parser.add_argument('--init-classes', nargs='+', metavar='NAME', help='the class names of '
                         'SOURCE, where it does not name them (or one file with a name a line)')
+    parser.add_argument('--freeze', nargs='+', metavar='PART', help='parts of the model that do '
+                        'not train, such as: backbone neck')
     parser.add_argument('--amp', action='store_true', help='train with mixed precision')
     parser.add_argument('--auto-scale-lr', action='store_true',
                         help='scale the lr to the real batch size')
@@ -31,6 +33,8 @@ def run(args):
     if args.auto_scale_lr:
         enable_auto_scale_lr(cfg)
     set_init_from(cfg, args.init_from, args.init_classes)
+    if args.freeze:
+        cfg.freeze = args.freeze
     if args.resume:
         cfg.resume = True
         cfg.load_from = None if args.resume == 'auto' else args.resume

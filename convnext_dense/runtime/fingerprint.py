@@ -11,7 +11,8 @@ from typing import Any
 import torch
 
 PARTS = ('model', 'optim_wrapper', 'param_scheduler', 'train_dataloader', 'custom_hooks',
-         'acceleration', 'compile', 'memory_format', 'find_unused_parameters', 'auto_scale_lr')
+         'acceleration', 'compile', 'memory_format', 'find_unused_parameters', 'auto_scale_lr',
+         'freeze', 'lora')
 #: settings that change no number, or that are compared as numbers of images and processes
 IGNORED = {'num_workers', 'persistent_workers', 'pin_memory', 'prefetch_factor', 'data_root',
            'batch_size', 'init_cfg', 'loss_scale'}

@@ -41,6 +41,7 @@ from convnext_dense.runtime.prepare_hook import PrepareHook
 from convnext_dense.runtime.random_state import random_state, set_random_state
 from convnext_dense.runtime.start_line import start_line
 from convnext_dense.runtime.stop_signals import SIGNALS, StopSignals, exit_status, name_of
+from convnext_dense.runtime.trainable_hook import TrainableHook
 from convnext_dense.runtime.workers import explain_killed_worker, wait_for_cause
 
 LOOPS = {None: None, 'EpochBasedTrainLoop': EpochBasedTrainLoop,
@@ -57,6 +58,8 @@ class Runner(MMEngineRunner):
         bad_images = dict(strict=False, limit=.1)   # see BadImageList
         not_finite = dict(skip=10)                    # see NonFiniteGuard
         acceleration = dict(winograd=True)            # see Acceleration; False: nothing
+        freeze = ['backbone', 'neck']                 # see TrainableHook
+        lora = dict(rank=8)
     """
 
     def __init__(self, model, work_dir, *, load_from=None, resume=False, cfg=None, **kwargs):
@@ -82,9 +85,11 @@ class Runner(MMEngineRunner):
         self._bad_image_lists = {}
         prepare_hook = PrepareHook(settings.get('acceleration'), settings.get('compile'))
         init_hooks = init_from_hooks(settings.get('init_from')) if kwargs.get('train_cfg') else []
+        self._trainable = TrainableHook(settings.get('freeze'), settings.get('lora'))
         self._work_dir = os.path.abspath(work_dir)
         super().__init__(model, work_dir, load_from=load_from, resume=resume, cfg=cfg, **kwargs)
         self.register_hook(prepare_hook)
+        self.register_hook(self._trainable)
         for hook in init_hooks:
             self.register_hook(hook)
         files.raise_write_errors(self.logger)
@@ -97,6 +102,12 @@ class Runner(MMEngineRunner):
                 and not torch.distributed.is_initialized():
             torch.distributed.init_process_group('gloo')
         super().setup_env(env_cfg)
+
+    def build_model(self, model):
+        """mmengine's building; parts are frozen and adapted before anything looks at parameters."""
+        model = super().build_model(model)
+        self._trainable.apply(unwrap(model))
+        return model
 
     def wrap_model(self, model_wrapper_cfg, model):
         """mmengine's wrapping; on a CPU the processes have no device to name."""
@@ -134,6 +145,8 @@ class Runner(MMEngineRunner):
         """Load or resume, once; ``resume=True`` alone takes the newest whole checkpoint."""
         if self._has_loaded:
             return
+        if self._trains:
+            self._trainable.restart(self._bare_model())
         if self._resumes and self.resumed_from:
             self.resume(self.resumed_from)
         elif self._resumes:
@@ -453,6 +466,7 @@ class Runner(MMEngineRunner):
                     experiment_name=self.experiment_name,
                     time=time.strftime('%Y%m%d_%H%M%S', time.localtime()),
                     mmengine_version=mmengine_version + get_git_hash())
+        meta.update(self._trainable.meta())
         if hasattr(self.train_dataloader.dataset, 'metainfo'):
             meta.update(dataset_meta=self.train_dataloader.dataset.metainfo)
         checkpoint = dict(

@@ -85,48 +85,65 @@ def test_the_final_norm_becomes_the_last_output_s_where_it_is_the_only_one(tmp_p
 
 
 def open_clip():
-    """The names of open_clip's CLIP: timm's trunk, a projection, a text tower."""
-    timm = peers.import_timm()
-    from timm.models.convnext import ConvNeXt
-    assert timm
-    trunk = ConvNeXt(depths=DEPTHS, dims=CHANNELS, num_classes=0, norm_eps=1e-5)
-    clip = torch.nn.ModuleDict(dict(
-        visual=torch.nn.ModuleDict(dict(trunk=trunk, head=torch.nn.ModuleDict(dict(
-            proj=torch.nn.Linear(CHANNELS[-1], 8, bias=False))))),
-        transformer=torch.nn.TransformerEncoderLayer(8, 2, 8), token_embedding=torch.nn.Embedding(
-            9, 8), ln_final=torch.nn.LayerNorm(8)))
-    clip.logit_scale = torch.nn.Parameter(torch.ones([]))
-    return randomise(clip)
+    """open_clip's own CLIP with a ConvNeXt of timm as its image tower."""
+    return randomise(peers.import_open_clip().CLIP(
+        embed_dim=8, vision_cfg=dict(timm_model_name='convnext_atto', timm_pool='',
+                                     timm_proj='linear', image_size=64),
+        text_cfg=dict(context_length=4, vocab_size=16, width=8, heads=2, layers=1)))
 
 
 def test_openclip_s_image_tower_loads_and_the_text_tower_is_dropped(tmp_path):
+    from convnext_dense.models import ConvNeXt
     clip = open_clip()
-    torch.save(dict(state_dict={f'module.{key}': value for key, value in
-                                clip.state_dict().items()}), tmp_path / 'clip.pt')
-    model = convnext(norm_cfg=dict(type='LN2d', eps=1e-5))
+    # as its training code writes a run of several processes
+    torch.save(dict(epoch=1, name='run', state_dict={
+        f'module.{key}': value for key, value in clip.state_dict().items()}), tmp_path / 'clip.pt')
+    model = ConvNeXt('atto', linear_pw_conv=False).eval()  # as timm's has it
     assert load_weights(model, tmp_path / 'clip.pt').format == 'timm'
     x = IMAGES
     with torch.no_grad():
         x = clip.visual.trunk.stem(x)
         for stage, expected in zip(clip.visual.trunk.stages, features(model, IMAGES)):
             x = stage(x)
+            assert x.std() > .1
             torch.testing.assert_close(x, expected, rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.parametrize('name', ['convnext_tiny.dinov3_lvd1689m', 'convnext_nano.in12k',
-                                  'convnext_xxlarge.clip_laion2b_soup', 'convnext_large_mlp'])
-def test_every_tensor_of_timm_s_models_has_its_place(name):
+def test_xxlarge_has_the_eps_of_openclip_s(monkeypatch):
+    """Of every norm; no other published size has another eps than 1e-6."""
+    from convnext_dense.models import ConvNeXt
+    timm = peers.import_timm()
+    for arch, eps in dict(xxlarge=1e-5, tiny=1e-6).items():
+        with torch.device('meta'):
+            models = timm.create_model(f'convnext_{arch}'), ConvNeXt(arch)
+        for model in models:
+            assert {module.eps for module in model.modules() if hasattr(module, 'eps')} == {eps}
+    own = ConvNeXt(dict(depths=DEPTHS, channels=CHANNELS, norm_eps=1e-4))
+    assert own.norm3.eps == own.downsample_layers[0][1].eps == 1e-4
+
+
+def timm_names():
+    """timm's ConvNeXts whose maths is this project's: not those with overlapping patches or RMS
+    norms, nor its three for tests (other activations and kernels)."""
+    names = peers.import_timm().list_models('convnext*')
+    return [name for name in names if not name.endswith(('_ols', '_rms'))]
+
+
+def test_every_tensor_of_timm_s_models_has_its_place():
     """In names and shapes, with no memory for the weights."""
     from convnext_dense.checkpoints.loading import match
     from convnext_dense.models import ConvNeXt
     timm = peers.import_timm()
-    arch = name.split('.')[0].removeprefix('convnext_').removesuffix('_mlp')
-    with torch.device('meta'):
-        state = timm.create_model(name.split('.')[0]).state_dict()
-        model = ConvNeXt(arch, init_cfg={})
-    report, _ = match(model.state_dict(), state, name)
-    assert {key for key in report.missing} == {
-        key for key in model.state_dict() if key.startswith('norm')}
+    names = timm_names()
+    assert len(names) > 20
+    for name in names:
+        version, arch = name.removesuffix('_mlp').removesuffix('_hnf').split('_')
+        with torch.device('meta'):
+            state = timm.create_model(name).state_dict()
+            model = ConvNeXt(arch, init_cfg={}, use_grn=version == 'convnextv2',
+                             layer_scale_init_value=0 if version == 'convnextv2' else 1.)
+        report, _ = match(model.state_dict(), state, name)
+        assert set(report.missing) == {key for key in model.state_dict() if key.startswith('norm')}
 
 
 @pytest.mark.parametrize('wrap', [

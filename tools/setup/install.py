@@ -26,7 +26,7 @@ CONSTRAINTS = ROOT / 'constraints.txt'
 BUILD_TOOLS = ('setuptools', 'wheel', 'ninja', 'psutil', 'packaging')
 # Part of the extra `peers` that is installed without its dependencies: one of them does not exist
 # (modelindex), and torchvision breaks mmdet beside a CPU torch.
-PEERS_ALONE = ('onedl-mmpretrain', 'timm')
+PEERS_ALONE = ('onedl-mmpretrain', 'open-clip-torch', 'timm')
 ORIGINALS = {'mmengine': 'onedl-mmengine', 'mmengine-lite': 'onedl-mmengine', 'mmcv': 'onedl-mmcv',
              'mmcv-lite': 'onedl-mmcv', 'mmcv-full': 'onedl-mmcv', 'mmdet': 'onedl-mmdetection',
              'mmsegmentation': 'onedl-mmsegmentation'}
@@ -152,7 +152,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--extras', nargs='*', default=[],
-                        help='extras of setup.cfg: report, export, test, peers, dev')
+                        help='extras of setup.cfg: report, export, test, peers, lora, dev')
     args = parser.parse_args()
     if not (3, 10) <= sys.version_info[:2] <= (3, 12):
         stop(f'Python 3.10 to 3.12 is needed, not {sys.version.split()[0]}; name one with '

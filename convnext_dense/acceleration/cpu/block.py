@@ -28,11 +28,13 @@ class CpuBlock(Block, Form):
         factor = None
         if self.training and not isinstance(self.drop_path, nn.Identity):
             factor = self.drop_path(x.new_ones(len(x), 1, 1, 1))
+        keep = torch.is_grad_enabled() and (y.requires_grad or any(
+            parameter.requires_grad for parameter in self.parameters()))
         grn = (self.grn.gamma, self.grn.beta, self.grn.eps) if self.use_grn else (None, None, 0.)
         y = PointwisePair.apply(
             y, x.permute(0, 2, 3, 1), self.pwconv1.weight.flatten(1), self.pwconv1.bias,
             self.pwconv2.weight.flatten(1), self.pwconv2.bias,
-            self.gamma if self.layer_scale else None, *grn, factor, torch.is_grad_enabled())
+            self.gamma if self.layer_scale else None, *grn, factor, keep)
         return y.permute(0, 3, 1, 2)
 
 
