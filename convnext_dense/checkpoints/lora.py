@@ -33,8 +33,8 @@ def merge_adapters(tensors: dict, checkpoint: dict, source: str) -> dict:
         return tensors
     meta = checkpoint.get('meta')
     lora = meta.get('lora') if isinstance(meta, dict) else None
-    alpha, rank = (lora.get(key) if isinstance(lora, dict) else None for key in ('alpha', 'rank'))
-    if not all(isinstance(value, (int, float)) and value > 0 for value in (alpha, rank)):
+    scale = _scale(lora)
+    if scale is None:
         raise InputError(f'{source} holds LoRA adapters, but not their rank and alpha (meta.lora '
                          f'is {lora!r}); merge them with the program that wrote them')
     merged = {}
@@ -49,7 +49,7 @@ def merge_adapters(tensors: dict, checkpoint: dict, source: str) -> dict:
                     up.shape[-1] != len(down):
                 raise InputError(f'{source}: {root} has no lora_A and lora_B that fit its weight '
                                  f'of shape {tuple(tensor.shape)}; it is damaged')
-            product = up.double() @ down.double() * (alpha / rank)
+            product = up.double() @ down.double() * scale
             tensor = (tensor.double() + product).to(tensor.dtype)
         merged[layer] = tensor
     for name in tensors:
@@ -58,6 +58,13 @@ def merge_adapters(tensors: dict, checkpoint: dict, source: str) -> dict:
             raise InputError(f'{source} holds {name} without its layer; it is damaged, or not '
                              'written by this toolkit')
     return merged
+
+
+def _scale(lora):
+    values = [lora.get(key) for key in ('alpha', 'rank')] if isinstance(lora, dict) else [None]
+    if all(isinstance(value, (int, float)) and value > 0 for value in values):
+        return values[0] / values[1]
+    return None
 
 
 def describe_adapters(checkpoint: dict) -> str | None:
