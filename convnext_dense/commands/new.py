@@ -6,6 +6,7 @@ or a zip, with or without a split.
 Examples:
   convnext-dense new fruit --data ~/fruit_photos
   convnext-dense new road --data camvid.zip --colours road=128,64,128 sky=128,128,128
+  convnext-dense new cells --data cells_coco --size 640 --batch 8
 """
 from pathlib import Path
 
@@ -28,6 +29,10 @@ def add_arguments(parser):
     parser.add_argument('--weights', default='auto', metavar='auto|none|NAME|PATH',
                         help="where the backbone starts (default: published weights where they "
                         'can be had, else nothing)')
+    parser.add_argument('--batch', type=int, metavar='N',
+                        help='images a step (default: what fits the data and the machine)')
+    parser.add_argument('--size', type=int, metavar='PIXELS', help='long side of the images that '
+                        'the model sees (default: so that its objects can be seen)')
     parser.add_argument('--device', choices=['cpu', 'cuda'],
                         help='plan for it (default: cuda where there is one)')
 
@@ -38,6 +43,7 @@ def run(args):
     options = Options(classes=class_names(args.classes) if args.classes else None,
                       colours=parse_colours(args.colours) if args.colours else None)
     project = make_project(Path(args.dir), Path(args.data).expanduser(), args.format, options,
-                           args.seed, args.copy, args.weights, args.device)
+                           args.seed, args.copy, args.weights, args.device, args.batch,
+                           args.size)
     print('\n'.join(project.lines()))
     return 0

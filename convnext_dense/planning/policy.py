@@ -7,6 +7,7 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
+from convnext_dense.errors import InputError
 from convnext_dense.planning.facts import DataFacts, Machine
 
 VISIBLE = {'cpu': 40, 'gpu': 24}  # side in pixels that nine of ten objects should have
@@ -21,6 +22,7 @@ GPU_MEMORY = {'masks': 6., 'boxes': 5., 'labels': 7.5}
 GPU_RESERVED = 2.
 CPU_LR, GPU_LR = 2e-3, 1e-4
 LR_BATCH = {'cpu': 4, 'gpu': 16}  # the batch size that these rates are for
+LEAST_SIDE, MOST_SIDE = 64, 8192  # pixels that may be asked for
 
 
 class Plan(NamedTuple):
@@ -62,22 +64,30 @@ def usual_weights(machine: Machine) -> str:
     return f'convnext-{_gpu_arch(machine)}_in1k'
 
 
-def make_plan(data: DataFacts, machine: Machine, weights: str | None = None) -> Plan:
+def make_plan(data: DataFacts, machine: Machine, weights: str | None = None,
+              batch: int | None = None, size: int | None = None) -> Plan:
     """Choose for a data set and a machine.
 
     Args:
         data: facts about the data set.
         machine: facts about the machine.
         weights: what the backbone can start from; None for nothing.
+        batch: images a step, where they were asked for.
+        size: long side of the resized images in pixels, where it was asked for.
+
+    Raises:
+        InputError: a batch or size that cannot be.
     """
+    _check_asked(data, batch, size)
     kind = 'cpu' if machine.gpu is None else 'gpu'
     heads = {'masks': 'mask-rcnn', 'boxes': 'faster-rcnn', 'labels': 'upernet'}[data.task]
     arch = 'atto' if kind == 'cpu' else _gpu_arch(machine)
     backbone = 'convnextv2-atto' if kind == 'cpu' else 'convnext-t'
-    scale, crop, why_size = _label_map_size(data, kind) if data.task == 'labels' else \
-        _detector_size(data, kind)
+    scale, crop, why_size = _label_map_size(data, kind, size) if data.task == 'labels' else \
+        _detector_size(data, kind, size)
     pixels = (crop[0] * crop[1] if crop else _resized_area(data, scale)) / 1e6
-    batch, why_batch = _batch(data, machine, pixels)
+    batch, why_batch = (batch, f'{batch} images a step, as asked for') if batch else \
+        _batch(data, machine, pixels)
     lr = float(f'{(CPU_LR if kind == "cpu" else GPU_LR) * (batch / LR_BATCH[kind])**.5:.2g}')
     if kind == 'cpu' and weights:
         lr /= 4
@@ -89,6 +99,22 @@ def make_plan(data: DataFacts, machine: Machine, weights: str | None = None) -> 
         reasons=dict(model=_why_model(data, machine, heads, arch), size=why_size,
                      batch=why_batch, lr=_why_lr(kind, batch, weights), schedule=why_long,
                      weights=_why_weights(weights)))
+
+
+def _check_asked(data, batch, size):
+    least = least_batch(data)
+    if batch is not None and not least <= batch <= max(data.train, least):
+        raise InputError(f'--batch {batch}: give {least} to {max(data.train, least)} images a step '
+                         f'(there are {data.train} to train on)')
+    if size is not None and not LEAST_SIDE <= size <= MOST_SIDE:
+        raise InputError(f'--size {size}: give {LEAST_SIDE} to {MOST_SIDE} pixels for the long '
+                         'side of an image')
+
+
+def least_batch(data: DataFacts) -> int:
+    """The fewest images a step: UPerHead pools an image to one pixel, of which batch norm needs
+    two."""
+    return 2 if data.task == 'labels' else 1
 
 
 def _gpu_arch(machine):
@@ -105,12 +131,12 @@ def _why_model(data, machine, heads, arch):
     return f'{what}; {where}: {fits}'
 
 
-def _detector_size(data, kind):
+def _detector_size(data, kind, asked):
     """Large enough that nine of ten objects can be seen, small enough for the machine."""
     least, most = LONG_SIDE[kind]
     long, short = max(data.width, data.height), min(data.width, data.height)
     wanted = long * VISIBLE[kind] / max(data.small, 1.)
-    side = _multiple(min(max(wanted, least), most, max(long * 2, least)))
+    side = _multiple(asked or min(max(wanted, least), most, max(long * 2, least)))
     seen = data.small * side / long
     short_side = _multiple(side * short / long)
     why = f'images of {data.width} x {data.height} pixels become {side} on the long side: nine ' \
@@ -120,14 +146,15 @@ def _detector_size(data, kind):
     return (side, short_side), None, why
 
 
-def _label_map_size(data, kind):
-    if kind == 'gpu':
+def _label_map_size(data, kind, asked):
+    if kind == 'gpu' and not asked:
         return (2048, 512), (512, 512), 'crops of 512 x 512 from images of 512 on the short side'
-    factor = min(1., (CPU_PIXELS / (data.width * data.height))**.5)
+    factor = asked / max(data.width, data.height) if asked else \
+        min(1., (CPU_PIXELS / (data.width * data.height))**.5)
     width, height = (_multiple(side * factor, 16) for side in (data.width, data.height))
     crop = tuple(min(_multiple(side * .8), 512) for side in (height, width))
     why = f'images of {data.width} x {data.height} pixels become {width} x {height}, with crops ' \
-          f'of {crop[1]} x {crop[0]}: what a CPU has time for'
+          f'of {crop[1]} x {crop[0]}: ' + ('as asked for' if asked else 'what a CPU has time for')
     return (max(width, height), min(width, height)), crop, why
 
 
@@ -141,8 +168,7 @@ def _resized_area(data, scale):
 
 
 def _batch(data, machine, pixels):
-    # UPerHead pools an image to one pixel, and batch norm needs two of them
-    least = 2 if data.task == 'labels' else 1
+    least = least_batch(data)
     if machine.gpu is None:
         batch = min(4, max(data.train // 2, least))
         return batch, f'{batch} images a step'

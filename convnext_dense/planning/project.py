@@ -59,7 +59,8 @@ class Project(NamedTuple):
 
 def make_project(folder: Path, data: Path, format: str | None = None,
                  options: Options = Options(), seed: int = 0, copy: bool = False,
-                 weights: str = 'auto', device: str | None = None) -> Project:
+                 weights: str = 'auto', device: str | None = None, batch: int | None = None,
+                 size: int | None = None) -> Project:
     """Read a source and make the folder with its data and a config for it.
 
     Nothing is left behind where something fails: the folder is written beside its place under
@@ -74,6 +75,7 @@ def make_project(folder: Path, data: Path, format: str | None = None,
         copy: copy images in place of linking to them.
         weights: ``auto``, ``none``, or a name or path of weights.
         device: ``cpu`` to plan without a GPU.
+        batch, size: images a step and long side in pixels; see ``make_plan``.
 
     Raises:
         InputError: the folder is taken, or the source is broken.
@@ -93,7 +95,7 @@ def make_project(folder: Path, data: Path, format: str | None = None,
         if data.is_file():
             root = _unpacked(data, staging / 'unpacked')
         project = _fill(staging, folder, root, format, options, seed, copy or root != data,
-                        weights, device)
+                        weights, device, batch, size)
         shutil.rmtree(staging / 'unpacked', ignore_errors=True)
         staging.chmod(0o755)
         os.replace(staging, folder)
@@ -111,7 +113,7 @@ def _unpacked(archive, target):
     return target
 
 
-def _fill(staging, folder, root, format, options, seed, copy, weights, device):
+def _fill(staging, folder, root, format, options, seed, copy, weights, device, batch, size):
     source = read_source(root.resolve(), format, options)
     images = source.images
     if len(images) >= MANY and sys.stderr.isatty():
@@ -120,7 +122,7 @@ def _fill(staging, folder, root, format, options, seed, copy, weights, device):
     check_source(source, images)
     split = assign_splits(source, seed)
     data, machine = data_facts(source), this_machine(device)
-    plan = make_plan(data, machine, _weights(weights, machine))
+    plan = make_plan(data, machine, _weights(weights, machine), batch, size)
     facts = write_data(source, staging / 'data', copy)
     (staging / 'config.py').write_text(config_text(plan, data, source.classes, **facts),
                                        encoding='utf-8')

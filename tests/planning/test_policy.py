@@ -2,6 +2,7 @@
 import pytest
 
 from convnext_dense.config_files import config_names
+from convnext_dense.errors import InputError
 from convnext_dense.planning.facts import DataFacts, Machine
 from convnext_dense.planning.policy import VISIBLE, make_plan, usual_weights
 
@@ -76,3 +77,20 @@ def test_crops_of_label_maps_fit_the_resized_images():
 def test_one_training_image_is_a_batch_of_one():
     assert make_plan(PHOTOS._replace(train=1), CPU).batch == 1
     assert make_plan(PHOTOS._replace(train=1), LARGE_GPU).batch == 1
+
+
+def test_batch_and_size_may_be_asked_for_and_rate_and_length_follow():
+    usual, asked = make_plan(PHOTOS, CPU), make_plan(PHOTOS, CPU, batch=1, size=640)
+    assert (asked.batch, asked.scale) == (1, (640, 480))
+    assert asked.lr == pytest.approx(usual.lr / 2)
+    assert 'as asked for' in asked.reasons['batch']
+    labels = PHOTOS._replace(task='labels')
+    assert make_plan(labels, GPU, size=256).scale == (256, 192)
+    assert make_plan(labels, GPU, size=256).crop == (160, 192)
+
+
+@pytest.mark.parametrize('task, asked', [('masks', dict(batch=0)), ('masks', dict(batch=15)),
+                                         ('labels', dict(batch=1)), ('masks', dict(size=8))])
+def test_what_cannot_be_asked_for_is_refused(task, asked):
+    with pytest.raises(InputError, match='--(batch|size) .*: give'):
+        make_plan(PHOTOS._replace(task=task), CPU, **asked)
