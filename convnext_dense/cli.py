@@ -25,6 +25,7 @@ COMMANDS = {
     'predict': 'boxes, masks and label maps of images, folders and videos',
     'export': 'a trained model for ONNX Runtime, OpenVINO and others',
     'list': 'architectures, published weights, data sets and configs',
+    'explain': 'a config as a short sheet: model, data, schedule, memory',
     'doctor': 'whether this machine and environment can train, and what mends it',
     'demo': 'train and evaluate a detector and a segmenter on images of shapes',
     'complexity': 'parameters and multiply-adds, beside the published figures',

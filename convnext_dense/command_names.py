@@ -1,4 +1,5 @@
 """What a command is called where it was typed, for messages that say what to run next."""
+import shlex
 import sys
 from pathlib import Path
 
@@ -22,3 +23,21 @@ def typed(command: str) -> str:
     if command in SCRIPTS and tools in Path(sys.argv[0]).resolve().parents:
         return SCRIPTS[command]
     return f'convnext-dense {command}'
+
+
+def typed_again(option: str) -> str:
+    """The line that started this process, with one more option.
+
+    Returns:
+        ``this command with OPTION`` where it was started in another way, from Python for instance.
+    """
+    program = Path(sys.argv[0])
+    tools = Path(__file__).parents[1] / 'tools'
+    if program.name == 'convnext-dense':
+        words = [program.name]
+    elif tools in program.resolve().parents:
+        words = ['python', sys.argv[0]]
+    else:
+        return f'this command with {option}'
+    options = [word for word in sys.argv[1:] if word != option]
+    return f'{shlex.join([*words, *options])} {option}'

@@ -29,7 +29,8 @@ TOP_LEVEL_KEYS = (
     'launcher', 'env_cfg', 'log_processor', 'log_level', 'visualizer', 'default_scope',
     'randomness', 'experiment_name', 'runner_type', 'custom_imports', 'model_wrapper_cfg',
     'find_unused_parameters', 'sync_bn', 'tta_model', 'tta_pipeline', 'bad_images', 'not_finite',
-    'acceleration', 'compile', 'memory_format', 'classes', 'init_from', 'freeze', 'lora')
+    'acceleration', 'compile', 'memory_format', 'classes', 'init_from', 'freeze', 'lora',
+    'progress')
 
 
 def load_config(path, options=None):

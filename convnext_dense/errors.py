@@ -25,12 +25,19 @@ def convert_errors(what, advice):
     """
     try:
         yield
-    except (InputError, MemoryError):
+    except InputError:
         raise
     except Exception as error:
-        if 'OutOfMemory' in type(error).__name__:  # torch's, which takes long to import
+        if is_out_of_memory(error):
             raise
         raise InputError(f'{what}: {in_one_line(error)}; {advice}') from error
+
+
+def is_out_of_memory(error):
+    """Whether an error says that memory ran out: Python's, or torch's on a GPU or a CPU."""
+    # torch's class by its name, as torch takes long to import; on a CPU it has none
+    return isinstance(error, MemoryError) or 'OutOfMemory' in type(error).__name__ or (
+        isinstance(error, RuntimeError) and 'DefaultCPUAllocator' in str(error))
 
 
 def in_one_line(error):

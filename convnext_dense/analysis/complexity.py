@@ -164,7 +164,7 @@ def measure_complexity(model, size, proposals=PROPOSALS, masks=MASKS):
         maps = count('backbone', model.backbone, torch.empty(1, 3, *size, device='meta'))
         if getattr(model, 'neck', None) is not None:
             maps = count('neck', model.neck, maps)
-        _count_heads(model, maps, count, proposals, masks)
+        call_heads(model, maps, count, proposals, masks)
     except NotImplementedError as error:
         raise InputError('complexity: an operator of the model has no meta kernel, so it '
                          f'cannot be counted without values: {str(error).splitlines()[0]}'
@@ -177,23 +177,31 @@ def measure_complexity(model, size, proposals=PROPOSALS, masks=MASKS):
     return result
 
 
-def _count_heads(model, maps, count, proposals, masks):
+def call_heads(model, maps, call, proposals, masks):
+    """Run the heads of a model on the meta device.
+
+    Args:
+        model (nn.Module): see :func:`measure_complexity`.
+        maps (Sequence[Tensor]): feature maps.
+        call (Callable): ``call(name of the part, module, *inputs)`` returns the module's outputs.
+        proposals, masks (int): RoIs of each box head and mask head.
+    """
     if hasattr(model, 'decode_head'):
         for head in _as_list(model.decode_head):
-            count('decode_head', head, maps)
+            call('decode_head', head, maps)
     elif hasattr(model, 'roi_head'):
         if getattr(model, 'rpn_head', None) is not None:
-            count('rpn_head', model.rpn_head, maps)
-        _count_roi_heads(model.roi_head, count, proposals, masks)
+            call('rpn_head', model.rpn_head, maps)
+        _call_roi_heads(model.roi_head, call, proposals, masks)
     elif hasattr(model, 'bbox_head') and not hasattr(model, 'encoder'):
-        count('box_head', model.bbox_head, maps)
+        call('box_head', model.bbox_head, maps)
     else:
         raise InputError(f'complexity: {type(model).__name__} is neither a two-stage detector '
                          '(roi_head), a one-stage detector (bbox_head) nor an encoder-decoder '
                          '(decode_head); its parts are not known')
 
 
-def _count_roi_heads(roi_head, count, proposals, masks):
+def _call_roi_heads(roi_head, call, proposals, masks):
     for kind, rois in (('bbox', proposals), ('mask', masks)):
         heads = _as_list(getattr(roi_head, f'{kind}_head', None))
         extractors = _as_list(getattr(roi_head, f'{kind}_roi_extractor', None))
@@ -205,8 +213,8 @@ def _count_roi_heads(roi_head, count, proposals, masks):
             crop = torch.empty(rois, extractor.out_channels,
                                *_pair(extractor.roi_layers[0].output_size), device='meta')
             if getattr(roi_head, 'with_shared_head', False):
-                crop = count(name, roi_head.shared_head, crop)
-            count(name, head, crop)
+                crop = call(name, roi_head.shared_head, crop)
+            call(name, head, crop)
 
 
 def _count_call(module, inputs):

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from convnext_dense.analysis.machine import PACKAGES, describe_machine
+from convnext_dense.analysis.memory import available_bytes
 from convnext_dense.errors import InputError, in_one_line
 
 #: distributions of the original packages, which own the same modules as the maintained ones
@@ -103,8 +104,9 @@ def gpu() -> Finding:
 
 def memory() -> Iterator[Finding]:
     """Main memory, and the shared memory through which data workers hand over batches."""
-    free = available_gib()
-    if free is not None:
+    free_bytes = available_bytes()
+    if free_bytes is not None:
+        free = free_bytes / 2**30
         yield Finding('memory', 'good' if free >= LEAST_MEMORY_GIB else 'warning',
                       f'{free:.1f} GiB free', '' if free >= LEAST_MEMORY_GIB else
                       'close other programs, or train a smaller model with a smaller batch')
@@ -113,16 +115,6 @@ def memory() -> Iterator[Finding]:
         yield Finding('shared memory', 'good' if shared >= LEAST_SHARED_MIB else 'warning',
                       f'{shared:.0f} MiB free', '' if shared >= LEAST_SHARED_MIB else
                       'start a container with --shm-size=2g, or set num_workers=0 in the loaders')
-
-
-def available_gib() -> float | None:
-    """Memory that a new process can have, in GiB; None where the system does not say."""
-    try:
-        lines = Path('/proc/meminfo').read_text().splitlines()
-        return next(int(line.split()[1]) / 2**20 for line in lines
-                    if line.startswith('MemAvailable:'))
-    except (OSError, StopIteration):
-        return None
 
 
 def folders() -> Iterator[Finding]:

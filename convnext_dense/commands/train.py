@@ -2,8 +2,12 @@
 
 convnext-dense train NAME --data-root data/coco
 convnext-dense train mine.py --work-dir work_dirs/mine --resume
+convnext-dense train fruit/config.py --batch auto --log tensorboard
 """
 from convnext_dense.commands.options import add_config_options, build_runner, prepare_config
+from convnext_dense.errors import InputError
+
+LOGS = ('tensorboard', 'wandb', 'mlflow')
 
 
 def add_arguments(parser):
@@ -18,15 +22,22 @@ def add_arguments(parser):
                         'SOURCE, where it does not name them (or one file with a name a line)')
     parser.add_argument('--freeze', nargs='+', metavar='PART', help='parts of the model that do '
                         'not train, such as: backbone neck')
+    parser.add_argument('--batch', metavar='N|auto', help='images a step (auto: the most that fit '
+                        'into the memory); learning rate and number of steps follow')
+    parser.add_argument('--log', nargs='+', choices=LOGS, default=[], help='write the curves there '
+                        'as well')
     parser.add_argument('--amp', action='store_true', help='train with mixed precision')
     parser.add_argument('--auto-scale-lr', action='store_true',
                         help='scale the lr to the real batch size')
 
 
 def run(args):
+    if args.batch == 'auto' and args.resume:
+        raise InputError('--batch auto with --resume: give the number that the run began with')
     cfg, device = prepare_config(args)
     from convnext_dense.checks.preflight import check_config
     from convnext_dense.config import enable_amp, enable_auto_scale_lr, set_device, set_init_from
+    from convnext_dense.runtime.log_backends import add_log_backends
     if args.amp:
         enable_amp(cfg)
         set_device(cfg, device)
@@ -38,5 +49,9 @@ def run(args):
     if args.resume:
         cfg.resume = True
         cfg.load_from = None if args.resume == 'auto' else args.resume
+    add_log_backends(cfg, args.log)
     check_config(cfg, training=True)
+    if args.batch:
+        from convnext_dense.commands.batch_option import set_batch
+        set_batch(cfg, args.batch, device, scale_lr=not args.auto_scale_lr)
     build_runner(cfg).train()

@@ -11,7 +11,7 @@ import torch
 from mmengine.dataset import pseudo_collate
 
 from convnext_dense.checks.model_fit import check_num_classes
-from convnext_dense.errors import InputError, convert_errors
+from convnext_dense.errors import InputError, convert_errors, is_out_of_memory
 from convnext_dense.prediction.ahead import map_ahead
 from convnext_dense.prediction.building import build_model
 from convnext_dense.prediction.exported import ExportedModel, is_export
@@ -215,10 +215,22 @@ class Predictor:
         with self._network, torch.no_grad(), convert_errors(
                 f'the model of {self.source} fails on inputs of '
                 f'{tuple(batch[0][0]["inputs"].shape)}', 'look at its config'):
-            samples = self.model.test_step(data)
+            samples = self._network_step(data, len(batch), tuple(batch[0][0]['inputs'].shape))
         for (_, outputs), sample in zip(batch, samples):
             outputs.append(sample)
         batch.clear()
+
+    def _network_step(self, data, number, shape):
+        try:
+            return self.model.test_step(data)
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
+            changes = ['a smaller --batch (batch_size)'] * (number > 1) + [
+                '--tile PIXELS (tile) for large images'] + ['--device cpu'] * (
+                    self.device.type != 'cpu')
+            raise InputError(f'the memory of {self.device} does not hold {number} inputs of '
+                             f'{shape}: give {" or ".join(changes)}') from error
 
     # -- from the network's outputs to results -----------------------------------------------------
 

@@ -4,9 +4,15 @@ import os
 from mmengine.hooks import CheckpointHook
 from mmengine.runner import Runner
 
+from convnext_dense.registry import FUNCTIONS
+from convnext_dense.runtime.log_backends import viewing_lines
+
 
 def end_lines(runner: Runner) -> list[str]:
-    """Where weights, log and curves are, and the next command; for the log."""
+    """Where weights, log, curves and report are, and the next commands; for the log.
+
+    Draws the curves.
+    """
     best, last = None, None
     for hook in runner.hooks:
         if isinstance(hook, CheckpointHook):
@@ -15,10 +21,19 @@ def end_lines(runner: Runner) -> list[str]:
                 filter(None, getattr(hook, 'best_ckpt_path_dict', {}).values()), None)
     lines = [f'best weights: {best}'] if best else []
     lines += [f'last checkpoint: {last}'] if last else []
-    lines += [f'log and curves: {runner.log_dir}']
+    lines += [f'log: {runner.log_dir}']
+    try:
+        curves = FUNCTIONS.get('convnext_dense.write_training_curves')(runner.work_dir)
+        lines += [f'curves: {curves}'] if curves else []
+    except OSError as error:  # the training is done and saved: a full disk takes the image alone
+        lines += [f'curves: not drawn, {error}']
+    lines += viewing_lines(runner.cfg, runner.log_dir)
+    report = os.path.join(runner.log_dir, 'evaluation')
+    lines += [f'report of the last validation: {report}'] if os.path.isdir(report) else []
     config = getattr(runner.cfg, 'filename', None)
     if config and (best or last):
         kept = os.path.join(runner.work_dir, os.path.basename(config))
         lines += [f'next: convnext-dense test {kept if os.path.exists(kept) else config} '
-                  f'{best or last}']
+                  f'{best or last}',
+                  f'or: convnext-dense predict IMAGES --model {runner.work_dir}']
     return lines

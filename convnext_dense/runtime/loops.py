@@ -14,7 +14,7 @@ from mmengine.runner import IterBasedTrainLoop as MMEngineIterLoop
 from mmengine.runner import TestLoop as MMEngineTestLoop
 from mmengine.runner import ValLoop as MMEngineValLoop
 
-from convnext_dense.errors import InputError, in_one_line
+from convnext_dense.errors import InputError, in_one_line, is_out_of_memory
 from convnext_dense.model_wrappers import unwrap
 from convnext_dense.registry import LOOPS
 from convnext_dense.runtime.hook_errors import raised_in_hook
@@ -39,10 +39,10 @@ def _name_cause(work, loop, data_batch, attempt):
     try:
         yield
         loop.passed = True
-    except (InputError, MemoryError):
+    except InputError:
         raise
     except Exception as error:
-        if 'OutOfMemory' in type(error).__name__ or raised_in_hook(error):
+        if is_out_of_memory(error) or raised_in_hook(error):
             raise
         names = images(data_batch)
         if not loop.passed and get_world_size() == 1 and _others_fail(loop, names, attempt):

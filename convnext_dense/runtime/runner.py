@@ -13,7 +13,6 @@ from mmengine.dist import (
     is_main_process,
 )
 from mmengine.hooks import EMAHook
-from mmengine.logging import print_log
 from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner as MMEngineRunner
 from mmengine.runner.checkpoint import weights_to_cpu
@@ -22,6 +21,7 @@ from mmengine.version import __version__ as mmengine_version
 from torch.utils.data import DataLoader
 
 from convnext_dense.classes import LOADERS
+from convnext_dense.command_names import typed_again
 from convnext_dense.config import type_name
 from convnext_dense.errors import InputError, convert_errors
 from convnext_dense.model_wrappers import unwrap
@@ -37,7 +37,9 @@ from convnext_dense.runtime.loading import build_loader
 from convnext_dense.runtime.lock import WorkDirLock
 from convnext_dense.runtime.loops import EpochBasedTrainLoop, IterBasedTrainLoop, TestLoop, ValLoop
 from convnext_dense.runtime.non_finite import NonFiniteGuard
+from convnext_dense.runtime.out_of_memory import explain_out_of_memory
 from convnext_dense.runtime.prepare_hook import PrepareHook
+from convnext_dense.runtime.progress import SHOWN, ProgressHook, quiet_terminal, shows_progress
 from convnext_dense.runtime.random_state import random_state, set_random_state
 from convnext_dense.runtime.start_line import start_line
 from convnext_dense.runtime.stop_signals import SIGNALS, StopSignals, exit_status, name_of
@@ -60,6 +62,7 @@ class Runner(MMEngineRunner):
         acceleration = dict(winograd=True)            # see Acceleration; False: nothing
         freeze = ['backbone', 'neck']                 # see TrainableHook
         lora = dict(rank=8)
+        progress = True                               # one line on a terminal; False: the log
     """
 
     def __init__(self, model, work_dir, *, load_from=None, resume=False, cfg=None, **kwargs):
@@ -83,6 +86,7 @@ class Runner(MMEngineRunner):
         self.stop_signals = StopSignals()
         self._bad_images = dict(settings.get('bad_images') or {})
         self._bad_image_lists = {}
+        self._progress = None
         prepare_hook = PrepareHook(settings.get('acceleration'), settings.get('compile'))
         init_hooks = init_from_hooks(settings.get('init_from')) if kwargs.get('train_cfg') else []
         self._trainable = TrainableHook(settings.get('freeze'), settings.get('lora'))
@@ -90,6 +94,8 @@ class Runner(MMEngineRunner):
         super().__init__(model, work_dir, load_from=load_from, resume=resume, cfg=cfg, **kwargs)
         self.register_hook(prepare_hook)
         self.register_hook(self._trainable)
+        if self._progress is not None:
+            self.register_hook(self._progress)
         for hook in init_hooks:
             self.register_hook(hook)
         files.raise_write_errors(self.logger)
@@ -117,6 +123,13 @@ class Runner(MMEngineRunner):
                      broadcast_buffers=False), **(model_wrapper_cfg or {}), device_ids=None)
             model_wrapper_cfg.setdefault('type', 'MMDistributedDataParallel')
         return super().wrap_model(model_wrapper_cfg, model)
+
+    def build_logger(self, *args, **kwargs):
+        """mmengine's logger, which leaves a terminal to the line of progress."""
+        logger = super().build_logger(*args, **kwargs)
+        if shows_progress(self.cfg):
+            self._progress = ProgressHook(quiet_terminal(logger))
+        return logger
 
     # -- what is read ----------------------------------------------------------------------------
 
@@ -195,7 +208,8 @@ class Runner(MMEngineRunner):
             self._pending_state = resuming.restore_progress(self, checkpoint, filename)
             self._written = files.written_at(checkpoint)[0]
         self._has_loaded = True
-        self.logger.info(f'resumed {filename}: epoch {self.epoch}, iteration {self.iter}')
+        self.logger.info(f'resumed {filename}: epoch {self.epoch}, iteration {self.iter}',
+                         extra=SHOWN)
 
     def fingerprint(self) -> dict[str, str]:
         """What decides the numbers of this run, see :mod:`convnext_dense.runtime.fingerprint`."""
@@ -292,12 +306,13 @@ class Runner(MMEngineRunner):
         self._lock_work_dir()
         try:
             with self.stop_signals:
-                model = self._guarded(super().train)
+                model = self._guarded(super().train, 'train')
         finally:
             self._lock.release()
         self._list_bad_images()
-        for line in end_lines(self):
-            self.logger.info(line)
+        if is_main_process():
+            for line in end_lines(self):
+                self.logger.info(line, extra=SHOWN)
         return model
 
     def _lock_work_dir(self):
@@ -313,20 +328,25 @@ class Runner(MMEngineRunner):
 
     def val(self):
         """Launch validation."""
-        metrics = self._guarded(super().val)
+        metrics = self._guarded(super().val, 'val')
         self._list_bad_images()
         return metrics
 
     def test(self):
         """Launch testing."""
-        metrics = self._guarded(super().test)
+        metrics = self._guarded(super().test, 'test')
         self._list_bad_images()
         return metrics
 
-    def _guarded(self, work):
+    def _guarded(self, work, name):
         try:
-            return work()
+            return self._with_progress(work)
         except Exception as error:
+            if name == 'train' and not getattr(self.model, 'training', True):
+                name = 'val'
+            explained = explain_out_of_memory(error, self.cfg, name)
+            if explained is not None:
+                raise InputError(explained) from error
             # torch raises it from a signal handler, in the middle of whatever is being done
             explained = explain_killed_worker(wait_for_cause(error))
             if explained is not None:
@@ -341,6 +361,13 @@ class Runner(MMEngineRunner):
             # torch puts a data worker's traceback before the message
             text = lines[-1].split('InputError: ', 1)[-1]
             raise InputError(text + self._keep_traceback(error)) from cause
+
+    def _with_progress(self, work):
+        try:
+            return work()
+        finally:
+            if self._progress is not None:
+                self._progress.close()
 
     def _keep_traceback(self, error):
         """Write the traceback of an error that code of others raised to a file of the run."""
@@ -375,8 +402,8 @@ class Runner(MMEngineRunner):
     def _stop(self, asked):
         path = self.save_now()
         if asked in SIGNALS:
-            print_log(f'{name_of(asked)}: the state after iteration {self.iter + 1} is in '
-                      f'{path}; go on with --resume', 'current')
+            self.logger.info(f'{name_of(asked)}: the state after iteration {self.iter + 1} is in '
+                             f'{path}; go on with: {typed_again("--resume")}', extra=SHOWN)
             raise SystemExit(exit_status(asked))
         why = self.non_finite_guard.stop or 'another process had to stop'
         raise InputError(f'{why}. The state before '

@@ -6,6 +6,7 @@ import re
 import uuid
 from pathlib import Path
 
+import cv2
 import pytest
 import torch
 from mmengine.config import Config
@@ -60,10 +61,24 @@ def test_a_failing_step_names_its_images_and_keeps_the_traceback(tmp_path, mode,
     assert 'raise self.error' in Path(path).read_text()
 
 
-@pytest.mark.parametrize('error', [torch.OutOfMemoryError('CUDA'), MemoryError()])
-def test_want_of_memory_is_no_matter_of_images(tmp_path, error):
-    with pytest.raises(type(error)):
+@pytest.mark.parametrize('error, whose', [
+    (torch.OutOfMemoryError('CUDA out of memory. Tried to allocate 2.00 GiB.'), "the GPU's"),
+    (MemoryError(), "this machine's"),
+    (RuntimeError('[enforce fail] . DefaultCPUAllocator: not enough memory'), "this machine's")])
+def test_want_of_memory_names_what_to_change(tmp_path, error, whose):
+    with pytest.raises(InputError) as raised:
         run(tmp_path, 'loss', error)
+    text = str(raised.value)
+    assert text.startswith(f'{whose} memory does not hold a training step of 2 images; give a '
+                           'smaller batch (--batch 1, or --batch auto)')
+    assert 'smaller images' in text and ('--amp' in text) == (whose == "the GPU's")
+    assert 'street/7.jpg' not in text and '\n' not in text
+
+
+def test_want_of_memory_in_a_validation_names_its_batch(tmp_path):
+    with pytest.raises(InputError, match='a step of evaluation of 2 images; '
+                       'set val_dataloader.batch_size=1'):
+        run(tmp_path, 'predict', torch.OutOfMemoryError('CUDA out of memory'))
 
 
 @pytest.mark.parametrize('by_epoch', [True, False])
@@ -87,10 +102,12 @@ def test_the_end_of_a_run_says_what_is_where(tmp_path):
     runner.train()
     log, = [path.read_text() for path in tmp_path.glob('*/*.log')]
     best = tmp_path / 'best_score_iter_12.pth'
-    assert [line.split(' - INFO - ')[1] for line in log.splitlines()[-4:]] == [
+    assert [line.split(' - INFO - ')[1] for line in log.splitlines()[-6:]] == [
         f'best weights: {best}', f'last checkpoint: {tmp_path}/iter_18.pth',
-        f'log and curves: {runner.log_dir}',
-        f'next: convnext-dense test {tmp_path}/my_config.py {best}']
+        f'log: {runner.log_dir}', f'curves: {tmp_path}/curves.png',
+        f'next: convnext-dense test {tmp_path}/my_config.py {best}',
+        f'or: convnext-dense predict IMAGES --model {tmp_path}']
+    assert cv2.imread(f'{tmp_path}/curves.png') is not None
 
 
 @pytest.mark.parametrize('code', [errno.ENOSPC, errno.EROFS])

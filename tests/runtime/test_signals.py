@@ -63,7 +63,7 @@ def test_a_signal_to_the_group_saves_the_state_though_data_workers_get_it(
     name = 'Ctrl-C' if number == signal.SIGINT else number.name
     assert code == 128 + number, output
     assert f'{name}: the state after iteration 6 is in {tmp_path}/iter_6.pth' in output
-    assert 'go on with --resume' in output and 'Traceback' not in output
+    assert 'go on with: this command with --resume' in output and 'Traceback' not in output
     assert step_of(tmp_path) == 6
     assert same(train_on(tmp_path), whole)
 

@@ -1,0 +1,87 @@
+"""The learning rates that the parts of a model train with."""
+from __future__ import annotations
+
+import copy
+from collections import defaultdict
+from typing import NamedTuple
+
+from mmengine.config import Config
+from mmengine.optim import build_optim_wrapper
+from torch import nn
+
+from convnext_dense.errors import convert_errors
+
+#: settings of a wrapper or an optimizer that say how an update is computed, not which
+IMPLEMENTATION = ('fused', 'foreach', 'capturable')
+PRECISION = ('loss_scale', 'dtype', 'use_fsdp')
+
+
+class RateGroup(NamedTuple):
+    """Parameters of one learning rate.
+
+    Attributes:
+        lr: the rate.
+        parameters: their number.
+        decayed: how many of them have weight decay.
+        weight_decay: of those.
+        parts: where they are, in the model's order.
+    """
+    lr: float
+    parameters: int
+    decayed: int
+    weight_decay: float
+    parts: list[str]
+
+
+def rate_groups(cfg: Config, model: nn.Module) -> list[RateGroup]:
+    """The optimizer's groups, those of one learning rate together, the highest first.
+
+    Args:
+        cfg: its ``optim_wrapper`` is built, without steps.
+        model: of shapes alone.
+
+    Raises:
+        InputError: the settings do not fit the model.
+    """
+    wrapper = {key: value for key, value in copy.deepcopy(cfg.optim_wrapper).items()
+               if key not in PRECISION}
+    wrapper['type'] = 'OptimWrapper'
+    for key in IMPLEMENTATION:
+        wrapper['optimizer'].pop(key, None)
+    with convert_errors('optim_wrapper', 'look at its settings in the config'):
+        optimizer = build_optim_wrapper(model, wrapper).optimizer
+    names = {id(parameter): name for name, parameter in model.named_parameters()}
+    by_rate = defaultdict(list)
+    for group in optimizer.param_groups:
+        by_rate[float(f'{group["lr"]:.6g}')].append(group)
+    return [_together(rate, groups, names)
+            for rate, groups in sorted(by_rate.items(), reverse=True)]
+
+
+def _together(rate, groups, names):
+    count, decayed, decay, found = 0, 0, 0., set()
+    for group in groups:
+        numbers = sum(parameter.numel() for parameter in group['params'])
+        count += numbers
+        if group.get('weight_decay'):
+            decayed, decay = decayed + numbers, max(decay, group['weight_decay'])
+        found |= {names[id(parameter)] for parameter in group['params']}
+    whole = {top for top in {_top(name) for name in found}
+             if all(name in found for name in names.values() if _top(name) == top)}
+    parts = [_top(name) if _top(name) in whole else _part(name)
+             for name in names.values() if name in found]  # in the model's order
+    return RateGroup(rate, count, decayed, decay, list(dict.fromkeys(parts)))
+
+
+def _top(name):
+    return name.partition('.')[0]
+
+
+def _part(name):
+    """``backbone.stages.2.5`` of a block's parameter, ``decode_head`` of a head's."""
+    words = name.split('.')
+    if words[0] != 'backbone':
+        return words[0]
+    numbers = [index for index, word in enumerate(words) if word.isdigit()]
+    return '.'.join(words[:(numbers[1] if len(numbers) > 1 else numbers[0]) + 1]
+                    if numbers else words[:2])
