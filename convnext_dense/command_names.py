@@ -35,6 +35,8 @@ def typed_again(option: str) -> str:
     tools = Path(__file__).parents[1] / 'tools'
     if program.name == 'convnext-dense':
         words = [program.name]
+    elif program == Path(__file__).parent / '__main__.py':
+        words = ['python', '-m', 'convnext_dense']
     elif tools in program.resolve().parents:
         words = ['python', sys.argv[0]]
     else:

@@ -10,7 +10,7 @@ import pytest
 
 import convnext_dense
 from convnext_dense.cli import COMMANDS, command_parser, main
-from convnext_dense.command_names import SCRIPTS, typed
+from convnext_dense.command_names import SCRIPTS, typed, typed_again
 from convnext_dense.errors import InputError
 
 TOOLS = Path(__file__).resolve().parents[1] / 'tools'
@@ -123,6 +123,18 @@ def test_messages_name_the_command_as_it_was_typed(monkeypatch):
     assert typed('demo') == 'convnext-dense demo'  # no script has it
     assert all((TOOLS.parent / script).is_file() for script in SCRIPTS.values())
     assert set(SCRIPTS) <= set(COMMANDS)
+
+
+@pytest.mark.parametrize('argv, again', [
+    (['/usr/bin/convnext-dense', 'train', 'my config.py'],
+     "convnext-dense train 'my config.py' --resume"),
+    ([str(Path(convnext_dense.__file__).parent / '__main__.py'), 'train', '--resume'],
+     'python -m convnext_dense train --resume'),
+    ([str(TOOLS / 'train.py'), 'mine.py'], f'python {TOOLS / "train.py"} mine.py --resume'),
+    (['pytest', 'train'], 'this command with --resume')])
+def test_the_line_that_goes_on_is_the_one_that_was_typed(argv, again, monkeypatch):
+    monkeypatch.setattr(sys, 'argv', argv)
+    assert typed_again('--resume') == again
 
 
 def test_without_a_command_the_commands_are_listed(capsys):

@@ -14,5 +14,6 @@ model = dict(
         layer_scale_init_value=1.0),
     neck=dict(in_channels=[96, 192, 384, 768]))
 default_hooks = dict(
-    logger=dict(interval=10), checkpoint=dict(by_epoch=False, save_best='coco/bbox_mAP'))
+    logger=dict(interval=10, log_metric_by_epoch=False),
+    checkpoint=dict(by_epoch=False, save_best='coco/bbox_mAP'))
 log_processor = dict(window_size=10, by_epoch=False)

@@ -96,24 +96,35 @@ def _tested_rois(cfg):
 
 def _data(cfg):
     classes: Sequence[str] = ()
+    shown = None
     for loader in LOADERS:
         for dataset in data_sets((cfg.get(loader) or {}).get('dataset')):
             classes = classes or names_of(dataset)
+            root = str(dataset.get('data_root') or '.')
+            if root != shown:
+                yield f'in {root}'
+                shown = root
             yield f'{loader.removesuffix("_dataloader"):<6}{_data_set(dataset)}'
     if classes:
         more = f' and {len(classes) - MOST_NAMES} more' if len(classes) > MOST_NAMES else ''
-        yield f'{len(classes)} classes: {", ".join(classes[:MOST_NAMES])}{more}'
+        yield f'{len(classes)} {"class" if len(classes) == 1 else "classes"}: ' \
+              f'{", ".join(classes[:MOST_NAMES])}{more}'
 
 
 def _data_set(dataset):
-    root = Path(str(dataset.get('data_root') or ''))
+    images, annotations, root = _places(dataset)
+    count = _count_images(root / annotations, root / images, dataset.get('img_suffix', '.jpg'))
+    return f'{type_name(dataset)}, {images} and {annotations}' + (
+        ' (not there)' if not (root / annotations).exists() else f': {count} images'
+        if count is not None else '')
+
+
+def _places(dataset):
+    """Folder of the images, file or folder of the annotations, and the root of both."""
     prefix = dataset.get('data_prefix') or {}
-    images = root / str(prefix.get('img') or prefix.get('img_path') or '')
-    annotations = root / str(dataset.get('ann_file') or prefix.get('seg_map_path') or '')
-    count = _count_images(annotations, images, dataset.get('img_suffix', '.jpg'))
-    return f'{type_name(dataset)}: {images}, {annotations}' + (
-        ' (not there)' if not annotations.exists() else f' ({count} images)' if count is not None
-        else '')
+    return (str(prefix.get('img') or prefix.get('img_path') or ''),
+            str(dataset.get('ann_file') or prefix.get('seg_map_path') or ''),
+            Path(str(dataset.get('data_root') or '')))
 
 
 def _count_images(annotations, images, suffix):
@@ -198,17 +209,15 @@ def _training_images(cfg):
     dataset = next(iter(data_sets((cfg.get('train_dataloader') or {}).get('dataset'))), None)
     if dataset is None:
         return None
-    root, prefix = Path(str(dataset.get('data_root') or '')), dataset.get('data_prefix') or {}
-    return _count_images(root / str(dataset.get('ann_file') or prefix.get('seg_map_path') or ''),
-                         root / str(prefix.get('img') or prefix.get('img_path') or ''),
-                         dataset.get('img_suffix', '.jpg'))
+    images, annotations, root = _places(dataset)
+    return _count_images(root / annotations, root / images, dataset.get('img_suffix', '.jpg'))
 
 
 def _rates(cfg: Config, model: Any) -> Iterator[str]:
     for group in rate_groups(cfg, model):
         parts = ', '.join(group.parts[:MOST_PARTS]) + (
             f' and {len(group.parts) - MOST_PARTS} more' if len(group.parts) > MOST_PARTS else '')
-        decay = f'weight decay {group.weight_decay:g} on {group.decayed / group.parameters:.0%}' \
+        decay = f'weight decay {group.weight_decay:g} on {group.decayed / 1e6:.2f} M' \
             if group.decayed else 'no weight decay'
         yield f'{group.lr:<9.3g}{group.parameters / 1e6:8.2f} M parameters, {decay}: {parts}'
 

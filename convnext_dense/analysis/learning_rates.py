@@ -24,7 +24,7 @@ class RateGroup(NamedTuple):
         parameters: their number.
         decayed: how many of them have weight decay.
         weight_decay: of those.
-        parts: where they are, in the model's order.
+        parts: where they are: neck and heads, then the backbone from its input on.
     """
     lr: float
     parameters: int
@@ -70,6 +70,7 @@ def _together(rate, groups, names):
              if all(name in found for name in names.values() if _top(name) == top)}
     parts = [_top(name) if _top(name) in whole else _part(name)
              for name in names.values() if name in found]  # in the model's order
+    parts.sort(key=lambda part: part.startswith('backbone'))  # heads first
     return RateGroup(rate, count, decayed, decay, list(dict.fromkeys(parts)))
 
 

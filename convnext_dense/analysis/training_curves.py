@@ -45,18 +45,22 @@ def write_training_curves(work_dir: str | Path) -> Path | None:
 def read_points(work_dir: str | Path) -> Points:
     """``{name: [(step, value), ...]}`` of all runs in a work directory, by step.
 
-    Where a resumed run repeats steps, its values stand for them.
+    Where a resumed run repeats steps, its values stand for them. A validation that was written
+    down by its epoch stands at the last training step before it.
     """
     found: dict[str, dict[float, float]] = defaultdict(dict)
     for path in sorted(Path(work_dir).glob('*/vis_data/scalars.json')):
+        trained = 0
         for line in path.read_text(encoding='utf-8').splitlines():
             try:
                 row = json.loads(line)
             except ValueError:  # the line that a kill cut off
                 continue
+            trained = max(row.get('iter', 0), trained)
+            step = max(row.get('step', 0), trained)
             for name, value in row.items():
                 if name not in ('step', 'iter', 'epoch') and isinstance(value, (int, float)):
-                    found[name][row.get('step', row.get('iter', 0))] = value
+                    found[name][step] = value
     return {name: sorted(values.items()) for name, values in found.items()}
 
 

@@ -31,7 +31,7 @@ def set_batch(cfg: 'Config', value: str, device: str, scale_lr: bool = True) -> 
         least = 2 if is_segmenter(cfg) else 1  # batch norm behind pooling needs two
         batch = _largest_on_gpu(cfg, least) if device == 'cuda' else _largest_on_cpu(cfg, least)
         if batch is None:
-            raise InputError(f'--batch auto: not even {least} images a step fit into the memory; '
+            raise InputError(f'--batch auto: not even a batch of {least} fits into the memory; '
                              'give smaller images or a smaller model')
     else:
         if not value.isdigit() or int(value) < 1:

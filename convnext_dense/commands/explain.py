@@ -21,7 +21,9 @@ def add_arguments(parser):
 
 
 def run(args):
+    import contextlib
     import json
+    import sys
 
     import torch
     from mmengine.logging import MMLogger
@@ -36,5 +38,6 @@ def run(args):
     if on_gpu or args.device != 'cuda':  # for a GPU that is elsewhere the config stays as it is
         set_device(cfg, args.device or ('cuda' if on_gpu else 'cpu'))
     from convnext_dense.analysis.config_sheet import config_sheet, render
-    sheet = config_sheet(cfg)
+    with contextlib.redirect_stdout(sys.stderr):  # libraries print while they are imported
+        sheet = config_sheet(cfg)
     print(json.dumps(sheet, indent=1) if args.json else render(sheet))

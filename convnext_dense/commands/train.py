@@ -4,6 +4,7 @@ convnext-dense train NAME --data-root data/coco
 convnext-dense train mine.py --work-dir work_dirs/mine --resume
 convnext-dense train fruit/config.py --batch auto --log tensorboard
 """
+from convnext_dense.commands.batch_option import set_batch
 from convnext_dense.commands.options import add_config_options, build_runner, prepare_config
 from convnext_dense.errors import InputError
 
@@ -50,8 +51,9 @@ def run(args):
         cfg.resume = True
         cfg.load_from = None if args.resume == 'auto' else args.resume
     add_log_backends(cfg, args.log)
+    if args.batch not in (None, 'auto'):
+        set_batch(cfg, args.batch, device, scale_lr=not args.auto_scale_lr)
     check_config(cfg, training=True)
-    if args.batch:
-        from convnext_dense.commands.batch_option import set_batch
+    if args.batch == 'auto':  # the trial takes what was checked
         set_batch(cfg, args.batch, device, scale_lr=not args.auto_scale_lr)
     build_runner(cfg).train()

@@ -47,7 +47,7 @@ class Project(NamedTuple):
         objects = f', {data.objects} objects' if data.objects else ''
         return [
             f'{self.source.format}: {len(self.source.images)} images{objects}, {data.classes} '
-            f'classes: {_class_list(self.source)}',
+            f'{"class" if data.classes == 1 else "classes"}: {_class_list(self.source)}',
             f'split: {self.split}',
             *(f'note: {note}' for note in self.source.notes),
             *(f'{topic}: {why}' for topic, why in plan.reasons.items()),

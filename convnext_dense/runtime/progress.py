@@ -4,6 +4,7 @@ What is logged goes to the file alone then, but for warnings and what a person a
 the output is no terminal (a file, a pipe, a notebook) the log stands there as mmengine writes it.
 """
 import logging
+import shutil
 import sys
 from collections.abc import Mapping
 from typing import Any
@@ -17,6 +18,7 @@ from tqdm import tqdm
 #: ``extra`` of a log line that a terminal shows, too
 SHOWN = dict(shown=True)
 BAR = '{desc} {n_fmt}/{total_fmt} |{bar:20}| {remaining} left{postfix}'
+WIDTH = 100  # characters, where the terminal does not say
 LOSS_STEPS = 20  # over which the shown loss is averaged
 
 
@@ -123,7 +125,7 @@ class ProgressHook(Hook):
     def _open(self, unit, total, done):
         # smoothing=0: validations and checkpoints are part of the time that is left
         self.bar = tqdm(total=total, initial=done, desc=unit, smoothing=0, file=sys.stdout,
-                        dynamic_ncols=True, bar_format=BAR)
+                        bar_format=BAR, **_width())
 
     def _show(self, *more):
         if self.bar is not None:
@@ -148,6 +150,12 @@ def figure_text(metrics: Mapping[str, Any], key: str | None = None,
         return ''
     text = f'{key.rpartition("/")[2]} {value:.4g}'
     return text + (f' (best {best:.4g})' if best is not None else '')
+
+
+def _width():
+    """tqdm's settings; a container's terminal may say that it is 0 characters wide."""
+    return dict(dynamic_ncols=True) if shutil.get_terminal_size((0, 0)).columns else dict(
+        ncols=WIDTH)
 
 
 def _best(runner):

@@ -35,7 +35,7 @@ def test_the_sheet_says_what_is_trained_on_what_and_how(project, capsys):
     assert topics == ['model', 'data', 'augmentation', 'schedule', 'learning', 'batch', 'memory']
     assert len(text.splitlines()) < 40
     for line in ('MaskRCNN on ConvNeXt atto', 'starts from nothing', '2 classes: pear, plum',
-                 'train.json (14 images)', 'val.json (not there)', 'RandomFlip prob 0.5',
+                 'train.json: 14 images', 'val.json (not there)', 'RandomFlip prob 0.5',
                  'passes over 14 images', 'up to 0.002 in the first 10%', '4 images a step'):
         assert line in text, line
     whole = re.search(r'whole +([0-9.]+) M parameters', text)
