@@ -87,9 +87,10 @@ def apply_batch_size(cfg: Any, batch: int, scale_lr: bool = True) -> list[str]:
     if factor == 1:
         return changed
     optimizer = (cfg.get('optim_wrapper') or {}).get('optimizer') or {}
-    if scale_lr and isinstance(optimizer.get('lr'), (int, float)):
-        changed.append(f'lr {optimizer.lr:g} becomes {_rate(optimizer.lr, factor):g}')
-        optimizer.lr = _rate(optimizer.lr, factor)
+    lr = optimizer.get('lr')
+    if scale_lr and isinstance(lr, (int, float)):
+        optimizer['lr'] = _rate(lr, factor)
+        changed.append(f'lr {lr:g} becomes {optimizer["lr"]:g}')
         for scheduler in _schedulers(cfg):
             _change(scheduler, RATE_KEYS, lambda rate: _rate(rate, factor))
     if 'max_iters' in cfg.train_cfg:
