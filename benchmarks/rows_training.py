@@ -73,8 +73,11 @@ def pennfudan():
     return root
 
 
-def side(name, stock=False, **settings):
-    """Ours prepared with these settings, or with the parts of mmdet, mmseg and mmpretrain."""
+def side(name, stock=False, wrapper='OptimWrapper', **settings):
+    """Ours prepared with these settings, or with the parts of mmdet, mmseg and mmpretrain.
+
+    ``wrapper`` is the type of the optimizer's wrapper: float32 unless it says otherwise.
+    """
     from benchmarks.rows_inference import stock as stock_config
     from convnext_dense.acceleration import Acceleration, prepare
     from convnext_dense.checkpoints import load_weights
@@ -83,6 +86,7 @@ def side(name, stock=False, **settings):
     load_weights(model, dict(state_dict=state(name)))
     if not stock:
         prepare(model, 'train', settings=Acceleration(**settings))
+    cfg.optim_wrapper.type = wrapper
     optimizer, data = build_optimizer(model, cfg), batch(name)
 
     def step():
@@ -92,7 +96,8 @@ def side(name, stock=False, **settings):
     def outputs():
         torch.manual_seed(0)
         inputs = model.data_preprocessor(copy.deepcopy(data), True)
-        loss, losses = model.parse_losses(model(**inputs, mode='loss'))
+        with optimizer.optim_context(model):
+            loss, losses = model.parse_losses(model(**inputs, mode='loss'))
         loss.backward()
         results = {key: value.detach() for key, value in losses.items()}
         if name == UPERNET:  # what transformers gives, too
@@ -150,6 +155,7 @@ class TransformersUperNet(nn.Module):
 def transformers_side():
     model = TransformersUperNet().train()
     cfg = config(UPERNET)
+    cfg.optim_wrapper.type = 'OptimWrapper'
     preprocessor = build(cfg).data_preprocessor
     optimizer = build_optimizer(model, cfg)
 

@@ -161,12 +161,13 @@ def set_init_from(cfg, source=None, classes=None):
 def set_device(cfg, device):
     """Fit the config to the device that will be used.
 
-    A CPU has no SyncBN, no AMP with loss scaling and no NCCL: they become BN, plain float32 and
-    gloo. On a GPU, mixed precision is bfloat16 where the GPU computes in it, else float16 with a
-    loss scaler as published, with predictions in float32; convolutions work on channels-last maps,
-    and SyncBN stays only where there are several processes. AdamW is the fused one on either. On a
-    CPU the time of NMS grows with the square of the boxes, so that of many boxes, of which only
-    those of the same level or class suppress one another, is split.
+    A CPU has no SyncBN and no NCCL: they become BN and gloo; mixed precision is bfloat16 there, if
+    the config says so or a measured check finds that it pays, else it is off. On a GPU, it is
+    bfloat16 where the GPU computes in it, else float16 with a loss scaler as published;
+    convolutions work on channels-last maps, and SyncBN stays only where there are several
+    processes. With either, predictions are in float32. AdamW is the fused one. On a CPU the time
+    of NMS grows with the square of the boxes, so that of many boxes, of which only those of the
+    same level or class suppress one another, is split.
 
     Args:
         device (str): ``cpu`` or ``cuda``.
@@ -187,10 +188,14 @@ def _fit_to_cpu(cfg):
             changed.add(f'NMS of {MOST_BOXES_AT_ONCE} boxes and more is split by level or class')
     wrapper = cfg.get('optim_wrapper') or {}
     if type_name(wrapper) == 'AmpOptimWrapper':
-        cfg.optim_wrapper = ConfigDict({key: value for key, value in wrapper.items()
-                                        if key not in ('loss_scale', 'dtype', 'use_fsdp')},
-                                       type='OptimWrapper')
-        changed.add('AMP is off')
+        on, why = _bfloat16_on_cpu(wrapper.get('dtype'))
+        cfg.optim_wrapper = ConfigDict(
+            {key: value for key, value in wrapper.items()
+             if key not in ('loss_scale', 'dtype', 'use_fsdp')},
+            type='convnext_dense.Bfloat16OptimWrapper' if on else 'OptimWrapper')
+        if on:
+            _predict_in_float32(cfg)
+        changed.add(why)
     dist_cfg = (cfg.get('env_cfg') or {}).get('dist_cfg') or {}
     if dist_cfg.get('backend') == 'nccl':
         dist_cfg.backend = 'gloo'
@@ -201,16 +206,35 @@ def _fit_to_gpu(cfg):
     changed = _replace_syncbn(cfg) if cfg.get('launcher', 'none') == 'none' else set()
     wrapper = cfg.get('optim_wrapper') or {}
     if type_name(wrapper) == 'AmpOptimWrapper':
-        acceleration = cfg.get('acceleration')
-        if acceleration is not False:
-            given = acceleration if isinstance(acceleration, dict) else {}
-            cfg.acceleration = dict(dict(float32_predictions=True), **given)
+        _predict_in_float32(cfg)
         if 'dtype' not in wrapper:
             wrapper.dtype = 'bfloat16' if _computes_in_bfloat16() else 'float16'
             if wrapper.dtype == 'bfloat16':
                 wrapper.loss_scale = dict(enabled=False)  # it has the range of float32
             changed.add(f'AMP in {wrapper.dtype}')
     return changed
+
+
+def _bfloat16_on_cpu(dtype):
+    """Whether a CPU trains with mixed precision in ``dtype`` (None: as it likes), and a phrase."""
+    from convnext_dense.acceleration.bfloat16 import PAYS_FROM, bfloat16_gain
+    name = str(dtype).removeprefix('torch.')
+    if name == 'bfloat16':
+        return True, 'AMP in bfloat16, as the config says'
+    if name == 'float16':
+        return False, 'AMP is off: a CPU does not train in float16'
+    gain = bfloat16_gain()
+    if gain >= PAYS_FROM:
+        return True, f'AMP in bfloat16, in which this CPU multiplies {gain:.1f} times as fast'
+    return False, (f'AMP is off: this CPU multiplies {gain:.1f} times as fast in bfloat16, and '
+                   f"from {PAYS_FROM:g} on it pays (optim_wrapper.dtype='bfloat16' turns it on)")
+
+
+def _predict_in_float32(cfg):
+    acceleration = cfg.get('acceleration')
+    if acceleration is not False:
+        given = acceleration if isinstance(acceleration, dict) else {}
+        cfg.acceleration = dict(dict(float32_predictions=True), **given)
 
 
 def _fuse_adamw(cfg):
@@ -238,6 +262,23 @@ def _computes_in_bfloat16():
 def enable_amp(cfg):
     """Train with automatic mixed precision; :func:`set_device` chooses its type."""
     cfg.optim_wrapper.type = 'AmpOptimWrapper'
+
+
+def enable_amp_tests(cfg, device):
+    """Test in bfloat16 where that is faster, else say why not.
+
+    Args:
+        device (str): ``cpu`` or ``cuda``.
+    """
+    if cfg.get('acceleration') is False:
+        raise InputError('--amp: the config says acceleration=False, which leaves the model in '
+                         'float32; take one of the two')
+    on, why = _bfloat16_on_cpu(None) if device == 'cpu' else (
+        _computes_in_bfloat16(), 'this GPU does not compute in bfloat16')
+    if on:
+        given = cfg.acceleration if isinstance(cfg.get('acceleration'), dict) else {}
+        cfg.acceleration = dict(given, bfloat16=True)
+    print_log('testing in bfloat16' if on else f'testing in float32: {why}', logger='current')
 
 
 def enable_auto_scale_lr(cfg):

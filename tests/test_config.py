@@ -113,13 +113,42 @@ def test_data_root_without_a_data_set_to_move_is_an_error():
         C.set_data_root(Config(dict(train_dataloader=dict(dataset=dict(type='D')))), '/x')
 
 
-def test_on_a_cpu_syncbn_becomes_bn_nccl_gloo_and_amp_is_off():
+def test_on_a_cpu_syncbn_becomes_bn_nccl_gloo_and_amp_is_off(monkeypatch):
+    monkeypatch.setattr('convnext_dense.acceleration.bfloat16.bfloat16_gain', lambda: 1.)
     cfg = detection()
     C.set_device(cfg, 'cpu')
     assert cfg.model.roi_head.bbox_head[0].norm_cfg == dict(type='BN', requires_grad=True)
     assert cfg.optim_wrapper == dict(
         type='OptimWrapper', optimizer=dict(type='AdamW', lr=1., fused=True))
     assert cfg.env_cfg.dist_cfg.backend == 'gloo'
+
+
+@pytest.mark.parametrize('gain, dtype, on', [
+    (8., None, True), (1.5, None, False), (1.5, 'bfloat16', True), (8., 'float16', False)])
+def test_on_a_cpu_amp_is_in_bfloat16_where_that_is_measured_to_pay(monkeypatch, gain, dtype, on):
+    monkeypatch.setattr('convnext_dense.acceleration.bfloat16.bfloat16_gain', lambda: gain)
+    cfg = detection()
+    if dtype:
+        cfg.optim_wrapper.dtype = dtype
+    for _ in range(2):  # what is set stays
+        C.set_device(cfg, 'cpu')
+    kind = 'convnext_dense.Bfloat16OptimWrapper' if on else 'OptimWrapper'
+    assert cfg.optim_wrapper == dict(
+        type=kind, optimizer=dict(type='AdamW', lr=1., fused=True))
+    assert cfg.get('acceleration') == (dict(float32_predictions=True) if on else None)
+
+
+@pytest.mark.parametrize('gain', [8., 1.5])
+def test_tests_are_in_bfloat16_where_that_is_measured_to_pay(monkeypatch, gain):
+    monkeypatch.setattr('convnext_dense.acceleration.bfloat16.bfloat16_gain', lambda: gain)
+    cfg = detection()
+    cfg.acceleration = dict(forms=False)
+    C.enable_amp_tests(cfg, 'cpu')
+    assert cfg.acceleration == (dict(forms=False, bfloat16=True) if gain > 3 else
+                                dict(forms=False))
+    cfg.acceleration = False
+    with pytest.raises(InputError, match='take one of the two'):
+        C.enable_amp_tests(cfg, 'cpu')
 
 
 @pytest.mark.parametrize('bfloat16', [True, False])

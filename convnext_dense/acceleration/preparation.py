@@ -47,6 +47,9 @@ def prepare(model: nn.Module, mode: str = 'infer', device: str | torch.device | 
     model.to(memory_format=MEMORY_FORMATS[settings.memory_format])  # type: ignore[call-overload]
     if settings.forms and not settings.compile:
         done += _give_forms(model, mode, place, settings)
+    if settings.bfloat16 and mode == 'infer':
+        from convnext_dense.acceleration.bfloat16 import evaluate_in_bfloat16
+        done += evaluate_in_bfloat16(model)
     if settings.ops != 'torch' or place.type == 'cuda':
         from convnext_dense.acceleration.triton import give_kernels
         count, form = give_kernels(model, settings.ops, place)
@@ -72,7 +75,7 @@ def _give_forms(model: nn.Module, mode: str, device: torch.device, settings: Acc
         from convnext_dense.acceleration.folding import fold
         convolutions, blocks = fold(model)
         done.append(f'{convolutions} batch norms and {blocks} blocks folded')
-    if device.type == 'cpu':
+    if device.type == 'cpu' and not (settings.bfloat16 and mode == 'infer'):
         from convnext_dense.acceleration import cpu
         winograd = settings.winograd is True or settings.winograd == mode
         give = cpu.give_inference_forms if mode == 'infer' else cpu.give_training_forms

@@ -27,6 +27,8 @@ class Acceleration:
         compile (bool | dict): ``torch.compile``, or a dict of its arguments, for backbone, neck and
             segmentation heads.
         float32_predictions (bool): under autocast heads give float32 to losses and decoding.
+        bfloat16 (bool): a model that is only evaluated computes under autocast in bfloat16, with
+            float32 predictions; the forms for a CPU, which compute in float32, stay out.
         cuda_graphs (int): for how many sizes of image the backbone replays a CUDA graph in
             inference; each keeps memory of its own.
 
@@ -39,12 +41,14 @@ class Acceleration:
     ops: str = 'torch'
     compile: bool | dict = False
     float32_predictions: bool = False
+    bfloat16: bool = False
     cuda_graphs: int = 0
 
     def __post_init__(self) -> None:
         for name, known in dict(memory_format=tuple(MEMORY_FORMATS), forms=(False, True),
                                 winograd=WINOGRAD, ops=('torch', 'auto', 'triton'),
-                                float32_predictions=(False, True)).items():
+                                float32_predictions=(False, True),
+                                bfloat16=(False, True)).items():
             value = getattr(self, name)
             if not any(value is one or value == one and isinstance(value, str) for one in known):
                 raise InputError(f'acceleration.{name}={value!r}; give one of '

@@ -46,7 +46,7 @@ def add_arguments(parser):
     parser.add_argument('--runtime', choices=('onnxruntime', 'openvino', 'torch'), help='what '
                         'computes an export (default: what it was made for)')
     parser.add_argument('--precision', choices=('float32', 'bf16'), default='float32',
-                        help='of an export; bf16 needs openvino (default: %(default)s)')
+                        help='bf16 needs, for an export, openvino (default: %(default)s)')
     parser.add_argument('--device', help='cpu, cuda or cuda:N (default: cuda where there is one)')
 
 

@@ -16,16 +16,20 @@ def add_arguments(parser):
     parser.add_argument('--show-dir', help='draw predictions into this folder')
     parser.add_argument('--wait-time', type=float, default=2, metavar='SECONDS',
                         help='how long --show shows an image')
+    parser.add_argument('--amp', action='store_true', help='compute in bfloat16 where the GPU or '
+                        'CPU is faster in it')
     parser.add_argument('--tta', action='store_true',
                         help="use the config's test-time augmentation")
 
 
 def run(args):
-    cfg, _ = prepare_config(args)
+    cfg, device = prepare_config(args)
     from convnext_dense.checks.preflight import check_config
-    from convnext_dense.config import enable_images, enable_tta, keep_predictions
+    from convnext_dense.config import enable_amp_tests, enable_images, enable_tta, keep_predictions
     cfg.load_from = args.checkpoint
     cfg.lora = None  # weights are read with their adapters merged
+    if args.amp:
+        enable_amp_tests(cfg, device)
     if args.show or args.show_dir:
         enable_images(cfg, args.show, args.show_dir, args.wait_time)
     check_config(cfg, training=False)

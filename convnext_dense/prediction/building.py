@@ -16,8 +16,8 @@ from convnext_dense.prediction.model_files import ModelFiles
 _BUILDING = threading.Lock()
 
 
-def build_model(files: ModelFiles, device: torch.device, prepared: bool = True
-                ) -> torch.nn.Module:
+def build_model(files: ModelFiles, device: torch.device, prepared: bool = True,
+                precision: str = 'float32') -> torch.nn.Module:
     """The model of a config with its weights, ready to predict.
 
     Args:
@@ -25,6 +25,7 @@ def build_model(files: ModelFiles, device: torch.device, prepared: bool = True
         device (torch.device): where it will run.
         prepared (bool): with the faster forms that a test gives it; otherwise the layers stay as
             they are.
+        precision (str): that it is prepared to compute in, ``float32`` or ``bf16``.
 
     Returns:
         nn.Module: in evaluation mode.
@@ -45,7 +46,8 @@ def build_model(files: ModelFiles, device: torch.device, prepared: bool = True
                          'give the weights of the whole model')
     settings = Acceleration.from_config(cfg.get('acceleration')) if prepared else None
     # as a test prepares it, but for compiling, which takes longer than most predictions
-    prepare(model, 'infer', device, settings and replace(settings, compile=False))
+    prepare(model, 'infer', device, settings and replace(
+        settings, compile=False, bfloat16=settings.bfloat16 or precision == 'bf16'))
     return model
 
 

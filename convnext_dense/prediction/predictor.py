@@ -57,7 +57,8 @@ class Predictor:
         overlap (float): share of a tile's side that neighbours have in common, in [0, .9].
         runtime (str, optional): what computes an export, ``onnxruntime``, ``openvino`` or
             ``torch``; by default the one that it was made for.
-        precision (str): of an export's runtime: ``float32``, or ``bf16`` with openvino.
+        precision (str): ``float32`` or ``bf16``, which pays on GPUs and on CPUs with units for it; of
+            an export with openvino only.
 
     Raises:
         InputError: the model cannot be built, its weights are another's, or an option is wrong.
@@ -70,14 +71,14 @@ class Predictor:
         _check_options(threshold, batch_size, tile, overlap)
         if is_export(model):
             self._open_export(model, weights, device, runtime, precision)
-        elif runtime or precision != 'float32':
-            raise InputError(f'{model} is no export, which --runtime and --precision are for; make '
-                             f'one: convnext-dense export {model} --to onnx')
+        elif runtime:
+            raise InputError(f'{model} is no export, which --runtime is for; make one: '
+                             f'convnext-dense export {model} --to onnx')
         else:
             self.device = _device(device)
             files = find_model(model, weights)
             check_num_classes(files.cfg.model, files.names, f'{files.source} or its config')
-            self._take(files, build_model(files, self.device), str(model))
+            self._take(files, build_model(files, self.device, precision=precision), str(model))
         self.threshold, self.batch_size = threshold, batch_size
         self.tile, self.overlap = tile, overlap
 

@@ -1,0 +1,71 @@
+"""Evaluating in bfloat16: what autocast gives, with weights cast once, and one way back."""
+import copy
+
+import pytest
+import torch
+from torch import nn
+
+from convnext_dense.acceleration import Acceleration, prepare
+from convnext_dense.acceleration import bfloat16 as B
+from convnext_dense.acceleration.forms import take_forms
+from convnext_dense.models import ConvNeXt
+
+
+@pytest.fixture(params=[dict(layer_scale_init_value=1.),
+                        dict(use_grn=True, layer_scale_init_value=0.)], ids=['v1', 'v2'])
+def backbone(request):
+    torch.manual_seed(0)
+    return ConvNeXt(arch='atto', **request.param).eval()
+
+
+@pytest.fixture
+def images():
+    return torch.randn(2, 3, 64, 96, generator=torch.Generator().manual_seed(1))
+
+
+def distance(maps, expected):
+    """Of the last map, relative to its largest value."""
+    return float((maps[-1].float() - expected[-1]).abs().max() / expected[-1].abs().max())
+
+
+@torch.no_grad()
+def test_a_backbone_is_as_far_from_float32_as_under_autocast(backbone, images):
+    expected = backbone(images)
+    with torch.autocast('cpu', torch.bfloat16):
+        by_autocast = distance(backbone(images), expected)
+    prepare(backbone, settings=Acceleration(bfloat16=True))
+    ours = distance(backbone(images), expected)
+    assert 1e-4 < ours < 2 * by_autocast and by_autocast < .05
+
+
+def test_layers_are_cast_and_norms_are_not(backbone):
+    names = set(backbone.state_dict())
+    prepare(backbone, settings=Acceleration(bfloat16=True, forms=False))
+    assert set(backbone.state_dict()) == names
+    for module in backbone.modules():
+        for parameter in module.parameters(recurse=False):
+            assert parameter.dtype == (torch.bfloat16 if isinstance(
+                module, (nn.Conv2d, nn.Linear)) else torch.float32)
+
+
+@torch.no_grad()
+def test_it_is_the_same_class_still_and_can_be_copied_and_undone(backbone, images):
+    prepare(backbone, settings=Acceleration(bfloat16=True))
+    assert isinstance(backbone, ConvNeXt)
+    other = copy.deepcopy(backbone)
+    assert all(map(torch.equal, other(images), backbone(images)))
+    assert not torch.is_autocast_enabled('cpu')
+    take_forms(backbone)
+    assert type(backbone) is ConvNeXt
+
+
+def test_training_is_left_to_the_optimizer_wrapper(backbone):
+    prepare(backbone, 'train', settings=Acceleration(bfloat16=True, forms=False))
+    assert {parameter.dtype for parameter in backbone.parameters()} == {torch.float32}
+    assert type(backbone) is ConvNeXt
+
+
+def test_the_gain_is_a_ratio_of_times(monkeypatch):
+    clock = iter(range(1000))
+    monkeypatch.setattr(B.time, 'perf_counter', lambda: next(clock))
+    assert B.bfloat16_gain.__wrapped__(2) == 1.
