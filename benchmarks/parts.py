@@ -99,9 +99,6 @@ PARTS = {
     'gradients of blocks by hand': Part(
         TRAINING, ('acceleration/cpu/block.py', 'acceleration/cpu/pointwise.py'),
         partial(replaced, (f'{CPU}.block.CpuBlock.compute', BLOCK))),
-    'convolutions between stages as products': Part(
-        BACKBONES, ('acceleration/cpu/patch_conv.py', ),
-        partial(replaced, (f'{CPU}.patch_conv.PatchConv2d.forward', 'torch.nn.Conv2d.forward'))),
     'linear layers by oneDNN': Part(
         (*BACKBONES, *CASCADE[1:]), ('acceleration/cpu/linear.py', ),
         partial(replaced, (f'{CPU}.linear._by_onednn', 'benchmarks.parts.never'))),

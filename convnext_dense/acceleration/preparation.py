@@ -3,6 +3,7 @@ import torch
 from torch import nn
 
 from convnext_dense.acceleration.forms import take_forms
+from convnext_dense.acceleration.memory_format import set_memory_format
 from convnext_dense.acceleration.settings import MEMORY_FORMATS, Acceleration
 from convnext_dense.errors import InputError
 from convnext_dense.model_wrappers import unwrap
@@ -44,7 +45,7 @@ def prepare(model: nn.Module, mode: str = 'infer', device: str | torch.device | 
         return ['as it is (acceleration=False)']
     done = [settings.memory_format]
     take_forms(model)
-    model.to(memory_format=MEMORY_FORMATS[settings.memory_format])  # type: ignore[call-overload]
+    set_memory_format(model, MEMORY_FORMATS[settings.memory_format])
     if settings.forms and not settings.compile:
         done += _give_forms(model, mode, place, settings)
     if settings.bfloat16 and mode == 'infer':

@@ -17,6 +17,11 @@ def forward_hooks(module: nn.Module) -> list:
     return list(module._forward_hooks.values())
 
 
+def forward_pre_hooks(module: nn.Module) -> list:
+    """The functions that are called before a module's forward pass."""
+    return list(module._forward_pre_hooks.values())
+
+
 def convolve_as(conv: nn.Conv2d, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     """What a convolution computes, with other parameters; subclasses differ in this method."""
     return conv._conv_forward(x, weight, bias)

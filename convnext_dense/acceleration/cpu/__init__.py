@@ -3,7 +3,7 @@ from torch import nn
 
 
 def give_training_forms(model: nn.Module, winograd: bool) -> dict[str, int]:
-    """Give blocks and the convolutions between stages their forms with hand-written gradients.
+    """Give blocks their form with hand-written gradients.
 
     Args:
         model (nn.Module): changed in place.
@@ -13,15 +13,9 @@ def give_training_forms(model: nn.Module, winograd: bool) -> dict[str, int]:
         dict[str, int]: how many modules of each name have a form now.
     """
     from convnext_dense.acceleration.cpu.block import CpuBlock
-    from convnext_dense.acceleration.cpu.patch_conv import PatchConv2d
     from convnext_dense.acceleration.cpu.winograd import WinogradConv2d
     from convnext_dense.acceleration.forms import give_form
-    from convnext_dense.models.convnext import ConvNeXt
     counts = {'blocks': give_form(model, CpuBlock)}
-    counts['convolutions of patches'] = sum(
-        give_form(layer, PatchConv2d, PatchConv2d.fits)
-        for backbone in model.modules() if isinstance(backbone, ConvNeXt)
-        for layer in backbone.downsample_layers[1:])
     if winograd:
         counts['3x3 convolutions'] = give_form(model, WinogradConv2d, WinogradConv2d.fits)
     return counts
