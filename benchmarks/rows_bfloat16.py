@@ -52,24 +52,24 @@ def compare_numbers(ours, theirs):
 
 def inference_sides(name, size, *others):
     return {'ours': partial(inference, name, size, 'bfloat16'),
-            'ours, float32': partial(inference, name, size, 'float32'),
+            'float32, as prepared': partial(inference, name, size, 'float32'),
             **{f'torch, {form}': partial(inference, name, size, form) for form in others}}
 
 
 def training_sides(name):
     kind = 'convnext_dense.Bfloat16OptimWrapper'
     return {'ours': partial(rows_training.side, name, wrapper=kind, float32_predictions=True),
-            'ours, float32': partial(rows_training.side, name)}
+            'float32, as prepared': partial(rows_training.side, name)}
 
 
 @row('upernet-inference-bfloat16', 'UperNet ConvNeXt-T in bfloat16, inference of 512x512',
-     peer='ours, float32', bar=3., compare=compare_labels)
+     peer='float32, as prepared', bar=3., compare=compare_labels)
 def upernet_inference():
     return inference_sides(rows_inference.UPERNET, (512, 512), 'autocast')
 
 
 @row('cascade-inference-bfloat16',
-     'Cascade Mask R-CNN ConvNeXt-T in bfloat16, inference of 480x640', peer='ours, float32',
+     'Cascade Mask R-CNN ConvNeXt-T in bfloat16, inference of 480x640', peer='float32, as prepared',
      bar=3., compare=compare_numbers)
 def cascade_inference():
     # torch's autocast alone fails: mmcv's NMS takes no bfloat16
@@ -77,7 +77,7 @@ def cascade_inference():
 
 
 @row('upernet-training-bfloat16',
-     'UperNet ConvNeXt-T in bfloat16, training step, 2 x 512x512', peer='ours, float32', bar=1.8,
+     'UperNet ConvNeXt-T in bfloat16, training step, 2 x 512x512', peer='float32, as prepared', bar=1.8,
      tolerance=.05)
 def upernet_training():
     return training_sides(rows_training.UPERNET)
@@ -85,6 +85,6 @@ def upernet_training():
 
 @row('cascade-training-bfloat16',
      'Cascade Mask R-CNN in bfloat16, training step of the Penn-Fudan example',
-     peer='ours, float32', tolerance=.1)
+     peer='float32, as prepared', tolerance=.1)
 def cascade_training():
     return training_sides(rows_training.PENNFUDAN)
