@@ -77,8 +77,8 @@ def cascade_inference():
 
 
 @row('upernet-training-bfloat16',
-     'UperNet ConvNeXt-T in bfloat16, training step, 2 x 512x512', peer='float32, as prepared', bar=1.8,
-     tolerance=.05)
+     'UperNet ConvNeXt-T in bfloat16, training step, 2 x 512x512', peer='float32, as prepared',
+     bar=1.8, tolerance=.05)
 def upernet_training():
     return training_sides(rows_training.UPERNET)
 

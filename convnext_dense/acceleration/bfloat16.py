@@ -9,9 +9,9 @@ from torch import nn
 from convnext_dense.acceleration.float32_predictions import predict_in_float32
 from convnext_dense.acceleration.forms import Form
 
-#: how much faster products in bfloat16 must be. The rest of a model is not faster in bfloat16, and
-#: its faster forms compute in float32: docs/speed.md has what a CPU with either kind of unit gains
-PAYS_FROM = 3.
+#: how much faster products in bfloat16 must be. Norms, depthwise convolutions and casts do not
+#: gain, and the faster forms compute in float32: at 3 (AVX512-BF16) whole models gain 1.3 to 1.7
+PAYS_FROM = 2.
 
 
 @functools.cache

@@ -10,6 +10,7 @@ from torch import Tensor
 CHUNK = 2**21
 
 
+@torch.autocast('cpu', enabled=False)  # weights of interpolation
 def paste_masks(masks: Tensor, boxes: Tensor, height: int, width: int, threshold: float) -> Tensor:
     """Paste masks into the image, as ``mmdet``'s ``FCNMaskHead`` does.
 
@@ -28,6 +29,7 @@ def paste_masks(masks: Tensor, boxes: Tensor, height: int, width: int, threshold
     inside_y = _inside(boxes[:, 1], boxes[:, 3], height)
     inside_x = _inside(boxes[:, 0], boxes[:, 2], width)
     pasted = torch.empty(len(masks), width, height, dtype=torch.bool)
+    masks = masks.float()
     step = max(CHUNK // (height * width), 1)
     for begin in range(0, len(masks), step):
         part = slice(begin, begin + step)

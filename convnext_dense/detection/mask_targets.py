@@ -13,6 +13,7 @@ from convnext_dense.detection.roi_align import weights_of_both_axes
 NEAR = 1e-4
 
 
+@torch.autocast('cpu', enabled=False)  # shares of pixels
 def crop_and_resize(masks, boxes, size, indices):
     """``BitmapMasks.crop_and_resize`` with the same values.
 

@@ -105,3 +105,20 @@ def test_rles_of_pasted_masks_equal_pycocotools(heads):
     masks, = assert_equals_mmdet(heads, [random_boxes(30, 60, 71, 90)], META)
     assert encode_masks(masks) == pycocotools_mask.encode(
         np.asfortranarray(masks.numpy().transpose(1, 2, 0).astype(np.uint8)))
+
+
+def test_autocast_does_not_round_where_masks_are_pasted_and_cut():
+    from mmdet.structures.mask import BitmapMasks
+
+    from convnext_dense.detection.mask_pasting import paste_masks
+    from convnext_dense.detection.mask_targets import crop_and_resize
+    generator = torch.Generator().manual_seed(0)
+    masks = torch.rand(6, 28, 28, generator=generator)
+    boxes = torch.rand(6, 4, generator=generator) * 40 + torch.tensor([0., 0., 50., 60.])
+    bitmaps = BitmapMasks((torch.rand(6, 100, 90, generator=generator) > .5).numpy(), 100, 90)
+    arguments = ((paste_masks, (masks, boxes, 100, 90, .5)),
+                 (crop_and_resize, (bitmaps, boxes.numpy(), (28, 28), np.arange(6))))
+    for function, values in arguments:
+        with torch.autocast('cpu', torch.bfloat16):
+            found = function(*values)
+        np.testing.assert_array_equal(found, function(*values))
