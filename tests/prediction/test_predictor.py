@@ -219,11 +219,8 @@ def test_weights_of_a_backbone_alone_are_refused(detector, tmp_path):
         Predictor(config, tmp_path / 'backbone.pth', device='cpu')
 
 
-@pytest.mark.parametrize('gain', [8., 1.])
-def test_in_bfloat16_where_that_pays(monkeypatch, segmenter, images, gain):
-    monkeypatch.setattr('convnext_dense.acceleration.bfloat16.bfloat16_gain', lambda: gain)
-    plain, ours = Predictor(segmenter), Predictor(segmenter, amp=True)
-    weights = {parameter.dtype for parameter in ours.model.parameters()}
-    assert (torch.bfloat16 in weights) == (gain > 3)
+def test_in_bfloat16(segmenter, images):
+    plain, ours = Predictor(segmenter), Predictor(segmenter, precision='bf16')
+    assert torch.bfloat16 in {parameter.dtype for parameter in ours.model.parameters()}
     share = np.mean(plain(str(images[0])).labels == ours(str(images[0])).labels)
-    assert share > .9 if gain > 3 else share == 1
+    assert share > .9
