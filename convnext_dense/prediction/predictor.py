@@ -57,8 +57,8 @@ class Predictor:
         overlap (float): share of a tile's side that neighbours have in common, in [0, .9].
         runtime (str, optional): what computes an export, ``onnxruntime``, ``openvino`` or
             ``torch``; by default the one that it was made for.
-        precision (str): ``float32`` or ``bf16``, which pays on GPUs and on CPUs with units for it; of
-            an export with openvino only.
+        precision (str): ``float32``, or ``bf16``, which pays on GPUs and on CPUs with units for
+            it; of an export with openvino only.
 
     Raises:
         InputError: the model cannot be built, its weights are another's, or an option is wrong.
