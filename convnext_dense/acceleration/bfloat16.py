@@ -60,7 +60,7 @@ def evaluate_in_bfloat16(model: nn.Module) -> list[str]:
     for layer in layers:
         layer.to(torch.bfloat16)
     heads = predict_in_float32(model)
-    model.__class__ = _in_bfloat16(type(model))
+    model.__class__ = _in_bfloat16(type(model))  # type: ignore[arg-type, assignment]
     return [f'{len(layers)} layers in bfloat16', f'float32 predictions of {len(heads)} heads']
 
 
