@@ -217,7 +217,7 @@ def _fit_to_gpu(cfg):
 
 def _bfloat16_on_cpu(dtype):
     """Whether a CPU trains with mixed precision in ``dtype`` (None: as it likes), and a phrase."""
-    from convnext_dense.acceleration.bfloat16 import PAYS_FROM, bfloat16_gain
+    from convnext_dense.bfloat16_gain import PAYS_FROM, bfloat16_gain
     name = str(dtype).removeprefix('torch.')
     if name == 'bfloat16':
         return True, 'AMP in bfloat16, as the config says'

@@ -23,4 +23,4 @@ def no_default_scope():
 def no_units_for_bfloat16(monkeypatch):
     """Tests mean the same on every CPU: what is measured at a command's start is that of one
     without such units, where a test does not say otherwise."""
-    monkeypatch.setattr('convnext_dense.acceleration.bfloat16.bfloat16_gain', lambda: 1.)
+    monkeypatch.setattr('convnext_dense.bfloat16_gain.bfloat16_gain', lambda: 1.)

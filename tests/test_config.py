@@ -114,7 +114,7 @@ def test_data_root_without_a_data_set_to_move_is_an_error():
 
 
 def test_on_a_cpu_syncbn_becomes_bn_nccl_gloo_and_amp_is_off(monkeypatch):
-    monkeypatch.setattr('convnext_dense.acceleration.bfloat16.bfloat16_gain', lambda: 1.)
+    monkeypatch.setattr('convnext_dense.bfloat16_gain.bfloat16_gain', lambda: 1.)
     cfg = detection()
     C.set_device(cfg, 'cpu')
     assert cfg.model.roi_head.bbox_head[0].norm_cfg == dict(type='BN', requires_grad=True)
@@ -126,7 +126,7 @@ def test_on_a_cpu_syncbn_becomes_bn_nccl_gloo_and_amp_is_off(monkeypatch):
 @pytest.mark.parametrize('gain, dtype, on', [
     (8., None, True), (1.5, None, False), (1.5, 'bfloat16', True), (8., 'float16', False)])
 def test_on_a_cpu_amp_is_in_bfloat16_where_that_is_measured_to_pay(monkeypatch, gain, dtype, on):
-    monkeypatch.setattr('convnext_dense.acceleration.bfloat16.bfloat16_gain', lambda: gain)
+    monkeypatch.setattr('convnext_dense.bfloat16_gain.bfloat16_gain', lambda: gain)
     cfg = detection()
     if dtype:
         cfg.optim_wrapper.dtype = dtype
@@ -140,7 +140,7 @@ def test_on_a_cpu_amp_is_in_bfloat16_where_that_is_measured_to_pay(monkeypatch, 
 
 @pytest.mark.parametrize('gain', [8., 1.5])
 def test_tests_are_in_bfloat16_where_that_is_measured_to_pay(monkeypatch, gain):
-    monkeypatch.setattr('convnext_dense.acceleration.bfloat16.bfloat16_gain', lambda: gain)
+    monkeypatch.setattr('convnext_dense.bfloat16_gain.bfloat16_gain', lambda: gain)
     cfg = detection()
     cfg.acceleration = dict(forms=False)
     C.enable_amp_tests(cfg, 'cpu')

@@ -22,7 +22,8 @@ FLOORS = [
     ['config'],
     ['config_files', 'data_root'],
     ['classes', 'published', 'registry'],
-    ['command_names', 'cores', 'download', 'chunks', 'files', 'model_wrappers', 'plain_layers'],
+    ['bfloat16_gain', 'command_names', 'cores', 'download', 'chunks', 'files', 'model_wrappers',
+     'plain_layers'],
     ['private'],
     ['errors'],
 ]

@@ -6,11 +6,8 @@ import torch
 from torch import nn
 
 from convnext_dense.acceleration import Acceleration, prepare
-from convnext_dense.acceleration import bfloat16 as B
 from convnext_dense.acceleration.forms import take_forms
 from convnext_dense.models import ConvNeXt
-
-GAIN = B.bfloat16_gain.__wrapped__  # tests see a CPU without units for bfloat16, see conftest.py
 
 
 @pytest.fixture(params=[dict(layer_scale_init_value=1.),
@@ -65,9 +62,3 @@ def test_training_is_left_to_the_optimizer_wrapper(backbone):
     prepare(backbone, 'train', settings=Acceleration(bfloat16=True, forms=False))
     assert {parameter.dtype for parameter in backbone.parameters()} == {torch.float32}
     assert type(backbone) is ConvNeXt
-
-
-def test_the_gain_is_a_ratio_of_times(monkeypatch):
-    clock = iter(range(1000))
-    monkeypatch.setattr(B.time, 'perf_counter', lambda: next(clock))
-    assert GAIN(2) == 1.
