@@ -1,7 +1,13 @@
 """The class list of a config's data sets, and the numbers of classes that follow from it."""
+from __future__ import annotations
+
 from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
 
 from convnext_dense.errors import InputError
+
+if TYPE_CHECKING:
+    from mmengine.config import Config
 
 LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
 #: parts of a model whose ``num_classes``, if any, is not that of the data set
@@ -9,7 +15,7 @@ NO_CLASSES = ('backbone', 'neck', 'rpn_head', 'data_preprocessor', 'train_cfg', 
 ROI_HEAD_CLASSES = 80  # num_classes of mmdet's RoI heads where a config leaves it out
 
 
-def apply_classes(cfg) -> None:
+def apply_classes(cfg: Config) -> None:
     """Give the data sets the config's class list, and the heads their number of classes.
 
     A top-level ``classes = ('cat', 'dog')`` becomes the ``metainfo`` of every data set. Then each
@@ -36,7 +42,7 @@ def apply_classes(cfg) -> None:
             set_number(cfg.model.get('module', cfg.model), len(names))
 
 
-def check_names(classes) -> None:
+def check_names(classes: object) -> None:
     """Raise InputError unless ``classes`` is a list of different names."""
     if isinstance(classes, str):
         raise InputError(f"classes = {classes!r} is one string; write classes = ('{classes}', ) "
@@ -55,7 +61,7 @@ def names_of(dataset: dict) -> tuple:
     return tuple((dataset.get('metainfo') or {}).get('classes') or ())
 
 
-def data_sets(dataset) -> Iterator[dict]:
+def data_sets(dataset: Any) -> Iterator[dict]:
     """The data sets inside of wrappers such as RepeatDataset and ConcatDataset."""
     if isinstance(dataset, (list, tuple)):
         for part in dataset:

@@ -14,6 +14,7 @@ from difflib import get_close_matches
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 from convnext_dense import __version__
 from convnext_dense.errors import InputError, in_one_line
@@ -42,7 +43,7 @@ COMMANDS = {
 class Parser(argparse.ArgumentParser):
     """A parser that names the nearest option for one that it does not know."""
 
-    def parse_args(self, args=None, namespace=None):
+    def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
         parsed, unknown = self.parse_known_args(args, namespace)
         if unknown:
             known = [option for action in self._actions for option in action.option_strings]

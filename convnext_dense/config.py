@@ -3,8 +3,10 @@
 Each function changes the given config in place and does one thing, so that a script can do what
 the commands do.
 """
+from collections.abc import Iterator, Sequence
 from difflib import get_close_matches
 from pathlib import Path
+from typing import Any
 
 from mmengine.config import Config, ConfigDict
 from mmengine.logging import print_log
@@ -33,7 +35,7 @@ TOP_LEVEL_KEYS = (
     'progress')
 
 
-def load_config(path, options=None):
+def load_config(path: str | Path, options: dict[str, Any] | None = None) -> Config:
     """Read a config file. A config is Python code and runs when it is read.
 
     A top-level ``classes = ('cat', 'dog')`` goes to all data sets, and the heads' numbers of
@@ -69,7 +71,7 @@ def load_config(path, options=None):
     return cfg
 
 
-def check_option_keys(cfg, options):
+def check_option_keys(cfg: Config, options: dict[str, Any]) -> None:
     """Raise InputError for an override whose first key looks like a misspelt one.
 
     Args:
@@ -92,7 +94,7 @@ def _first_line(error):
     return (str(error).strip().splitlines() or ['no message'])[0]
 
 
-def nested(node):
+def nested(node: Any) -> Iterator[dict]:
     """Every dict inside ``node``, itself included."""
     if isinstance(node, dict):
         yield node
@@ -103,7 +105,7 @@ def nested(node):
         yield from nested(child)
 
 
-def type_name(node):
+def type_name(node: Any) -> str | None:
     """The name of a config's ``type`` without scope or module, or None.
 
     A type may be a string (``'mmdet.DetDataSample'``, ``'CocoDataset'``), or the class itself in
@@ -115,20 +117,21 @@ def type_name(node):
     return getattr(kind, '__name__', None)
 
 
-def full_type_name(node):
+def full_type_name(node: dict) -> str:
     """The text of a config's ``type``: a string as written, a class with its module, else ''."""
     kind = node.get('type')
     return kind if isinstance(kind, str) else '' if kind is None else \
         f'{getattr(kind, "__module__", "")}.{getattr(kind, "__name__", kind)}'
 
 
-def set_work_dir(cfg, work_dir):
+def set_work_dir(cfg: Config, work_dir: str | Path | None) -> None:
     """Work directory: the option, or the config's own, or ``work_dirs/<name of the config>``."""
     cfg.work_dir = work_dir or cfg.get('work_dir') or str(
         Path('work_dirs') / Path(cfg.filename).stem)
 
 
-def set_init_from(cfg, source=None, classes=None):
+def set_init_from(cfg: Config, source: str | None = None,
+                  classes: Sequence[str] | None = None) -> None:
     """Start from a file of other classes, which takes the place of the backbone's weights.
 
     Args:
@@ -158,7 +161,7 @@ def set_init_from(cfg, source=None, classes=None):
         backbone.init_cfg = None
 
 
-def set_device(cfg, device):
+def set_device(cfg: Config, device: str) -> None:
     """Fit the config to the device that will be used.
 
     A CPU has no SyncBN and no NCCL: they become BN and gloo; mixed precision is bfloat16 there, if
@@ -259,12 +262,12 @@ def _computes_in_bfloat16():
     return torch.cuda.is_bf16_supported(including_emulation=False)
 
 
-def enable_amp(cfg):
+def enable_amp(cfg: Config) -> None:
     """Train with automatic mixed precision; :func:`set_device` chooses its type."""
     cfg.optim_wrapper.type = 'AmpOptimWrapper'
 
 
-def enable_amp_tests(cfg, device):
+def enable_amp_tests(cfg: Config, device: str) -> None:
     """Test in bfloat16 where that is faster, else say why not.
 
     Args:
@@ -281,7 +284,7 @@ def enable_amp_tests(cfg, device):
     print_log('testing in bfloat16' if on else f'testing in float32: {why}', logger='current')
 
 
-def enable_auto_scale_lr(cfg):
+def enable_auto_scale_lr(cfg: Config) -> None:
     """Scale the learning rate by the ratio of the real to the recipe's batch size."""
     if 'base_batch_size' not in cfg.get('auto_scale_lr', {}):
         raise InputError('--auto-scale-lr: the config has no auto_scale_lr=dict('
@@ -289,7 +292,7 @@ def enable_auto_scale_lr(cfg):
     cfg.auto_scale_lr.enable = True
 
 
-def enable_tta(cfg):
+def enable_tta(cfg: Config) -> None:
     """Test with the config's own test-time augmentation."""
     missing = [key for key in ('tta_model', 'tta_pipeline') if key not in cfg]
     if missing:
@@ -298,7 +301,8 @@ def enable_tta(cfg):
     cfg.model = ConfigDict(cfg.tta_model, module=cfg.model)
 
 
-def enable_images(cfg, show=False, show_dir=None, wait_time=2.):
+def enable_images(cfg: Config, show: bool = False, show_dir: str | None = None,
+                  wait_time: float = 2.) -> None:
     """Draw predictions while testing: on the screen, or as files below ``show_dir``."""
     hook = cfg.default_hooks.get('visualization')
     if not hook:
@@ -313,7 +317,7 @@ def enable_images(cfg, show=False, show_dir=None, wait_time=2.):
             cfg.visualizer.save_dir = show_dir
 
 
-def keep_predictions(cfg, out):
+def keep_predictions(cfg: Config, out: str | Path) -> None:
     """Write the predictions to ``out``.
 
     A detector writes a pickle of its results (``out`` ends with .pkl), a segmenter one label map
@@ -329,14 +333,14 @@ def keep_predictions(cfg, out):
     cfg.test_evaluator = [*evaluators, dict(type='mmdet.DumpDetResults', out_file_path=out)]
 
 
-def is_segmenter(cfg):
+def is_segmenter(cfg: Config) -> bool:
     """Whether a config is of a semantic segmenter: its scope is mmseg, or its data sets are."""
     if cfg.get('default_scope') in ('mmseg', 'mmdet'):
         return cfg.default_scope == 'mmseg'
     return any('seg_map_path' in node for key in LOADERS for node in nested(cfg.get(key)))
 
 
-def set_label_values(cfg, pairs):
+def set_label_values(cfg: Config, pairs: dict[int, int]) -> None:
     """Say which label each value in the label maps is, in all data sets of a segmenter.
 
     Args:

@@ -1,14 +1,20 @@
 """Moving the data sets of a config to another folder: ``--data-root``."""
+from __future__ import annotations
+
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from convnext_dense.classes import data_sets
 from convnext_dense.errors import InputError
 
+if TYPE_CHECKING:
+    from mmengine.config import Config
+
 SPLITS = ('train', 'val', 'test')
 
 
-def set_data_root(cfg, root: str | Path | Sequence[str | Path]) -> None:
+def set_data_root(cfg: Config, root: str | Path | Sequence[str | Path]) -> None:
     """Move data sets, and the paths of their evaluators, to another folder.
 
     Args:

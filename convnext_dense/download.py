@@ -13,6 +13,7 @@ import socket
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Callable
 from pathlib import Path
 
 from convnext_dense.errors import InputError
@@ -24,8 +25,9 @@ ATTEMPTS = 4  # in a row that bring nothing new
 BROKEN = (http.client.HTTPException, OSError)  # OSError covers URLError, timeouts and resets
 
 
-def download(url, target, size=None, sha256=None, md5=None, progress=True, retry_delay=1.,
-             check=None):
+def download(url: str, target: str | Path, size: int | None = None, sha256: str | None = None,
+             md5: str | None = None, progress: bool = True, retry_delay: float = 1.,
+             check: Callable[[Path], str | None] | None = None) -> Path:
     """Fetch ``url`` into the file ``target``.
 
     The bytes go to ``<target>.part`` first. A broken connection, or a run that was killed, goes
@@ -91,7 +93,8 @@ def download(url, target, size=None, sha256=None, md5=None, progress=True, retry
     return target
 
 
-def verify_file(path, size=None, sha256=None, md5=None, progress=True):
+def verify_file(path: str | Path, size: int | None = None, sha256: str | None = None,
+                md5: str | None = None, progress: bool = True) -> None:
     """Read a whole file and compare it with its published size and hash.
 
     Args:
@@ -112,7 +115,7 @@ def verify_file(path, size=None, sha256=None, md5=None, progress=True):
                              'and fetch it again')
 
 
-def file_hash(path, name='sha256', progress=False):
+def file_hash(path: str | Path, name: str = 'sha256', progress: bool = False) -> str:
     """Hexadecimal hash of a file, read in pieces; a large file can show a progress bar."""
     path = Path(path)
     digest, size = hashlib.new(name), path.stat().st_size
@@ -124,7 +127,7 @@ def file_hash(path, name='sha256', progress=False):
     return digest.hexdigest()
 
 
-def hash_in_name(name):
+def hash_in_name(name: str) -> str | None:
     """The sha256 prefix that torch hub and OpenMMLab put at the end of a name, or None.
 
     Eight digits that are a date are no hash.

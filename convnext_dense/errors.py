@@ -1,5 +1,6 @@
 """The one error that a user's mistake raises."""
 import traceback
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -13,7 +14,7 @@ class InputError(ValueError):
 
 
 @contextmanager
-def convert_errors(what, advice):
+def convert_errors(what: str, advice: str) -> Iterator[None]:
     """Turn what other people's code raises inside into an InputError of one line.
 
     For code that works on what a config or a file holds and was not written to refuse it. The
@@ -33,14 +34,14 @@ def convert_errors(what, advice):
         raise InputError(f'{what}: {in_one_line(error)}; {advice}') from error
 
 
-def is_out_of_memory(error):
+def is_out_of_memory(error: BaseException) -> bool:
     """Whether an error says that memory ran out: Python's, or torch's on a GPU or a CPU."""
     # torch's class by its name, as torch takes long to import; on a CPU it has none
     return isinstance(error, MemoryError) or 'OutOfMemory' in type(error).__name__ or (
         isinstance(error, RuntimeError) and 'DefaultCPUAllocator' in str(error))
 
 
-def in_one_line(error):
+def in_one_line(error: BaseException) -> str:
     """Class, first words and place of an error."""
     frame = traceback.extract_tb(error.__traceback__)[-1]
     # an assertion without a message: what it asserts

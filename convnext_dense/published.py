@@ -8,6 +8,7 @@ from copy import deepcopy
 from difflib import get_close_matches
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 from convnext_dense.errors import InputError
 
@@ -16,7 +17,7 @@ TABLES = ('coco', 'ade20k', 'v2_dense', 'dino', 'rtmdet', 'mask2former_ade20k',
           'mask2former_coco', 'mask2former_panoptic')
 
 
-def row_key(table, row):
+def row_key(table: str, row: dict[str, Any]) -> str:
     """Key of a row (dict with ``name`` and ``pretrain``) of ``table``."""
     return f'{table}/{row["name"]}_{row["pretrain"]}'
 
@@ -27,12 +28,12 @@ def _document():
     return yaml.safe_load(FILE.read_text(encoding='utf-8'))
 
 
-def load_published():
+def load_published() -> dict[str, Any]:
     """The whole file as plain dicts and lists."""
     return deepcopy(_document())
 
 
-def published_rows(table=None):
+def published_rows(table: str | None = None) -> dict[str, dict[str, Any]]:
     """Rows by key, in the file's order.
 
     Args:
@@ -46,7 +47,7 @@ def published_rows(table=None):
             for row in load_published()[name]}
 
 
-def published_row(key):
+def published_row(key: str) -> dict[str, Any]:
     """One row.
 
     Raises:

@@ -5,6 +5,7 @@ imported, and so registered, when it is first looked up by name, so that no conf
 ``custom_imports`` and nothing is imported that no config names.
 """
 from importlib import import_module
+from typing import Any
 
 from mmengine import registry as root
 from mmengine.config.utils import MODULE2PACKAGE
@@ -23,12 +24,12 @@ class LazyRegistry(root.Registry):
             imports them lazily.
     """
 
-    def __init__(self, parent, *rooms):
+    def __init__(self, parent: root.Registry, *rooms: str) -> None:
         super().__init__(parent.name, parent=parent, scope=SCOPE,
                          locations=[f'{SCOPE}.{room}' for room in rooms])
         self.rooms = rooms
 
-    def get(self, key):
+    def get(self, key: str) -> Any:
         """The class registered as ``key``; see mmengine."""
         name = key.rpartition('.')[2]
         for room in self.rooms:

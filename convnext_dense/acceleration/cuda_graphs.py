@@ -24,13 +24,13 @@ class Graphed:
         capture (Callable, optional): makes a replaying function, see :func:`capture_graph`.
     """
 
-    def __init__(self, module, most=4, capture=None):
+    def __init__(self, module: nn.Module, most: int = 4, capture: Callable | None = None) -> None:
         self.module, self.most = module, most
         self.forward = type(module).forward
         self.capture = capture or capture_graph
         self.graphs = {}
 
-    def __call__(self, x):
+    def __call__(self, x: Tensor) -> Tensor:
         if not self._fits(x):
             return self.forward(self.module, x)
         key = (x.shape, x.stride(), x.dtype, torch.is_autocast_enabled(x.device.type),

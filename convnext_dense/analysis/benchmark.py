@@ -4,12 +4,17 @@ Each round runs every model once, so that a machine that slows down slows them a
 model takes two steps: one undisturbed, which gives speed and latency, and one that is watched
 stage by stage, with a separate clock around the whole step, so that nothing hides between stages.
 """
+from __future__ import annotations
+
 import copy
 import os
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from torch import nn
 
 from convnext_dense.analysis.random_batch import random_batch
 from convnext_dense.analysis.stages import (
@@ -20,6 +25,9 @@ from convnext_dense.analysis.stages import (
     timed_stages,
 )
 from convnext_dense.errors import InputError
+
+if TYPE_CHECKING:
+    from mmengine.config import Config
 
 DTYPES = dict(fp32=None, fp16=torch.float16, bf16=torch.bfloat16)
 PERCENTILES = (50, 90, 95, 99)
@@ -45,8 +53,10 @@ class Candidate:
         loader (Iterator, optional): gives the batches, in place of random images.
     """
 
-    def __init__(self, name, cfg, size, batch=1, device='cpu', precision='fp32',
-                 acceleration=None, training=False, weights=None, loader=None):
+    def __init__(self, name: str, cfg: Config, size: tuple[int, int], batch: int = 1,
+                 device: str = 'cpu', precision: str = 'fp32',
+                 acceleration: bool | dict | None = None, training: bool = False,
+                 weights: str | None = None, loader: Iterator[dict] | None = None) -> None:
         from convnext_dense.acceleration import Acceleration, prepare
         from convnext_dense.config import set_device
         set_device(cfg, device)
@@ -65,7 +75,7 @@ class Candidate:
         if not training and weights is None:
             _open_score_threshold(self)
 
-    def step(self, timer=None):
+    def step(self, timer: StageTimer | None = None) -> dict | list:
         """One inference or training step, data included."""
         with timer.stage('data') if timer else nullcontext():
             data = self.fetch()
@@ -75,7 +85,7 @@ class Candidate:
         with torch.inference_mode(), self.autocast:
             return self.model.test_step(data)
 
-    def measure_round(self):
+    def measure_round(self) -> None:
         """One undisturbed step and one watched by stage."""
         timer = StageTimer(self.device)
         begin = timer.now()
@@ -88,7 +98,7 @@ class Candidate:
             self.watched.append(timer.now() - begin)
         self.stages.append(dict(timer.seconds))
 
-    def measure_memory(self):
+    def measure_memory(self) -> None:
         """Peak of the memory that tensors take during one step, weights included, in bytes."""
         if self.device == 'cuda':
             torch.cuda.synchronize()
@@ -109,7 +119,7 @@ class Candidate:
                         for value in state.values() if torch.is_tensor(value)]
         return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
 
-    def results(self):
+    def results(self) -> dict[str, Any]:
         """Medians and spreads of what was measured, as plain values for JSON."""
         whole = np.array(self.whole)
         rate = self.batch / whole
@@ -130,7 +140,8 @@ class Candidate:
             peak_memory_MiB=self.peak_memory / 2**20)
 
 
-def build_model(cfg, weights=None, device='cpu', training=False):
+def build_model(cfg: Config, weights: str | None = None, device: str = 'cpu',
+                training: bool = False) -> nn.Module:
     """The model of a config, with random weights or those of a file."""
     from mmengine.registry import MODELS, init_default_scope
     init_default_scope(cfg.get('default_scope', 'mmengine'))
@@ -142,7 +153,8 @@ def build_model(cfg, weights=None, device='cpu', training=False):
     return model.to(device).train(training)
 
 
-def benchmark(candidates, rounds=20, warmup=3, report=lambda message: None):
+def benchmark(candidates: list[Candidate], rounds: int = 20, warmup: int = 3,
+              report: Callable[[str], object] = lambda message: None) -> list[dict]:
     """Measure models in turns.
 
     Args:
@@ -188,7 +200,7 @@ def benchmark(candidates, rounds=20, warmup=3, report=lambda message: None):
     return [candidate.results() for candidate in candidates]
 
 
-def render(results):
+def render(results: list[dict]) -> str:
     """The results as a Markdown table, one row a model."""
     stages = list(dict.fromkeys(name for result in results for name in result['stages_ms']))
     head = ['model', 'mode', 'images/s', 'p10-p90', 'latency p50 / p95 ms',

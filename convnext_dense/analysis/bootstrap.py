@@ -9,6 +9,7 @@ since a bootstrap of S seeds finds only (S - 1) / S of it and draws no wider tai
 """
 import numpy as np
 
+from convnext_dense.analysis.matches import DetectionMatches, SegmentationCounts
 from convnext_dense.errors import InputError
 
 RESAMPLES = 1000
@@ -67,7 +68,8 @@ def _mean_covariance(block: np.ndarray) -> float:
     return (block.sum() - np.trace(block)) / (len(block) * (len(block) - 1))
 
 
-def check_same_ground(name, result, other_name, other):
+def check_same_ground(name: str, result: DetectionMatches | SegmentationCounts, other_name: str,
+                      other: DetectionMatches | SegmentationCounts) -> None:
     """Raise an InputError unless two results can be compared."""
     if result.kind != other.kind:
         raise InputError(f'{name} has results of {result.kind}, {other_name} of {other.kind}; '

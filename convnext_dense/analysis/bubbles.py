@@ -10,7 +10,7 @@ import plotly.graph_objects as go
 
 from convnext_dense.analysis.bootstrap import mean_figure, seed_spread
 from convnext_dense.analysis.chart_layout import set_layout
-from convnext_dense.analysis.comparison import KINDS
+from convnext_dense.analysis.comparison import KINDS, Model
 from convnext_dense.analysis.label_placement import place_labels
 from convnext_dense.analysis.labels import family_and_size
 from convnext_dense.analysis.palette import COLOURS, INK, bubble_style, translucent
@@ -46,7 +46,7 @@ class Point:
     macs: int
 
 
-def bubble_chart(models, labels, kind, cost):
+def bubble_chart(models: list[Model], labels: dict[str, str], kind: str, cost: str) -> go.Figure:
     """Accuracy against a cost; hollow bubbles are published figures, full ones measured.
 
     With more models than colours a family of models shares one and is joined by a line.

@@ -1,10 +1,18 @@
 """What all charts have in common: fonts, axes, margins."""
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 from convnext_dense.analysis.palette import GRID, INK, PAPER
+
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
 
 FONT = dict(family='system-ui, "Segoe UI", "DejaVu Sans", Arial, sans-serif', size=13, color=INK)
 
 
-def set_layout(figure, x_title, y_title, height=400):
+def set_layout(figure: go.Figure, x_title: str | None, y_title: str | None,
+               height: int = 400) -> go.Figure:
     """Give a plotly figure the house's look; returns it."""
     figure.update_layout(
         template='none', autosize=True, height=height, font=FONT, paper_bgcolor=PAPER,
@@ -19,6 +27,6 @@ def set_layout(figure, x_title, y_title, height=400):
     return figure
 
 
-def set_rows(figure, count):
+def set_rows(figure: go.Figure, count: int) -> None:
     """A category axis that runs downwards, with half a row of space at both ends."""
     figure.update_yaxes(type='category', range=[count - .4, -.6], dtick=1)

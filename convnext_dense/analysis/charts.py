@@ -4,15 +4,17 @@ import plotly.graph_objects as go
 
 from convnext_dense.analysis.bubbles import COSTS, bubble_chart
 from convnext_dense.analysis.chart_layout import set_layout, set_rows
-from convnext_dense.analysis.comparison import KINDS
+from convnext_dense.analysis.comparison import KINDS, Model
 from convnext_dense.analysis.comparison_table import sentence
+from convnext_dense.analysis.differences import Difference
 from convnext_dense.analysis.palette import INK, PAPER, style
 from convnext_dense.analysis.stages import INFERENCE_STAGES, TRAINING_STAGES
 
 STAGES = dict(inference=INFERENCE_STAGES, training=TRAINING_STAGES)
 
 
-def all_charts(models, labels, kinds, differences):
+def all_charts(models: list[Model], labels: dict[str, str], kinds: list[str],
+               differences: dict[str, list[Difference]]) -> dict[str, tuple[str, go.Figure]]:
     """Every chart that the data allow.
 
     Args:
@@ -48,7 +50,7 @@ def all_charts(models, labels, kinds, differences):
     return {name: (title, figure) for name, (title, figure) in charts.items() if figure.data}
 
 
-def difference_chart(differences, labels, kind):
+def difference_chart(differences: list[Difference], labels: dict[str, str], kind: str) -> go.Figure:
     """Differences with their intervals; a full marker stands for a verdict of better or worse."""
     figure = go.Figure()
     for difference in differences:
@@ -73,7 +75,7 @@ def difference_chart(differences, labels, kind):
     return figure
 
 
-def curve_chart(models, labels, curve, title):
+def curve_chart(models: list[Model], labels: dict[str, str], curve: str, title: str) -> go.Figure:
     """A learning curve of every run; a model's seeds share its colour and symbol."""
     figure = go.Figure()
     for index, model in enumerate(models):
@@ -90,7 +92,7 @@ def curve_chart(models, labels, curve, title):
     return set_layout(figure, 'training step', title if curve == 'loss' else f'{title} (%)')
 
 
-def time_chart(models, labels, kind):
+def time_chart(models: list[Model], labels: dict[str, str], kind: str) -> go.Figure:
     """A curve of every run against the seconds that it had trained, as logged on its machine."""
     figure = go.Figure()
     for index, model in enumerate(models):
@@ -108,7 +110,7 @@ def time_chart(models, labels, kind):
     return set_layout(figure, 'seconds of training', f'{KINDS[kind][0]} (%)')
 
 
-def size_chart(models, labels, kind):
+def size_chart(models: list[Model], labels: dict[str, str], kind: str) -> go.Figure:
     """AP of small, medium and large objects."""
     figure = go.Figure()
     for index, model in enumerate(models):
@@ -123,7 +125,7 @@ def size_chart(models, labels, kind):
     return set_layout(figure, None, f'{KINDS[kind][0]} (%)')
 
 
-def class_chart(models, labels, kind):
+def class_chart(models: list[Model], labels: dict[str, str], kind: str) -> go.Figure:
     """AP or IoU of every class, a row each."""
     figure = go.Figure()
     rows = 0
@@ -143,7 +145,7 @@ def class_chart(models, labels, kind):
     return figure
 
 
-def stage_chart(models, labels, mode):
+def stage_chart(models: list[Model], labels: dict[str, str], mode: str) -> go.Figure:
     """Median time of each stage of inference or of a training step, stacked."""
     figure = go.Figure()
     timed = [model for model in models if mode in model.speed]

@@ -5,8 +5,10 @@ directories of one model are its training seeds.
 """
 import json
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -51,12 +53,12 @@ class Model:
     speed: dict = field(default_factory=dict)  # mode -> results of the benchmark
     machine: dict | None = None
 
-    def results(self, kind):
+    def results(self, kind: str) -> list[DetectionMatches | SegmentationCounts]:
         """The results of all runs that have this kind."""
         return [run.results[kind] for run in self.runs if kind in run.results]
 
 
-def gather(paths, size=None):
+def gather(paths: Sequence[str], size: tuple[int, int] | None = None) -> list[Model]:
     """Models from any mix of configs (.py), work directories and benchmark files (.json).
 
     Args:
@@ -102,7 +104,7 @@ def gather(paths, size=None):
     return models
 
 
-def split_name(text):
+def split_name(text: str) -> tuple[str | None, Path]:
     """``NAME=PATH`` as (name, path); the name is None where there is none."""
     name, equals, path = text.partition('=')
     if not equals or '/' in name or Path(text).exists():
@@ -160,7 +162,7 @@ def _check_recipes(model):
                                  f'differ in {key}; name them apart: NAME={run.folder}')
 
 
-def read_curves(folder):
+def read_curves(folder: str | Path) -> dict[str, tuple[list, list]]:
     """Learning curves from the scalars that mmengine wrote, resumed trainings joined.
 
     Returns:
@@ -181,7 +183,7 @@ def read_curves(folder):
             for name, points in curves.items()}
 
 
-def read_seconds(folder):
+def read_seconds(folder: str | Path) -> tuple[list, list]:
     """Steps, and the seconds of training up to each, without validation, from mmengine's scalars.
 
     Returns:
@@ -198,7 +200,7 @@ def read_seconds(folder):
     return steps, np.cumsum(lengths * [times[step] for step in steps]).tolist()
 
 
-def read_results(summary):
+def read_results(summary: Path) -> dict[str, DetectionMatches | SegmentationCounts]:
     """Results by kind from ``detection.json`` or ``segmentation.json``."""
     try:
         report = json.loads(summary.read_text())
@@ -238,7 +240,7 @@ def _read_segmentation(summary, report):
     return {'mIoU': SegmentationCounts(names, classes, intersection, union)}
 
 
-def read_benchmark(path):
+def read_benchmark(path: Path) -> dict[str, Any]:
     """A file that the command `benchmark` wrote."""
     if not path.is_file():
         raise InputError(f'{path}: no such file')
@@ -280,7 +282,7 @@ def _count(model, size):
                                           size or published_size(model.cfg))
 
 
-def kinds_of(models):
+def kinds_of(models: list[Model]) -> list[str]:
     """Kinds of result (keys of ``KINDS``) that any model has, measured or published."""
     return [kind for kind, (_, key) in KINDS.items() if any(
         model.results(kind) or (model.published or {}).get(key) for model in models)]

@@ -2,11 +2,11 @@
 import numpy as np
 
 from convnext_dense.analysis.bootstrap import mean_figure, seed_spread
-from convnext_dense.analysis.comparison import KINDS
-from convnext_dense.analysis.differences import ONE_SEED, seeds_needed
+from convnext_dense.analysis.comparison import KINDS, Model
+from convnext_dense.analysis.differences import ONE_SEED, Difference, seeds_needed
 
 
-def figure_columns(models, kinds):
+def figure_columns(models: list[Model], kinds: list[str]) -> dict[str, list[str]]:
     """Columns of the table.
 
     Args:
@@ -50,7 +50,8 @@ def figure_columns(models, kinds):
     return {name: cells for name, cells in columns.items() if any(cells)}
 
 
-def difference_rows(differences, labels, kinds, wanted):
+def difference_rows(differences: dict[str, list[Difference]], labels: dict[str, str],
+                    kinds: list[str], wanted: float) -> tuple[list[str], list[list[str]]]:
     """Heading and rows of the differences.
 
     Args:
@@ -67,7 +68,7 @@ def difference_rows(differences, labels, kinds, wanted):
     return head, rows
 
 
-def difference_text(differences):
+def difference_text(differences: dict[str, list[Difference]]) -> str:
     """What the intervals of :func:`difference_rows` are, in words."""
     items = [item for pairs in differences.values() for item in pairs]
     levels = ' and '.join(dict.fromkeys(f'{100 * item.confidence:.3g} %' for item in items))
@@ -86,7 +87,7 @@ def difference_text(differences):
     return text.strip()
 
 
-def sentence(item, labels):
+def sentence(item: Difference, labels: dict[str, str]) -> str:
     """What a difference means, in words."""
     finding = 'no difference' if item.finding == 'no difference' else \
         f'{labels[item.second]} is {item.finding}'
@@ -96,7 +97,7 @@ def sentence(item, labels):
     return finding
 
 
-def seeds_text(item, wanted):
+def seeds_text(item: Difference, wanted: float) -> str:
     """How many seeds of each model the wanted interval takes, as far as these seeds can tell."""
     if item.verdict == ONE_SEED:
         return 'unknown from one seed'
@@ -104,7 +105,8 @@ def seeds_text(item, wanted):
     return f'about {seeds}' if seeds else f'none: {item.images} images are too few'
 
 
-def breakdown_rows(models, labels, kind, by):
+def breakdown_rows(models: list[Model], labels: dict[str, str], kind: str,
+                   by: str) -> tuple[list[str], list[list[str]]]:
     """Heading and rows of the figures ``by_class`` or ``by_size``, a row each, a column a model."""
     measured = [model for model in models if model.results(kind)]
     head = ['class' if by == 'by_class' else 'size', *(labels[model.name] for model in measured)]
@@ -117,7 +119,7 @@ def breakdown_rows(models, labels, kind, by):
     return head, rows
 
 
-def markdown(head, rows):
+def markdown(head: list[str], rows: list[list[str]]) -> str:
     """A Markdown table."""
     lines = [head, ['---'] * len(head), *rows]
     return '\n'.join('| ' + ' | '.join(line) + ' |' for line in lines)

@@ -10,14 +10,21 @@ inside attention, which those hooks cannot see; the figures of Swin-L alone lack
 heads run on 1000 proposals and mask heads on 100. RoIAlign, NMS and a segmenter's auxiliary head
 (training only) count nothing.
 """
+from __future__ import annotations
+
 from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
 
 import torch
+from torch import nn
 from torch.overrides import TorchFunctionMode
 from torch.utils.flop_counter import FlopCounterMode
 
 from convnext_dense.config import type_name
 from convnext_dense.errors import InputError
+
+if TYPE_CHECKING:
+    from mmengine.config import Config
 
 PROPOSALS = 1000
 MASKS = 100
@@ -44,7 +51,7 @@ class Part:
     attention: int = 0
 
     @property
-    def mmcv(self):
+    def mmcv(self) -> int:
         """Multiply-adds as mmcv's counter has them."""
         return self.macs - self.attention
 
@@ -62,15 +69,15 @@ class Complexity:
     parts: dict = field(default_factory=dict)
 
     @property
-    def total(self):
+    def total(self) -> Part:
         return sum(self.parts.values(), Part())
 
     @property
-    def heads(self):
+    def heads(self) -> Part:
         return sum((part for name, part in self.parts.items() if name.endswith('head')), Part())
 
     @property
-    def convention(self):
+    def convention(self) -> str:
         """The convention in one line."""
         height, width = self.size
         line = f'one image of {width}x{height}'
@@ -80,7 +87,7 @@ class Complexity:
             line += f', mask heads on {self.masks}'
         return line + '; a multiply-add is one operation, attention included'
 
-    def to_dict(self):
+    def to_dict(self) -> dict[str, Any]:
         """Plain numbers for JSON."""
         return dict(size=list(self.size), proposals=self.proposals, masks=self.masks,
                     convention=self.convention, total=asdict(self.total),
@@ -103,7 +110,7 @@ class _MetaParameters(TorchFunctionMode):
         return func(*args, **kwargs)
 
 
-def build_on_meta(cfg):
+def build_on_meta(cfg: Config) -> nn.Module:
     """The model of a config without values: shapes only, in evaluation mode.
 
     Args:
@@ -120,7 +127,7 @@ def build_on_meta(cfg):
     return model.to('meta').eval()
 
 
-def published_size(cfg):
+def published_size(cfg: Config) -> tuple[int, int]:
     """Height and width in pixels at which the papers count this kind of model.
 
     1280x800 for detectors. A segmenter that is trained on crops of c pixels is counted on an
@@ -136,7 +143,8 @@ def published_size(cfg):
     return (min(crop), 4 * min(crop))
 
 
-def measure_complexity(model, size, proposals=PROPOSALS, masks=MASKS):
+def measure_complexity(model: nn.Module, size: tuple[int, int], proposals: int = PROPOSALS,
+                       masks: int = MASKS) -> Complexity:
     """Count a model part by part.
 
     Args:

@@ -1,5 +1,6 @@
 """What a comparison holds equal, and what not, for the first lines of its report."""
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 EQUAL = .05  # relative difference of parameters or multiply-adds that counts as none
 #: settings that say what is trained on what, and how; the backbone and what follows from it aside
@@ -54,7 +55,7 @@ def _recipe(models, labels):
     return f'Same heads, augmentation, number of updates and recipe, except {named}.'
 
 
-def differences(one, other, path: str) -> Iterator[tuple[str, object, object]]:
+def differences(one: Any, other: Any, path: str) -> Iterator[tuple[str, object, object]]:
     """Where two nested settings differ: path, value of the one, value of the other."""
     if isinstance(one, dict) and isinstance(other, dict):
         for key in dict.fromkeys([*one, *other]):

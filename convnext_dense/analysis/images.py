@@ -3,6 +3,7 @@
 Every image is uint8 of shape (H, W, 3) in BGR order, as OpenCV reads and writes it.
 """
 import colorsys
+from collections.abc import Sequence
 
 import cv2
 import numpy as np
@@ -11,13 +12,15 @@ FONT = cv2.FONT_HERSHEY_SIMPLEX
 WHITE, BLACK = (255, 255, 255), (0, 0, 0)
 
 
-def palette(count):
+def palette(count: int) -> list[tuple[int, ...]]:
     """``count`` colours that differ in hue, int BGR tuples."""
     colours = [colorsys.hsv_to_rgb(i / count, (.95, .6)[i % 2], 1.) for i in range(count)]
     return [tuple(round(255 * channel) for channel in colour[::-1]) for colour in colours]
 
 
-def draw_instances(image, boxes, masks, labels, names, scores=None, zoom=3):
+def draw_instances(image: np.ndarray, boxes: np.ndarray, masks: np.ndarray,
+                   labels: Sequence[int] | np.ndarray, names: Sequence[str],
+                   scores: Sequence[float] | np.ndarray | None = None, zoom: int = 3) -> np.ndarray:
     """Outlines, boxes and names of instances, over an enlarged image.
 
     Args:
@@ -50,7 +53,8 @@ def draw_instances(image, boxes, masks, labels, names, scores=None, zoom=3):
     return canvas
 
 
-def draw_label_map(image, label_map, names, zoom=3, ignore_index=255):
+def draw_label_map(image: np.ndarray, label_map: np.ndarray, names: Sequence[str], zoom: int = 3,
+                   ignore_index: int = 255) -> np.ndarray:
     """A label map in colours over an enlarged image; ignored pixels keep the image's own.
 
     Args:
@@ -79,14 +83,14 @@ def draw_label_map(image, label_map, names, zoom=3, ignore_index=255):
     return canvas
 
 
-def with_title(image, title, height=28):
+def with_title(image: np.ndarray, title: str, height: int = 28) -> np.ndarray:
     """The image under a white bar that carries ``title``."""
     bar = np.full((height, image.shape[1], 3), 255, np.uint8)
     cv2.putText(bar, title, (6, height - 9), FONT, .5, BLACK, 1, cv2.LINE_AA)
     return np.vstack([bar, image])
 
 
-def grid(rows, gap=6):
+def grid(rows: list[list[np.ndarray]], gap: int = 6) -> np.ndarray:
     """Images of one size side by side in rows, with white gaps."""
     def pad(image):
         return cv2.copyMakeBorder(image, 0, gap, 0, gap, cv2.BORDER_CONSTANT, value=WHITE)

@@ -6,7 +6,9 @@ POSITIONS = {'top center': (0, 1), 'bottom center': (0, -1), 'middle right': (1,
 PLOT = 640, 340  # pixels, about what a chart's axes enclose
 
 
-def place_labels(points, texts, diameters, x_range, y_range, font_size=13):
+def place_labels(points: list[tuple[float, float]], texts: list[str], diameters: list[float],
+                 x_range: tuple[float, float], y_range: tuple[float, float],
+                 font_size: int = 13) -> list[str]:
     """Position of each text, the first of ``POSITIONS`` that costs the least overlap.
 
     Args:

@@ -3,12 +3,15 @@
 Config names are ``<method>_<backbone>_<recipe>_<data>``, a backbone ``<family>-<size>-<weights>``.
 """
 import re
+from collections.abc import Sequence
 from itertools import combinations
+
+from convnext_dense.analysis.comparison import Model
 
 SIZE = re.compile(r'-(atto|femto|pico|nano|tiny|small|base|large|xlarge|huge|xl|[tsblh])(?=-|$)')
 
 
-def short_names(models):
+def short_names(models: Sequence[Model]) -> dict[str, str]:
     """Labels by model name: the fewest words of the config's name that tell the models apart.
 
     Names that the user gave stay; so do config names that no words of theirs tell apart.
@@ -24,7 +27,7 @@ def short_names(models):
     return labels
 
 
-def family_and_size(label):
+def family_and_size(label: str) -> tuple[str, str]:
     """The family of a model and its place in it, such as ``('convnext-in22k', 'XL')``.
 
     The models of a family differ in size alone: method and pre-training belong to the family.

@@ -3,13 +3,14 @@ import os
 import platform
 from datetime import datetime, timezone
 from importlib.metadata import PackageNotFoundError, version
+from typing import Any
 
 from convnext_dense.cores import core_count
 
 PACKAGES = ('torch', 'onedl-mmengine', 'onedl-mmcv', 'onedl-mmdetection', 'onedl-mmsegmentation')
 
 
-def describe_machine(device='cpu'):
+def describe_machine(device: str = 'cpu') -> dict[str, Any]:
     """Processor, memory, GPU, threads and versions, as plain values for JSON.
 
     Args:

@@ -6,6 +6,7 @@ bootstrap resample that resample's figure.
 """
 import json
 from collections import defaultdict
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -41,7 +42,9 @@ class DetectionMatches:
     """
     metric = 'AP'
 
-    def __init__(self, annotations, detections, kind='bbox', image_ids=None, categories=None):
+    def __init__(self, annotations: str | Path, detections: str | Path, kind: str = 'bbox',
+                 image_ids: Sequence[int] | None = None,
+                 categories: Sequence[dict] | None = None) -> None:
         self.kind = kind
         truth = _read_json(annotations, dict)
         found = _read_json(detections, list)
@@ -107,7 +110,8 @@ class DetectionMatches:
         ignored = flags('dtIgnore')
         return images, flags('dtMatched') & ~ignored, ignored, objects
 
-    def average_precisions(self, weights, area='all', thresholds=slice(None)):
+    def average_precisions(self, weights: np.ndarray, area: str = 'all',
+                           thresholds: slice = slice(None)) -> np.ndarray:
         """AP of every class for every weighting of the images.
 
         Args:
@@ -122,15 +126,15 @@ class DetectionMatches:
         return np.stack([_average_precision(weights, *column, thresholds) for column in columns],
                         axis=1)
 
-    def figure(self, weights=None):
+    def figure(self, weights: np.ndarray | None = None) -> np.ndarray:
         """COCO's AP in percent, for every weighting; shape (resamples, )."""
         return 100 * _mean(self.average_precisions(self._weights(weights)))
 
-    def by_class(self):
+    def by_class(self) -> dict[str, float | None]:
         """AP in percent of each class, by name; None where a class has no object."""
         return dict(zip(self.classes, map(_percent, self.average_precisions(self._weights())[0])))
 
-    def by_size(self):
+    def by_size(self) -> dict[str, float | None]:
         """AP in percent of small, medium and large objects; None where there are none."""
         return {area: _percent(_mean(self.average_precisions(self._weights(), area))[0])
                 for area in AREAS if area != 'all'}
@@ -150,25 +154,26 @@ class SegmentationCounts:
     metric = 'mIoU'
     kind = 'mIoU'
 
-    def __init__(self, images, classes, intersection, union):
+    def __init__(self, images: Sequence[str], classes: Sequence[str], intersection: np.ndarray,
+                 union: np.ndarray) -> None:
         self.images, self.classes = tuple(images), tuple(classes)
         self.intersection = np.asarray(intersection, np.float64)
         self.union = np.asarray(union, np.float64)
 
-    def ious(self, weights):
+    def ious(self, weights: np.ndarray) -> np.ndarray:
         """IoU of every class for every weighting, shape (resamples, classes); NaN without union."""
         with np.errstate(invalid='ignore', divide='ignore'):
             return (weights @ self.intersection) / (weights @ self.union)
 
-    def figure(self, weights=None):
+    def figure(self, weights: np.ndarray | None = None) -> np.ndarray:
         """mIoU in percent, for every weighting; shape (resamples, )."""
         return 100 * _mean(self.ious(self._weights(weights)))
 
-    def by_class(self):
+    def by_class(self) -> dict[str, float | None]:
         """IoU in percent of each class, by name; None where it is neither present nor predicted."""
         return dict(zip(self.classes, map(_percent, self.ious(self._weights())[0])))
 
-    def by_size(self):
+    def by_size(self) -> dict[str, float | None]:
         """Nothing: pixels belong to no object."""
         return {}
 

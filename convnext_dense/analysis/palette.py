@@ -13,7 +13,7 @@ DASHES = ('solid', 'dash', 'dot', 'dashdot', 'longdash', 'longdashdot')
 INK, GRID, PAPER = '#1A1A1A', '#D9D9D9', '#FFFFFF'
 
 
-def style(index):
+def style(index: int) -> dict[str, str]:
     """Colour, marker symbol, fill pattern and line dash of the model at ``index``."""
     count = len(COLOURS)
     return dict(colour=COLOURS[index % count],
@@ -22,12 +22,12 @@ def style(index):
                 dash=DASHES[(index + index // count) % count])
 
 
-def bubble_style(index):
+def bubble_style(index: int) -> tuple[str, str]:
     """Colour and symbol of the bubbles at ``index``."""
     return COLOURS[index % len(COLOURS)], BUBBLES[index // len(COLOURS) % len(BUBBLES)]
 
 
-def translucent(colour, alpha):
+def translucent(colour: str, alpha: float) -> str:
     """``#RRGGBB`` as a CSS colour of this opacity, in [0, 1]."""
     red, green, blue = (int(colour[i:i + 2], 16) for i in (1, 3, 5))
     return f'rgba({red},{green},{blue},{alpha})'

@@ -1,10 +1,17 @@
 """Random images with objects, to time a model without a data set."""
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from convnext_dense.config import type_name
 
+if TYPE_CHECKING:
+    from mmengine.config import Config
 
-def random_batch(cfg, size, batch, seed=0):
+
+def random_batch(cfg: Config, size: tuple[int, int], batch: int, seed: int = 0) -> dict[str, list]:
     """A batch as the data loader gives it to ``train_step`` and ``test_step``.
 
     Args:
@@ -31,7 +38,7 @@ def random_batch(cfg, size, batch, seed=0):
     return dict(inputs=inputs, data_samples=samples)
 
 
-def number_of_classes(cfg):
+def number_of_classes(cfg: Config) -> int:
     """Classes of the model's (last) head."""
     model = cfg.model
     heads = model.get('decode_head') or (model.get('roi_head') or model).get('bbox_head')

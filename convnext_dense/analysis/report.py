@@ -1,11 +1,15 @@
 """The comparison as one HTML page that needs nothing else, a Markdown table, PNG and SVG."""
+from __future__ import annotations
+
 import html
 import json
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from convnext_dense.analysis.bootstrap import RESAMPLES
 from convnext_dense.analysis.charts import all_charts
-from convnext_dense.analysis.comparison import KINDS, kinds_of
+from convnext_dense.analysis.comparison import KINDS, Model, kinds_of
 from convnext_dense.analysis.comparison_table import (
     breakdown_rows,
     difference_rows,
@@ -13,17 +17,21 @@ from convnext_dense.analysis.comparison_table import (
     figure_columns,
     markdown,
 )
-from convnext_dense.analysis.differences import compare_all
+from convnext_dense.analysis.differences import Difference, compare_all
 from convnext_dense.analysis.fairness import fairness_lines
 from convnext_dense.analysis.labels import short_names
 from convnext_dense.errors import InputError
+
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
 
 FAIRNESS = 'What is equal, and what is not'
 WANTED = 1.  # points to each side of an interval
 STATIC_SIZE = dict(width=900, height=560)
 
 
-def compare_models(models, kinds, resamples=RESAMPLES):
+def compare_models(models: list[Model], kinds: list[str],
+                   resamples: int = RESAMPLES) -> dict[str, list[Difference]]:
     """Differences between the models that have results, by kind.
 
     Returns:
@@ -35,8 +43,11 @@ def compare_models(models, kinds, resamples=RESAMPLES):
             if len(by_model) > 1}
 
 
-def write_report(models, folder, title='Comparison', resamples=RESAMPLES, static=True,
-                 wanted=WANTED, tuning=(), report=lambda message: None):
+def write_report(models: list[Model], folder: str | Path, title: str = 'Comparison',
+                 resamples: int = RESAMPLES, static: bool = True, wanted: float = WANTED,
+                 tuning: Sequence[str] = (),
+                 report: Callable[[str], object] = lambda message: None) -> dict[str, list[
+                 Difference]]:
     """Write ``report.html``, ``report.md``, ``comparison.json`` and the charts.
 
     Args:
@@ -73,7 +84,8 @@ def write_report(models, folder, title='Comparison', resamples=RESAMPLES, static
     return differences
 
 
-def write_static(charts, folder, report):
+def write_static(charts: dict[str, tuple[str, go.Figure]], folder: Path,
+                 report: Callable[[str], object]) -> None:
     """Every chart as PNG and SVG, by kaleido, which drives a Chrome or Chromium."""
     import plotly.io
     folder.mkdir(exist_ok=True)

@@ -3,11 +3,19 @@
 Every stage is measured by itself; nothing is inferred by subtraction, so that the sum of the
 stages can be held against the time of the whole.
 """
+from __future__ import annotations
+
 import time
 from collections import defaultdict
+from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 import torch
+from torch import nn
+
+if TYPE_CHECKING:
+    from mmengine.optim import OptimWrapper
 
 INFERENCE_STAGES = ('data', 'backbone', 'neck', 'heads', 'post-processing')
 TRAINING_STAGES = ('data', 'backbone', 'neck', 'heads', 'backward', 'optimizer')
@@ -30,40 +38,41 @@ class StageTimer:
         device (str): ``cpu`` or ``cuda``; a CUDA device is waited for at each change of stage.
     """
 
-    def __init__(self, device='cpu'):
+    def __init__(self, device: str = 'cpu') -> None:
         self.synchronize = torch.cuda.synchronize if device == 'cuda' else lambda: None
         self.seconds = defaultdict(float)
         self._stack = []
         self._since = None
 
-    def enter(self, stage):
+    def enter(self, stage: str) -> None:
         now = self.now()
         if self._stack:
             self.seconds[self._stack[-1]] += now - self._since
         self._stack.append(stage)
         self._since = now
 
-    def leave(self):
+    def leave(self) -> None:
         now = self.now()
         self.seconds[self._stack.pop()] += now - self._since
         self._since = now
 
     @contextmanager
-    def stage(self, name):
+    def stage(self, name: str) -> Iterator[None]:
         self.enter(name)
         try:
             yield
         finally:
             self.leave()
 
-    def now(self):
+    def now(self) -> float:
         """Seconds of a clock, once the device has done all its work."""
         self.synchronize()
         return time.perf_counter()
 
 
 @contextmanager
-def timed_stages(model, timer, training=False):
+def timed_stages(model: nn.Module, timer: StageTimer,
+                 training: bool = False) -> Iterator[StageTimer]:
     """Let ``timer`` follow ``model`` through its stages within the ``with`` block.
 
     Args:
@@ -119,7 +128,7 @@ def _time_method(owner, name, timer, stage):
 
 
 @contextmanager
-def timed_optimizer(wrapper, timer):
+def timed_optimizer(wrapper: OptimWrapper | None, timer: StageTimer) -> Iterator[None]:
     """Let ``timer`` follow an OptimWrapper (None does nothing) within the ``with`` block."""
     undo = []
     for method, stage in (('backward', 'backward'), ('step', 'optimizer'),

@@ -1,7 +1,9 @@
 """Writing weights in another format, as safetensors or as torch.save does."""
 import hashlib
 import json
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -25,8 +27,9 @@ from convnext_dense.files import atomic_write
 WITH_HEADS = ('official', 'mmpretrain', 'swin', 'swin-openmmlab', 'resnet')
 
 
-def convert_checkpoint(source, out, to=None, backbone_only=False, drop=(), licence=None,
-                       trust_pickle=False):
+def convert_checkpoint(source: str | Path, out: str | Path, to: str | None = None,
+                       backbone_only: bool = False, drop: Sequence[str] = (),
+                       licence: str | None = None, trust_pickle: bool = False) -> dict[str, Any]:
     """Write the weights of ``source`` to ``out`` under the names of another format.
 
     Args:
@@ -63,7 +66,10 @@ def convert_checkpoint(source, out, to=None, backbone_only=False, drop=(), licen
     return meta
 
 
-def convert_state(state, to=None, backbone_only=False, source='the checkpoint'):
+def convert_state(state: dict[str, torch.Tensor], to: str | None = None,
+                  backbone_only: bool = False,
+                  source: str = 'the checkpoint') -> tuple[dict[str, torch.Tensor], str, dict[
+                  str, torch.Tensor]]:
     """The tensors of a file under the names of another format.
 
     Args: see :func:`convert_checkpoint`.

@@ -1,5 +1,9 @@
 """What a checkpoint is, from its names and shapes alone; no model is built."""
+from __future__ import annotations
+
 from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from convnext_dense.checkpoints.fine_tuning import classes_of
 from convnext_dense.checkpoints.formats import BACKBONE, recognise, to_official
@@ -9,8 +13,11 @@ from convnext_dense.checkpoints.origins import program_of, project_of
 from convnext_dense.checkpoints.reading import read_checkpoint
 from convnext_dense.errors import convert_errors
 
+if TYPE_CHECKING:
+    from torch import Tensor
 
-def inspect_checkpoint(source):
+
+def inspect_checkpoint(source: str | Path) -> dict[str, Any]:
     """Describe a checkpoint.
 
     Args:
@@ -62,7 +69,7 @@ def _describe(checkpoint, state, source):
               len(str(value)) < 200})
 
 
-def architecture_of(backbone):
+def architecture_of(backbone: dict[str, Tensor]) -> dict[str, Any]:
     """Family, name, depths and widths of a ConvNeXt or Swin under official names.
 
     Returns:
@@ -156,7 +163,7 @@ def _training(checkpoint, meta):
     return dict(state, **({'states': kept} if kept else {}))
 
 
-def summary(described):
+def summary(described: dict[str, Any]) -> str:
     """Lines of text for :func:`inspect_checkpoint`'s dict."""
     source = [described['project'] or 'unknown']
     source += [f'saved by {described["program"]}'] if described['program'] else []

@@ -1,16 +1,21 @@
 """Loading weights of any known format into a model, and saying what was loaded."""
 import logging
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
 
 import torch
 from mmengine.logging import print_log
+from torch import nn
 
 from convnext_dense.checkpoints.formats import (
     BACKBONE,
     COMPUTED,
     LEFTOVERS,
     OUTPUT_NORM,
+    Found,
     fit,
     from_official,
     recognise,
@@ -53,7 +58,7 @@ class LoadReport:
                 f'{len(self.reshaped)} reshaped')
 
 
-def state_dict_of(checkpoint, source='the checkpoint'):
+def state_dict_of(checkpoint: Any, source: str = 'the checkpoint') -> dict[str, torch.Tensor]:
     """The names and tensors of a checkpoint, whichever key it keeps them under, adapters merged.
 
     Raises:
@@ -78,7 +83,9 @@ def state_dict_of(checkpoint, source='the checkpoint'):
     return merge_adapters(tensors, checkpoint, source)
 
 
-def load_weights(model, source, prefix=None, map_location='cpu', allow=(), name=None):
+def load_weights(model: nn.Module, source: str | Path | dict, prefix: str | None = None,
+                 map_location: str | torch.device = 'cpu', allow: Sequence[str] = (),
+                 name: str | None = None) -> LoadReport:
     """Load weights of any known format into a backbone, detector or segmenter.
 
     A backbone takes its part of a detector's weights, and a detector's backbone takes
@@ -123,7 +130,9 @@ def load_weights(model, source, prefix=None, map_location='cpu', allow=(), name=
     return report
 
 
-def match(wanted, state, source, model='the model', allow=()):
+def match(wanted: dict[str, torch.Tensor], state: dict[str, torch.Tensor], source: str,
+          model: str = 'the model',
+          allow: Sequence[str] = ()) -> tuple[LoadReport, dict[str, torch.Tensor]]:
     """Find a place in a model for each tensor of a file; see :func:`load_weights`.
 
     Args:
@@ -178,7 +187,8 @@ def match(wanted, state, source, model='the model', allow=()):
     return report, fitted
 
 
-def rename(wanted, state, source, model='the model'):
+def rename(wanted: dict[str, torch.Tensor], state: dict[str, torch.Tensor], source: str,
+           model: str = 'the model') -> tuple[dict[str, torch.Tensor], Found | None, str]:
     """A file's tensors under a model's names.
 
     Returns:
@@ -257,7 +267,7 @@ def _require(source, label, verb, keys, why):
                          'another arch or version')
 
 
-def some(keys, count=3):
+def some(keys: Sequence[str], count: int = 3) -> str:
     """The first few names of many, and how many more there are."""
     more = f' and {len(keys) - count} more' if len(keys) > count else ''
     return ', '.join(keys[:count]) + more
@@ -279,13 +289,14 @@ class Pretrained:
     Args: as for :func:`load_weights`; ``checkpoint`` is its source.
     """
 
-    def __init__(self, checkpoint, prefix=None, map_location='cpu', allow=()):
+    def __init__(self, checkpoint: str, prefix: str | None = None,
+                 map_location: str | torch.device = 'cpu', allow: Sequence[str] = ()) -> None:
         self.checkpoint = checkpoint
         self.prefix = prefix
         self.map_location = map_location
         self.allow = allow
 
-    def __call__(self, module):
+    def __call__(self, module: nn.Module) -> None:
         load_weights(module, self.checkpoint, self.prefix, self.map_location, self.allow)
         if hasattr(module, '_params_init_info'):
             from mmengine.model.weight_init import update_init_info

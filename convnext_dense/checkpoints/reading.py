@@ -9,6 +9,7 @@ import io
 import json
 import warnings
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -22,7 +23,8 @@ ZIP, PICKLE = b'PK\x03\x04', b'\x80'
 LEGACY_PICKLES = 5
 
 
-def read_checkpoint(path, map_location='cpu', mmap=True, trust_pickle=False, checksums=True):
+def read_checkpoint(path: str | Path, map_location: str | torch.device = 'cpu', mmap: bool = True,
+                    trust_pickle: bool = False, checksums: bool = True) -> dict[str, Any]:
     """Read a checkpoint file; nothing in it is run.
 
     Args:
@@ -80,7 +82,7 @@ def _read_shards(path, *options):
     return dict(state_dict=state, meta=meta)
 
 
-def is_whole(path):
+def is_whole(path: str | Path) -> bool:
     """Whether a checkpoint of either of torch's formats, or of safetensors, is complete.
 
     Archives are compared with their checksums; the others have none: every tensor must be there.
@@ -88,7 +90,7 @@ def is_whole(path):
     return fault_of(path) is None
 
 
-def fault_of(path):
+def fault_of(path: str | Path) -> str | None:
     """What is wrong with the bytes of a checkpoint file, in one line, or None.
 
     A file that wants more than a checkpoint needs may be whole all the same; reading refuses it.
@@ -103,7 +105,7 @@ def fault_of(path):
     return None
 
 
-def read_safely_in_mmengine():
+def read_safely_in_mmengine() -> None:
     """Make every load of mmengine in this process go through :func:`read_checkpoint`.
 
     mmengine falls back to full unpickling when its safe reader refuses a file, in
@@ -119,7 +121,7 @@ def load_from_safe_reader(filename, map_location=None):  # mmengine logs the nam
     return read_checkpoint(filename, map_location)
 
 
-def sniff(path):
+def sniff(path: str | Path) -> str:
     """What a file is by its first bytes: ``zip``, ``pickle`` or ``safetensors``.
 
     Raises:
@@ -232,7 +234,7 @@ def _parse_meta(meta):
     return parsed
 
 
-def wanted_globals(path):
+def wanted_globals(path: str | Path) -> list[str]:
     """Names of the globals of a pickled checkpoint that are not allowed, without running it.
 
     Returns:

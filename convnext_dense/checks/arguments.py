@@ -1,11 +1,16 @@
 """Types that do not exist and arguments that their classes do not take, with the nearest name."""
+from __future__ import annotations
+
 import difflib
 import inspect
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
 
 from convnext_dense.config import type_name
 from convnext_dense.datasets.splits import default_scope
+
+if TYPE_CHECKING:
+    from mmengine.config import Config
 
 #: kind of a part -> mmengine's registry of its types
 REGISTRIES = dict(model='MODELS', hook='HOOKS', optimizer='OPTIMIZERS', wrapper='OPTIM_WRAPPERS',
@@ -21,7 +26,7 @@ LOADER = {'dataset', 'sampler', 'batch_sampler', 'collate_fn', 'num_batch_per_ep
           'worker_init_fn'}
 
 
-def class_of(node, kind, cfg):
+def class_of(node: dict, kind: str, cfg: Config) -> type | None:
     """The class that a part of a config names, or None.
 
     Args:
@@ -68,7 +73,7 @@ def check_arguments(cfg: Any, training: bool) -> Iterator[str]:
         yield from _check_loader(f'{name}_dataloader', cfg.get(f'{name}_dataloader'))
 
 
-def parts(cfg, training):
+def parts(cfg: Config, training: bool) -> Iterator[tuple[str, str, dict]]:
     """(kind, key, dict) of the parts of a config that name a type."""
     model = cfg.get('model')
     yield from _nested_parts('model', 'model', model)
@@ -97,7 +102,7 @@ def parts(cfg, training):
         yield from _part('loop', 'train_cfg', cfg.get('train_cfg'))
 
 
-def parameters(found):
+def parameters(found: Callable) -> tuple[set[str], bool]:
     """Names of the arguments of a class, and whether it hands others on to where nobody knows.
 
     Args:

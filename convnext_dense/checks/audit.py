@@ -3,12 +3,13 @@ import multiprocessing
 import os
 import time
 from collections import Counter
+from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from typing import Any, NamedTuple
 
 from convnext_dense.checks.coco_checks import check_content, is_own, loads_masks
 from convnext_dense.checks.findings import ERROR, Findings
-from convnext_dense.checks.image_checks import ImageTask, check_image
+from convnext_dense.checks.image_checks import ImageResult, ImageTask, check_image
 from convnext_dense.checks.loading import loader_of
 from convnext_dense.checks.preflight import check_loading
 from convnext_dense.checks.similar import similar
@@ -23,6 +24,7 @@ from convnext_dense.datasets.labels import (
     label_maps,
     label_rules,
 )
+from convnext_dense.datasets.splits import Split
 from convnext_dense.errors import InputError
 
 CHUNK = 16  # images that a process takes at once
@@ -51,7 +53,7 @@ class SplitReport(NamedTuple):
     statistics: dict
 
 
-def audit_split(split, workers=1, progress=True):
+def audit_split(split: Split, workers: int = 1, progress: bool = True) -> SplitReport:
     """Check every image and annotation of a data set.
 
     Args:
@@ -105,7 +107,7 @@ def audit_split(split, workers=1, progress=True):
     return SplitReport(split, findings, tasks, contents, thumbnails, classes, statistics)
 
 
-def run(tasks, workers, progress, name):
+def run(tasks: list[ImageTask], workers: int, progress: bool, name: str) -> Iterator[ImageResult]:
     """Results of :func:`check_image`, in order."""
     if progress:
         from tqdm import tqdm
@@ -127,7 +129,7 @@ def run(tasks, workers, progress, name):
             bar.close()
 
 
-def leakage(reports):
+def leakage(reports: list[SplitReport]) -> None:
     """Add what two data sets share, and what looks alike, to the later one's findings.
 
     An image under the same path in both, as where a config tests on its val set, is no leakage
@@ -159,7 +161,7 @@ def _pair(later, path, earlier, other):
     return f'{path} ({later.split.name}) and {other} ({earlier.split.name})'
 
 
-def coco_tasks(split, findings):
+def coco_tasks(split: Split, findings: Findings) -> list[ImageTask]:
     """The images of a COCO annotation file; problems of the file as a whole are added."""
     content = read_coco(split.dataset.ann_file, split.where)
     findings.extend(content.problems)
@@ -191,7 +193,7 @@ def coco_tasks(split, findings):
     return tasks
 
 
-def label_tasks(split, findings):
+def label_tasks(split: Split, findings: Findings) -> list[ImageTask]:
     """Images with label maps; label maps without an image are added to the findings."""
     dataset = split.dataset
     infos = label_maps(split)
@@ -208,7 +210,8 @@ def label_tasks(split, findings):
                       loader=loader, info=info) for info in infos]
 
 
-def check_label_config(split, values, stored, findings):
+def check_label_config(split: Split, values: dict[str, list[int]], stored: dict[str, list[int]],
+                       findings: Findings) -> None:
     """Add what is wrong with the label settings, from the values of all label maps.
 
     Args:
@@ -226,7 +229,7 @@ def check_label_config(split, values, stored, findings):
         findings.add('config', str(error))
 
 
-def other_tasks(split, findings):
+def other_tasks(split: Split, findings: Findings) -> list[ImageTask]:
     """The images of a data set whose annotations this toolkit does not know."""
     try:
         infos = split.dataset.load_data_list()
@@ -238,14 +241,14 @@ def other_tasks(split, findings):
             if info.get('img_path')]
 
 
-def usable(annotation):
+def usable(annotation: dict[str, Any]) -> bool:
     """Whether training can learn from an annotation: mmdet skips the others."""
     _, _, width, height = annotation['bbox']
     return (width >= 1 and height >= 1 and annotation['area'] > 0
             and not annotation.get('ignore') and not annotation['iscrowd'])
 
 
-def instance_balance(split, tasks):
+def instance_balance(split: Split, tasks: list[ImageTask]) -> dict[str, dict]:
     """Instances that training can use, and images with one, for each class."""
     instances, images = Counter(), Counter()
     for task in tasks:
@@ -256,7 +259,7 @@ def instance_balance(split, tasks):
             for name in split.classes} if split.kind == 'coco' else {}
 
 
-def instance_sizes(tasks):
+def instance_sizes(tasks: list[ImageTask]) -> dict[str, Any]:
     """Usable instances, crowds, empty images, and COCO's size classes (32 and 96 pixels)."""
     sizes, crowds = Counter(), 0
     for task in tasks:
@@ -271,7 +274,8 @@ def instance_sizes(tasks):
                 **{size: sizes[size] for size in ('small', 'medium', 'large')})
 
 
-def label_balance(split, pixels, images):
+def label_balance(split: Split, pixels: Counter[int],
+                  images: Counter[int]) -> tuple[dict[str, dict], float | None]:
     """Pixels and images of each class, and the share of ignored pixels.
 
     Args:
@@ -286,7 +290,7 @@ def label_balance(split, pixels, images):
     return counts, round(1 - used / total, 6) if total else None
 
 
-def size_range(sizes):
+def size_range(sizes: Counter[tuple[int, int]]) -> dict[str, list[int]]:
     """Smallest, most frequent and largest (width, height)."""
     if not sizes:
         return {}
@@ -295,6 +299,6 @@ def size_range(sizes):
                 largest=list(by_area[-1]))
 
 
-def errors(reports):
+def errors(reports: list[SplitReport]) -> int:
     """Number of errors in all data sets."""
     return sum(report.findings.count(ERROR) for report in reports)

@@ -1,7 +1,11 @@
 """The full check of a config: all its data sets together, and what is written about them."""
-import json
+from __future__ import annotations
 
-from convnext_dense.checks.audit import audit_split, errors, leakage
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from convnext_dense.checks.audit import SplitReport, audit_split, errors, leakage
 from convnext_dense.checks.coco_checks import check_class_order, check_coco_evaluators
 from convnext_dense.checks.findings import ERROR, Findings
 from convnext_dense.checks.model_fit import check_model
@@ -12,10 +16,14 @@ from convnext_dense.config import full_type_name
 from convnext_dense.datasets.splits import default_scope, splits
 from convnext_dense.errors import InputError, convert_errors
 
+if TYPE_CHECKING:
+    from mmengine.config import Config
+
 CLASSES = 30  # rows of the table of classes on the screen; all are in the JSON
 
 
-def audit(cfg, workers=1, progress=True):
+def audit(cfg: Config, workers: int = 1,
+          progress: bool = True) -> tuple[list[SplitReport], Findings, list[str]]:
     """Check every data set of a config, and the config against them.
 
     Args:
@@ -58,7 +66,7 @@ def audit(cfg, workers=1, progress=True):
     return reports, findings, notes
 
 
-def build_model(cfg):
+def build_model(cfg: Config) -> None:
     """Raise InputError for a model that cannot be built; nothing is initialised or loaded."""
     from mmengine.registry import MODELS
     from torch import device
@@ -72,7 +80,8 @@ def _files(split):
     return dataset.ann_file, sorted(dataset.data_prefix.items()), split.classes
 
 
-def summary(reports, config_findings, notes):
+def summary(reports: list[SplitReport], config_findings: Findings,
+            notes: list[str]) -> tuple[list[str], bool]:
     """Lines of text about everything, and whether training can start."""
     lines = list(notes)
     for report in reports:
@@ -119,7 +128,8 @@ def _class_lines(classes):
                f'{count["images"]:>9}')
 
 
-def write_report(folder, reports, config_findings, notes, samples=12, seed=0):
+def write_report(folder: str | Path, reports: list[SplitReport], config_findings: Findings,
+                 notes: list[str], samples: int = 12, seed: int = 0) -> list[Path]:
     """Write ``report.json`` and the sheet of samples into a folder.
 
     Returns:
@@ -157,7 +167,8 @@ def _samples(report, count, seed):
     return title, split.classes, choose(tasks, count, seed), own_palette(split)
 
 
-def as_dict(reports, config_findings, notes):
+def as_dict(reports: list[SplitReport], config_findings: Findings,
+            notes: list[str]) -> dict[str, Any]:
     """The whole report, for JSON."""
     return dict(
         can_train=errors(reports) + config_findings.count(ERROR) == 0,

@@ -1,8 +1,9 @@
 """What a check of a data set finds: kinds, how bad each is, and a report of all of them."""
 from collections import Counter
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from convnext_dense.datasets.coco_problems import ERROR, WARNING
+from convnext_dense.datasets.coco_problems import ERROR, WARNING, Problems
 from convnext_dense.datasets.coco_problems import KINDS as OF_COCO_FILES
 
 EXAMPLES = 10  # kept for each kind
@@ -54,13 +55,13 @@ class Finding(NamedTuple):
 class Findings:
     """Findings of one data set, counted by kind, with the first few examples of each."""
 
-    def __init__(self, findings=()):
+    def __init__(self, findings: Iterable[Finding] = ()) -> None:
         self.counts = Counter()
         self.examples = {}
         for finding in findings:
             self.add(*finding)
 
-    def add(self, kind, text):
+    def add(self, kind: str, text: str) -> None:
         """Add one finding."""
         if kind not in KINDS:
             raise KeyError(kind)
@@ -69,17 +70,17 @@ class Findings:
         if len(examples) < EXAMPLES:
             examples.append(text)
 
-    def extend(self, problems):
+    def extend(self, problems: Problems) -> None:
         """Add the :class:`~convnext_dense.datasets.coco_problems.Problems` of a file."""
         for kind, count in problems.counts.items():
             self.add(kind, problems.examples[kind][0])
             self.counts[kind] += count - 1
             self.examples[kind] = (self.examples[kind][:-1] + problems.examples[kind])[:EXAMPLES]
 
-    def count(self, severity):
+    def count(self, severity: str) -> int:
         return sum(count for kind, count in self.counts.items() if KINDS[kind][0] == severity)
 
-    def lines(self, most=3):
+    def lines(self, most: int = 3) -> Iterator[str]:
         """Lines of text, errors first."""
         for kind in sorted(self.counts, key=lambda kind: (KINDS[kind][0], list(KINDS).index(kind))):
             severity, meaning = KINDS[kind]
@@ -89,7 +90,7 @@ class Findings:
             if self.counts[kind] > most:
                 yield f'         and {self.counts[kind] - most} more'
 
-    def as_dict(self):
+    def as_dict(self) -> dict[str, dict]:
         return {kind: dict(severity=KINDS[kind][0], meaning=KINDS[kind][1], count=count,
                            examples=self.examples[kind])
                 for kind, count in self.counts.items()}

@@ -34,7 +34,7 @@ class ImageTask(NamedTuple):
     loader: Loader | None = None
     info: dict = {}
 
-    def sample(self):
+    def sample(self) -> dict[str, Any]:
         """What the loader takes."""
         return dict(self.info, img_path=self.path, seg_map_path=self.label_map)
 
@@ -60,7 +60,7 @@ class ImageResult(NamedTuple):
     stored: list
 
 
-def check_image(task):
+def check_image(task: ImageTask) -> ImageResult:
     """Check an image and everything that belongs to it."""
     findings = []
     size, content, small = _check_pixels(task, findings)
@@ -72,7 +72,8 @@ def check_image(task):
     return ImageResult(task.path, content, small, size, findings, pixels, stored)
 
 
-def look_at_image(image, stated=None):
+def look_at_image(image: np.ndarray,
+                  stated: tuple[int | None, int | None] | None = None) -> Finding | None:
     """What is wrong with an image as it was loaded, or None.
 
     Args:
@@ -91,7 +92,8 @@ def look_at_image(image, stated=None):
     return None
 
 
-def look_at_labels(labels, size, rules):
+def look_at_labels(labels: np.ndarray, size: tuple[int, int] | None,
+                   rules: LabelRules | None) -> tuple[list[Finding], dict[int, int]]:
     """What is wrong with a label map as it was loaded.
 
     Args:
@@ -116,7 +118,7 @@ def look_at_labels(labels, size, rules):
     return found, pixels
 
 
-def count_values(labels):
+def count_values(labels: np.ndarray) -> dict[int, int]:
     """Pixels of each value of a label map, by value."""
     if labels.dtype == np.uint8:
         counts = np.bincount(labels.ravel(), minlength=256)  # unique would sort all pixels
@@ -147,7 +149,7 @@ def _check_pixels(task, findings):
     return (width, height), digest.hexdigest(), thumbnail(as_rgb(image))
 
 
-def as_rgb(image) -> Any:
+def as_rgb(image: np.ndarray) -> Any:
     """A loaded image of any type and number of channels as a PIL image to look at.
 
     Three channels are BGR, as mmcv loads them; of more, the first three are shown.

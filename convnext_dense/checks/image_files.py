@@ -22,7 +22,7 @@ EXTENSIONS = {b'\xff\xd8\xff': ('JPEG', ('.jpg', '.jpeg', '.jpe', '.jfif')),
 MARKER = re.compile(rb'\xff[^\x00\xff\xd0-\xd7]')
 
 
-def look_at_file(path, max_pixels=MAX_PIXELS):
+def look_at_file(path: str, max_pixels: int = MAX_PIXELS) -> Finding | None:
     """Why a file should not be decoded, or None.
 
     Args:
@@ -43,7 +43,7 @@ def look_at_file(path, max_pixels=MAX_PIXELS):
     return None
 
 
-def explain(path, error):
+def explain(path: str, error: Exception) -> Finding:
     """What is wrong with a file that the loader could not load.
 
     Args:
@@ -72,7 +72,7 @@ def explain(path, error):
                    f'{text.replace(path, "").strip(" :")[:160]})')
 
 
-def oddities(path):
+def oddities(path: str) -> list[str]:
     """What is unusual about the file of an image that can be used."""
     try:
         with open(path, 'rb') as file:
@@ -91,13 +91,13 @@ def oddities(path):
     return found
 
 
-def orientation(path):
+def orientation(path: str) -> int:
     """The EXIF orientation of an image, 1 to 8; 1 where it has none."""
     info = _header(path)
     return info.rotation if info and info.rotation in range(1, 9) else 1
 
 
-def is_truncated(path):
+def is_truncated(path: str) -> bool:
     """Whether a JPEG, PNG or WebP file ends before its content does; other files are whole."""
     with open(path, 'rb') as file:
         head = file.read(12)

@@ -1,11 +1,15 @@
 """Checks of one instance: its box, its area, its mask. Pure functions, pixels throughout."""
+from collections.abc import Sequence
+from typing import Any
+
 from convnext_dense.checks.findings import Finding
 from convnext_dense.datasets.coco_masks import check_mask, no_mask, outside
 
 SAME = 0.5  # IoU of a box with the extent of its mask
 
 
-def check_instance(annotation, width, height, with_mask):
+def check_instance(annotation: dict[str, Any], width: int, height: int,
+                   with_mask: bool) -> list[Finding]:
     """Everything that is wrong with a COCO annotation.
 
     Args:
@@ -44,7 +48,7 @@ def check_instance(annotation, width, height, with_mask):
     return found
 
 
-def iou(a, b):
+def iou(a: Sequence[float], b: Sequence[float]) -> float:
     """IoU of two extents (x1, y1, x2, y2)."""
     w, h = min(a[2], b[2]) - max(a[0], b[0]), min(a[3], b[3]) - max(a[1], b[1])
     both = max(w, 0) * max(h, 0)

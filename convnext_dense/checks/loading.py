@@ -1,4 +1,7 @@
 """Images and label maps as the pipeline of a data set loads them: what every check judges."""
+from __future__ import annotations
+
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -6,6 +9,7 @@ import numpy as np
 from convnext_dense.checks.findings import Finding
 from convnext_dense.checks.image_files import MAX_PIXELS, explain, look_at_file
 from convnext_dense.config import nested, type_name
+from convnext_dense.datasets.splits import Split
 from convnext_dense.errors import convert_errors
 
 
@@ -33,7 +37,7 @@ class LoadedLabels(NamedTuple):
     problem: Finding | None
 
 
-def loader_of(split):
+def loader_of(split: Split) -> Loader:
     """The :class:`Loader` of a data set.
 
     Args:
@@ -56,7 +60,8 @@ class Loader:
         max_pixels (int): the most pixels that an image may have.
     """
 
-    def __init__(self, pipeline, scope='mmengine', max_pixels=MAX_PIXELS):
+    def __init__(self, pipeline: Sequence[dict] | None, scope: str = 'mmengine',
+                 max_pixels: int = MAX_PIXELS) -> None:
         self.max_pixels = max_pixels
         steps = list(pipeline or ()) or [dict(type='LoadImageFromFile')]
         annotations = [step for step in nested(steps)
@@ -64,7 +69,7 @@ class Loader:
         self.steps = [_build(step, scope) for step in steps[:_image_steps(steps)]]
         self.annotations = _build(annotations[0], scope) if annotations else None
 
-    def image(self, info):
+    def image(self, info: dict[str, Any]) -> Loaded:
         """Load the image of a sample.
 
         Args:
@@ -88,7 +93,7 @@ class Loader:
                                         f'{type(image).__name__}'))
         return Loaded(image, None)
 
-    def labels(self, info):
+    def labels(self, info: dict[str, Any]) -> LoadedLabels:
         """Load the label map of a sample.
 
         Args:
@@ -133,7 +138,7 @@ class Loader:
         return read_labels(path, self.annotations.imdecode_backend, self.annotations.backend_args)
 
 
-def read_labels(path, backend='pillow', backend_args=None):
+def read_labels(path: str, backend: str = 'pillow', backend_args: dict | None = None) -> np.ndarray:
     """A label map as stored: all of its range, palettes not expanded.
 
     Args:

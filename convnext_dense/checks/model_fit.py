@@ -1,12 +1,21 @@
 """Whether the parts of a model config fit each other and the classes of the data sets."""
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
 from convnext_dense.checks.arguments import class_of, parameters
 from convnext_dense.classes import class_counts
 from convnext_dense.config import type_name
+from convnext_dense.datasets.splits import Split
 from convnext_dense.errors import InputError
 from convnext_dense.registry import MODELS
 
+if TYPE_CHECKING:
+    from mmengine.config import Config
 
-def check_model(cfg, splits):
+
+def check_model(cfg: Config, splits: Sequence[Split]) -> None:
     """Raise InputError for a backbone, neck or head that does not fit.
 
     Args:
@@ -25,7 +34,7 @@ def check_model(cfg, splits):
             check_num_classes(model, split.classes, split.where)
 
 
-def check_num_classes(model, classes, where):
+def check_num_classes(model: dict, classes: Sequence[str], where: str) -> None:
     """Raise InputError for a head whose ``num_classes`` is not that of the data set."""
     for path, count in class_counts(model):
         if count != len(classes):
@@ -35,7 +44,7 @@ def check_num_classes(model, classes, where):
                              'correct metainfo.classes')
 
 
-def backbone_channels(backbone, cfg):
+def backbone_channels(backbone: dict, cfg: Config) -> tuple[int, ...] | None:
     """Channels of each output of a backbone config, by arithmetic.
 
     Returns:
@@ -72,7 +81,7 @@ def _refuse_type(backbone):
                      "write type='convnext_dense.ConvNeXt'")
 
 
-def check_channels(model, channels, cfg):
+def check_channels(model: dict, channels: Sequence[int], cfg: Config) -> None:
     """Raise InputError where the neck, or heads without a neck, expect other channels.
 
     Args:

@@ -3,10 +3,15 @@
 The fast part of ``tools/data/check.py``: folders, annotation files, a sample of the images and
 label maps, classes against heads, backbone against neck, and the work directory.
 """
+from __future__ import annotations
+
 import logging
 import os
 import tempfile
 import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from convnext_dense.checks.coco_checks import check_class_order, check_coco, check_coco_evaluators
 from convnext_dense.checks.image_checks import count_values, look_at_image
@@ -23,8 +28,11 @@ from convnext_dense.datasets.labels import (
     label_rules,
     missing_files,
 )
-from convnext_dense.datasets.splits import is_local, splits
+from convnext_dense.datasets.splits import Split, is_local, splits
 from convnext_dense.errors import InputError, convert_errors
+
+if TYPE_CHECKING:
+    from mmengine.config import Config
 
 IMAGES = 8  # images that are loaded
 SAMPLE = 32  # label maps that are read
@@ -33,7 +41,7 @@ SECONDS = 2.  # ... and for how long
 FILES = 20_000  # images whose existence is checked in every data set
 
 
-def check_config(cfg, training):
+def check_config(cfg: Config, training: bool) -> None:
     """Raise InputError for a config that cannot work, before anything is built or loaded.
 
     Args:
@@ -56,7 +64,7 @@ def check_config(cfg, training):
             print_log(line, logger='current', level=logging.WARNING)
 
 
-def pixel_warnings(cfg):
+def pixel_warnings(cfg: Config) -> list[str]:
     """One line for each source of weights whose pixel statistics are not the model's."""
     model = cfg.get('model') or {}
     pixels = model.get('data_preprocessor') or {}
@@ -70,7 +78,7 @@ def pixel_warnings(cfg):
                               for source in sources if source) if line]
 
 
-def check_work_dir(path):
+def check_work_dir(path: str | Path) -> None:
     """Make the work directory, and raise InputError where nothing can be written in it."""
     if not path:
         return
@@ -83,7 +91,7 @@ def check_work_dir(path):
                          'choose another one with --work-dir') from error
 
 
-def check_split(split):
+def check_split(split: Split) -> None:
     """Raise InputError for a data set that cannot be loaded or learned from."""
     if not is_local(split.cfg):
         return
@@ -134,7 +142,7 @@ def _check_labels(split):
         check()
 
 
-def check_loading(split):
+def check_loading(split: Split) -> None:
     """Raise InputError where LoadAnnotations and the data set disagree on label 0."""
     for step in split.cfg.get('pipeline') or ():
         reduce = step.get('reduce_zero_label')
@@ -176,7 +184,7 @@ def _check_images(where, loader, infos):
                          f'used: {problems[0]}; look at the loading steps of the pipeline')
 
 
-def check_exist(where, folder, paths, what='images'):
+def check_exist(where: str, folder: str, paths: Sequence[str], what: str = 'images') -> None:
     """Raise InputError for files that are missing; of very many, some are looked for."""
     looked = evenly(paths, FILES)
     missing = missing_files(looked)

@@ -3,10 +3,11 @@
 A rule is a pure function of the config and its data sets. It yields a message for each thing that
 is wrong, naming the keys. Where a rule asks what a part does, it asks the part's class.
 """
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import imagesize
+from mmengine.config import Config
 from mmengine.logging import print_log
 
 from convnext_dense.checks.arguments import check_arguments, class_of, parts
@@ -69,7 +70,7 @@ class Rule(NamedTuple):
     stops: bool = True
 
 
-def check_settings(cfg, splits, training):
+def check_settings(cfg: Config, splits: Sequence[Split], training: bool) -> None:
     """Raise InputError for the first rule that is broken; print what is only doubtful.
 
     Args:
@@ -83,13 +84,14 @@ def check_settings(cfg, splits, training):
         print_log(text, 'current', 30)
 
 
-def broken(cfg, splits):
+def broken(cfg: Config, splits: Sequence[Split]) -> list[Finding]:
     """All that :func:`check_settings` would say, as findings."""
     return [Finding('config' if rule.stops else 'config-doubtful', text)
             for rule, text in broken_rules(cfg, splits, training=True)]
 
 
-def broken_rules(cfg, splits, training):
+def broken_rules(cfg: Config, splits: Sequence[Split],
+                 training: bool) -> Iterator[tuple[Rule, str]]:
     """Every rule that is broken, with its message."""
     model = cfg.get('model') or {}
     settings = Settings(cfg, model.get('module', model), list(splits), training)
@@ -100,13 +102,13 @@ def broken_rules(cfg, splits, training):
             yield rule, text
 
 
-def losses(head):
+def losses(head: dict) -> list[dict]:
     """The losses of one of mmseg's heads."""
     given = head.get('loss_decode') or dict(type='CrossEntropyLoss')
     return list(given) if isinstance(given, (list, tuple)) else [given]
 
 
-def one_class(settings):
+def one_class(settings: Settings) -> Iterator[str]:
     for key, head in settings.heads():
         softmax = [loss for loss in losses(head) if type_name(loss) == 'CrossEntropyLoss'
                    and not loss.get('use_sigmoid')]
@@ -117,7 +119,7 @@ def one_class(settings):
                    'of scores')
 
 
-def out_channels(settings):
+def out_channels(settings: Settings) -> Iterator[str]:
     for key, head in settings.heads():
         out, classes = head.get('out_channels'), head.get('num_classes')
         if out is None or classes == 1:
@@ -131,7 +133,7 @@ def out_channels(settings):
                    'channel is always 1')
 
 
-def ignore_index(settings):
+def ignore_index(settings: Settings) -> Iterator[str]:
     given = {}
     for split in settings.of('labels'):
         given[f'{split.name}_dataloader.dataset.ignore_index'] = split.dataset.ignore_index
@@ -160,7 +162,7 @@ def ignore_index(settings):
                f'{given[other]}; set all of these to one value: {", ".join(given)}')
 
 
-def ignored_class(settings):
+def ignored_class(settings: Settings) -> Iterator[str]:
     for split in settings.of('labels'):
         index = split.dataset.ignore_index
         if split.classes and isinstance(index, int) and 0 <= index < len(split.classes):
@@ -171,7 +173,7 @@ def ignored_class(settings):
                    'and the metric')
 
 
-def class_weight(settings):
+def class_weight(settings: Settings) -> Iterator[str]:
     wanted = []
     for key, head in settings.heads():
         wanted += [(f'{key}.loss_decode', loss, [head.get('out_channels') or
@@ -196,7 +198,7 @@ def class_weight(settings):
                    'losses are averaged over the pixels that count already')
 
 
-def batch_norm(settings):
+def batch_norm(settings: Settings) -> Iterator[str]:
     loader = settings.cfg.get('train_dataloader') or {}
     if settings.cfg.get('launcher', 'none') != 'none' or not settings.training:
         return
@@ -218,7 +220,7 @@ def batch_norm(settings):
                    + ", or norm_cfg=dict(type='GN', num_groups=...)")
 
 
-def schedules(settings):
+def schedules(settings: Settings) -> Iterator[str]:
     """A schedule that ends before the loop with an error."""
     for key, part, end, steps, unit in _schedules(settings):
         if type_name(part) == 'OneCycleLR' and end < steps:
@@ -226,7 +228,7 @@ def schedules(settings):
                    f'OneCycleLR fails at its end; set total_steps={steps}')
 
 
-def schedule_ends(settings):
+def schedule_ends(settings: Settings) -> Iterator[str]:
     """A schedule that ends early or late."""
     ends = [(key, part, end, steps, unit) for key, part, end, steps, unit in _schedules(settings)
             if type_name(part) in ('PolyLR', 'CosineAnnealingLR', 'OneCycleLR')]
@@ -266,7 +268,7 @@ def _schedules(settings):
                    'epochs' if by_epoch else 'iterations')
 
 
-def loops(settings):
+def loops(settings: Settings) -> Iterator[str]:
     loader = settings.cfg.get('train_dataloader') or {}
     loop = settings.cfg.get('train_cfg') or {}
     if not settings.training or not loader:
@@ -286,7 +288,7 @@ def loops(settings):
                'drop_last=True: nothing would be trained; lower batch_size')
 
 
-def masks(settings):
+def masks(settings: Settings) -> Iterator[str]:
     roi_head = settings.model.get('roi_head') or {}
     has_masks = bool(roi_head.get('mask_head') or settings.model.get('mask_head'))
     for split in settings.of('coco', training=True):
@@ -304,7 +306,7 @@ def masks(settings):
                        "metric='bbox'")
 
 
-def channels(settings):
+def channels(settings: Settings) -> Iterator[str]:
     backbone = settings.model.get('backbone') or {}
     preprocessor = settings.model.get('data_preprocessor') or {}
     given = backbone.get('in_channels', 3)
@@ -317,7 +319,7 @@ def channels(settings):
         yield 'model.data_preprocessor needs mean and std together, or neither'
 
 
-def small_images(settings):
+def small_images(settings: Settings) -> Iterator[str]:
     model = settings.model
     kind = class_of(model, 'model', settings.cfg)
     pads = (model.get('data_preprocessor') or {}).get('test_cfg') or {}
@@ -340,7 +342,7 @@ def small_images(settings):
                 return
 
 
-def meta_keys(settings):
+def meta_keys(settings: Settings) -> Iterator[str]:
     for split in settings.of('coco', training=False):
         steps = [step for step in split.cfg.get('pipeline') or () if isinstance(step, dict)]
         kinds = [class_of(step, 'transform', settings.cfg) for step in steps]
@@ -361,7 +363,7 @@ def meta_keys(settings):
                    'evaluation needs')
 
 
-def queries(settings):
+def queries(settings: Settings) -> Iterator[str]:
     model = settings.model
     head = model.get('bbox_head') or {}
     number, most = model.get('num_queries'), (model.get('test_cfg') or {}).get('max_per_img')
@@ -376,7 +378,7 @@ def queries(settings):
                + f'; set it to {candidates} or less')
 
 
-def structure(settings):
+def structure(settings: Settings) -> Iterator[str]:
     cfg = settings.cfg
     for key in ('train_dataloader', 'val_dataloader', 'test_dataloader', 'optim_wrapper',
                 'default_hooks', 'visualizer', 'env_cfg'):
@@ -387,7 +389,7 @@ def structure(settings):
         yield f'model={cfg.get("model")!r}; expected a dict with the type of the model'
 
 
-def hook_numbers(settings):
+def hook_numbers(settings: Settings) -> Iterator[str]:
     """Numbers of hooks, which mmengine compares only in the middle of a run."""
     for kind, key, node in parts(settings.cfg, settings.training):
         for name in ('interval', 'max_keep_ckpts', 'save_begin') if kind == 'hook' else ():
@@ -396,7 +398,7 @@ def hook_numbers(settings):
                 yield f'{key}.{name}={value!r}; give a whole number'
 
 
-def arguments(settings):
+def arguments(settings: Settings) -> Iterable[str]:
     return check_arguments(settings.cfg, settings.training)
 
 

@@ -1,11 +1,14 @@
 """A sheet of random annotated images: what the data set looks like to the eye."""
 import colorsys
 import random
+from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 
-from convnext_dense.checks.image_checks import as_rgb
+from convnext_dense.checks.image_checks import ImageTask, as_rgb
 from convnext_dense.datasets.coco_masks import undrawable_mask
+from convnext_dense.datasets.splits import Split
 
 TILE = (360, 270)  # pixels
 COLUMNS = 4
@@ -18,7 +21,7 @@ BACKGROUND, INK = (255, 255, 255), (30, 30, 30)
 DIMMED = .4  # brightness of ignored pixels
 
 
-def draw_sheet(groups, path):
+def draw_sheet(groups: Sequence[tuple], path: str | Path) -> None:
     """Write a sheet of annotated images.
 
     Args:
@@ -38,7 +41,7 @@ def draw_sheet(groups, path):
     sheet.save(path, quality=90)
 
 
-def choose(tasks, count, seed=0):
+def choose(tasks: Sequence[ImageTask], count: int, seed: int = 0) -> list[ImageTask]:
     """Random samples of the images, in their order; those with annotations first."""
     rng = random.Random(seed)
     rich = [task for task in tasks if task.annotations or task.label_map]
@@ -48,7 +51,7 @@ def choose(tasks, count, seed=0):
     return sorted(chosen, key=lambda task: task.path)
 
 
-def colours(count):
+def colours(count: int) -> np.ndarray:
     """Distinct colours, shape (count, 3), 0 to 255: hues a golden ratio apart."""
     return np.array([colorsys.hls_to_rgb((.58 + number * .61803) % 1,
                                          (.5, .65, .38)[number // 7 % 3],
@@ -56,7 +59,7 @@ def colours(count):
                      for number in range(count)]).reshape(-1, 3) * 255
 
 
-def own_palette(split):
+def own_palette(split: Split) -> np.ndarray | None:
     """The colours that the config or the data set's class gives its classes, or None."""
     named = (split.cfg.get('metainfo') or {}).get('palette') or \
         type(split.dataset).METAINFO.get('palette')

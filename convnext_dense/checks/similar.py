@@ -1,7 +1,14 @@
 """Images that look the same although their pixels differ: re-encoded or resized copies."""
+from __future__ import annotations
+
 from collections import defaultdict
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 SIDE = 16  # a thumbnail is SIDE x SIDE grey levels
 BANDS = 4  # of 16 of the 64 bits; copies differ in so few bits that one band stays equal
@@ -9,13 +16,13 @@ DIFFERENCE = 2.  # mean difference of the thumbnails of copies, of 255 grey leve
 FLAT = 6.  # standard deviation below which a thumbnail says nothing
 
 
-def thumbnail(image):
+def thumbnail(image: Image.Image) -> bytes:
     """Grey levels of a PIL image, averaged to 16 x 16: 256 bytes."""
     from PIL import Image
     return image.convert('L').resize((SIDE, SIDE), Image.BOX).tobytes()
 
 
-def similar(later, earlier):
+def similar(later: Sequence[bytes], earlier: Sequence[bytes]) -> list[tuple[int, int, float]]:
     """For each thumbnail of ``later``, the most alike of ``earlier`` where it is a copy.
 
     Args:

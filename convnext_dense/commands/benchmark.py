@@ -6,15 +6,25 @@ have random weights, and two-stage detectors hand 2000 candidates an image to NM
 convnext-dense benchmark mine.py theirs.py --mode both --out speed.json
 convnext-dense benchmark mine.py --size 512x512 --batch 2 --device cpu --threads 2
 """
+from __future__ import annotations
+
+import argparse
 import json
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from convnext_dense.analysis.sizes import parse_size
 from convnext_dense.errors import InputError
 
+if TYPE_CHECKING:
+    from mmengine.config import Config
 
-def add_arguments(parser):
+    from convnext_dense.analysis.benchmark import Candidate
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('configs', nargs='+', metavar='CONFIG', help='config files')
     parser.add_argument('--mode', choices=['inference', 'training', 'both'], default='inference')
     parser.add_argument('--size', metavar='WxH', help='image size in pixels, as the network '
@@ -42,7 +52,7 @@ def add_arguments(parser):
     parser.add_argument('--out', metavar='FILE', help='write the results to this JSON file')
 
 
-def run(args):
+def run(args: argparse.Namespace) -> None:
     for name in ('batch', 'rounds'):
         if getattr(args, name) < 1:
             raise InputError(f'--{name} {getattr(args, name)}: give a number from 1 on')
@@ -76,7 +86,8 @@ def run(args):
             dict(machine=machine, options=options, models=results), indent=2) + '\n')
 
 
-def build_candidates(args, training, device, size):
+def build_candidates(args: argparse.Namespace, training: bool, device: str,
+                     size: tuple[int, int] | None) -> list[Candidate]:
     """One candidate a config, named by the config file's stem."""
     from convnext_dense.analysis.benchmark import Candidate
     from convnext_dense.analysis.complexity import published_size
@@ -93,14 +104,14 @@ def build_candidates(args, training, device, size):
     return candidates
 
 
-def acceleration_of(args):
+def acceleration_of(args: argparse.Namespace) -> bool | dict | None:
     """What the options say of the config's ``acceleration``; None leaves it to the config."""
     if args.plain:
         return False
     return dict(compile=True) if args.compile else None
 
 
-def batches(cfg, batch, training):
+def batches(cfg: Config, batch: int, training: bool) -> Iterator[dict]:
     """Batches of the config's data set, for ever, read in this process."""
     from mmengine.dataset import pseudo_collate
     from mmengine.registry import DATASETS, init_default_scope

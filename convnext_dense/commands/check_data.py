@@ -5,6 +5,8 @@ Exit status: 0 when training can start, 1 when something stops it, 2 when the co
 convnext-dense check-data mine.py --data-root data/pets
 convnext-dense check-data mine.py --fast
 """
+import argparse
+
 from convnext_dense.commands.options import (
     add_data_root,
     add_label_values,
@@ -13,7 +15,7 @@ from convnext_dense.commands.options import (
 )
 
 
-def add_arguments(parser):
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('config', help='config file')
     add_data_root(parser)
     parser.add_argument('--cfg-options', nargs='+', metavar='KEY=VALUE', default=[],
@@ -29,7 +31,7 @@ def add_arguments(parser):
                         help='only what train.py checks by itself: a sample, in seconds')
 
 
-def run(args):
+def run(args: argparse.Namespace) -> int:
     from pathlib import Path
 
     from convnext_dense.checks.audit_config import audit, summary, write_report

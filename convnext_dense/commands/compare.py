@@ -9,6 +9,7 @@ network), report.md, comparison.json and the charts as PNG and SVG.
 convnext-dense compare --demo
 convnext-dense compare ours=work_dirs/mine theirs=work_dirs/swin speed.json --out report
 """
+import argparse
 import os
 import sys
 import webbrowser
@@ -18,7 +19,7 @@ from convnext_dense.analysis.sizes import parse_size
 from convnext_dense.errors import InputError
 
 
-def add_arguments(parser):
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('paths', nargs='*', metavar='[NAME=]PATH',
                         help='configs, work directories and benchmark files')
     parser.add_argument('--demo', action='store_true', help='train ConvNeXt, Swin and ResNet '
@@ -39,7 +40,7 @@ def add_arguments(parser):
     parser.add_argument('--no-static', action='store_true', help='leave out PNG and SVG')
 
 
-def run(args):
+def run(args: argparse.Namespace) -> None:
     if args.demo == bool(args.paths):
         raise InputError('compare: name configs or work directories, or give --demo alone')
     if args.resamples < 100:
@@ -74,7 +75,7 @@ def run(args):
         webbrowser.open(page)
 
 
-def can_open_windows():
+def can_open_windows() -> bool:
     """Whether somebody sits in front of this process, with a screen."""
     return sys.stdout.isatty() and (sys.platform == 'darwin' or any(
         name in os.environ for name in ('DISPLAY', 'WAYLAND_DISPLAY')))

@@ -4,6 +4,7 @@ Same data, heads, recipe and seeds; the backbone differs, and each has its own l
 """
 import argparse
 import contextlib
+from collections.abc import Callable
 from pathlib import Path
 
 from convnext_dense.analysis.study import Study
@@ -20,7 +21,7 @@ SEEDS = 3
 ROUNDS = 10
 
 
-def train_models(folder, first_seed, update):
+def train_models(folder: Path, first_seed: int, update: Callable) -> tuple[list[str], list[str]]:
     """Tune, train and time the models; says what it does.
 
     Args:
@@ -50,7 +51,7 @@ def train_models(folder, first_seed, update):
     return [*paths, str(time_models(folder, work_dirs))], lines
 
 
-def time_models(folder, work_dirs):
+def time_models(folder: Path, work_dirs: list) -> Path:
     """Time trained models, one of each, on batches of 4.
 
     Returns:

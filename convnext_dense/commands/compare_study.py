@@ -77,7 +77,8 @@ def _train_all(study, trainings, folder, data_root, device):
             yield futures[future], future.result()
 
 
-def train_once(label, config, data_root, work_dir, device, overrides):
+def train_once(label: str, config: str, data_root: str | Path, work_dir: str | Path, device: str,
+               overrides: dict | None) -> float:
     """Train, evaluate and note that it is done; resumes from the newest checkpoint.
 
     Returns:

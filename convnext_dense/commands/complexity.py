@@ -5,16 +5,23 @@ Nothing is computed: the model is built of shapes only, so a large model takes a
 convnext-dense complexity upernet_convnext-t_ade20k
 convnext-dense complexity mine.py --size 640x480 --json cost.json
 """
+from __future__ import annotations
+
+import argparse
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from convnext_dense.analysis.sizes import parse_size, published_figures
 from convnext_dense.errors import InputError
 
+if TYPE_CHECKING:
+    from convnext_dense.analysis.complexity import Complexity
+
 COLUMNS = '{:<16}{:>12}{:>16}'
 
 
-def add_arguments(parser):
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('configs', nargs='+', metavar='CONFIG', help='config files')
     parser.add_argument('--size', metavar='WxH', help='image size in pixels (default: the '
                         "papers': 1280x800 for detectors; for segmenters 4c x c, c the crop)")
@@ -27,7 +34,7 @@ def add_arguments(parser):
     parser.add_argument('--json', metavar='FILE', help='write the numbers to this file too')
 
 
-def run(args):
+def run(args: argparse.Namespace) -> None:
     size = parse_size(args.size) if args.size else None
     for name in ('proposals', 'masks'):
         if getattr(args, name) < 1:
@@ -47,7 +54,7 @@ def run(args):
         Path(args.json).write_text(json.dumps(results, indent=2) + '\n')
 
 
-def render(complexity, row=None):
+def render(complexity: Complexity, row: dict | None = None) -> str:
     """A table of the parts, and the published figures below it.
 
     Args:

@@ -7,9 +7,10 @@ mmpretrain, swin, swin-openmmlab); for the others its backbone is written.
 convnext-dense convert-checkpoint convnext-tiny_in1k tiny.safetensors --to timm
 convnext-dense convert-checkpoint work_dirs/mine/epoch_36.pth deployed.safetensors --licence MIT
 """
+import argparse
 
 
-def add_arguments(parser):
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('source', help='a file, URL or name of published weights')
     parser.add_argument('out', help='.safetensors, .pth, .pt or .bin')
     parser.add_argument('--to', help='official, fcmae, timm, timm-features, torchvision, '
@@ -24,7 +25,7 @@ def add_arguments(parser):
                         'full unpickling can read')
 
 
-def run(args):
+def run(args: argparse.Namespace) -> None:
     from convnext_dense.checkpoints.export import convert_checkpoint
     meta = convert_checkpoint(args.source, args.out, args.to, args.backbone_only, args.drop,
                               args.licence, args.trust_pickle)

@@ -6,17 +6,27 @@ they have not seen, prints one table and writes annotated images, ground truth b
 convnext-dense demo
 convnext-dense demo --steps 2 --device cpu
 """
+from __future__ import annotations
+
+import argparse
 import contextlib
 import multiprocessing
 import sys
 import time
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
 
 from convnext_dense.commands.options import choose_device, parse_overrides
 from convnext_dense.config_files import FOLDER
 from convnext_dense.cores import core_count
 from convnext_dense.errors import InputError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from mmengine.hooks import Hook
+    from mmengine.runner import Runner
+    from mmengine.structures import BaseDataElement
 
 CONFIGS = FOLDER / 'demo'
 #: title, config, and for each metric: column, key of the evaluator, factor, the least to expect
@@ -31,7 +41,7 @@ MIN_SCORE = .5  # of the drawn predictions
 PROGRESS_SECONDS = 10
 
 
-def add_arguments(parser):
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--data-root', default='data/shapes', metavar='DIR',
                         help='folder of the data set, drawn if it is not there '
                         '(default: %(default)s)')
@@ -44,7 +54,7 @@ def add_arguments(parser):
                         help='override settings of both configs')
 
 
-def run(args):
+def run(args: argparse.Namespace) -> int:
     device = choose_device(args.device)
     overrides = {**(shortened(args.steps) if args.steps is not None else {}),
                  **parse_overrides(args.cfg_options)}
@@ -83,7 +93,7 @@ def shortened(steps: int) -> dict:
                                    'default_hooks.checkpoint.interval')}
 
 
-def train_all(jobs, device):
+def train_all(jobs: list[tuple], device: str) -> list[dict]:
     """Train and evaluate several models: on a CPU side by side, since small models leave most of
     a second core idle.
 
@@ -105,7 +115,7 @@ def process_count(jobs: int, device: str) -> int:
     return min(jobs, core_count()) if device == 'cpu' else 1
 
 
-def training_processes(jobs, device):
+def training_processes(jobs: int, device: str) -> ProcessPoolExecutor:
     """A pool of :func:`process_count` processes that share the cores."""
     import torch
     processes = process_count(jobs, device)
@@ -113,7 +123,9 @@ def training_processes(jobs, device):
                                torch.set_num_threads, (core_count() // processes, ))
 
 
-def train_and_evaluate(label, config, data_root, work_dir, device, overrides=None, images=IMAGES):
+def train_and_evaluate(label: str, config: str, data_root: str | Path, work_dir: str | Path,
+                       device: str, overrides: dict | None = None,
+                       images: int = IMAGES) -> dict[str, Any]:
     """Train the model of a demo config, evaluate it and draw its predictions.
 
     What OpenMMLab prints goes to ``console.log`` in ``work_dir``.
@@ -145,7 +157,7 @@ def train_and_evaluate(label, config, data_root, work_dir, device, overrides=Non
                 parameters=sum(p.numel() for p in runner.model.parameters()))
 
 
-def progress_hook(label, console):
+def progress_hook(label: str, console: IO[str]) -> Hook:
     """A hook that says how far training and evaluation are, and keeps the metrics."""
     from mmengine.hooks import Hook
 
@@ -176,7 +188,7 @@ def progress_hook(label, console):
     return Progress()
 
 
-def draw_predictions(runner, count):
+def draw_predictions(runner: Runner, count: int) -> list[tuple]:
     """Ground truth and prediction of the first ``count`` validation images.
 
     Returns:
@@ -194,7 +206,7 @@ def draw_predictions(runner, count):
     return drawings[:count]
 
 
-def draw_sample(sample, metainfo):
+def draw_sample(sample: BaseDataElement, metainfo: dict) -> tuple[str, np.ndarray, np.ndarray]:
     """(name, ground truth, prediction) of one mmdet or mmseg data sample."""
     import cv2
 
@@ -214,7 +226,7 @@ def draw_sample(sample, metainfo):
                            found.scores))
 
 
-def write_images(work_dir, drawings):
+def write_images(work_dir: str | Path, drawings: list[list]) -> list[Path]:
     """One file an image: the tasks below each other, ground truth beside prediction.
 
     Args:
@@ -238,7 +250,7 @@ def write_images(work_dir, drawings):
     return paths
 
 
-def format_table(results):
+def format_table(results: list[dict]) -> str:
     """The figures of all tasks as one table, a dash where a task has no such figure."""
     columns = [metric[0] for _, metrics, _ in results for metric in metrics]
     head = ['', *columns, 'parameters', 'training']
@@ -253,10 +265,10 @@ def format_table(results):
         cell.rjust(width) for cell, width in zip(row[1:], widths[1:])]) for row in rows)
 
 
-def minutes(seconds):
+def minutes(seconds: float) -> str:
     """Seconds as ``m:ss``."""
     return f'{int(seconds) // 60}:{int(seconds) % 60:02d}'
 
 
-def say(text, console=None):
+def say(text: str, console: IO[str] | None = None) -> None:
     print(text, file=console or sys.stdout, flush=True)

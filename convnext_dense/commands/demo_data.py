@@ -6,7 +6,7 @@ convnext-dense demo-data --out data/few --train 4 --val 2 --size 64
 import argparse
 
 
-def add_arguments(parser):
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--out', default='data/shapes', metavar='DIR',
                         help='folder of the data set (default: %(default)s)')
     parser.add_argument('--train', type=int, default=argparse.SUPPRESS, metavar='N',
@@ -17,7 +17,7 @@ def add_arguments(parser):
                         help='side of the images')
 
 
-def run(args):
+def run(args: argparse.Namespace) -> None:
     from convnext_dense.datasets.shapes import write_shapes
     settings = {key: getattr(args, key) for key in ('train', 'val', 'size') if key in args}
     written = write_shapes(args.out, **settings)

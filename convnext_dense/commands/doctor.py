@@ -6,15 +6,17 @@ and backward pass. Exit status: 1 when something stops training.
 convnext-dense doctor
 convnext-dense doctor mine.py --json
 """
+import argparse
+
 MARKS = dict(good='ok', warning='!', bad='x')
 
 
-def add_arguments(parser):
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('config', nargs='?', help='look at the data folders of this config, too')
     parser.add_argument('--json', action='store_true', help='print JSON')
 
 
-def run(args):
+def run(args: argparse.Namespace) -> int:
     import json
 
     from convnext_dense.analysis.health import examine

@@ -5,15 +5,16 @@ Nothing in the file is run, and no model is built.
 convnext-dense inspect-checkpoint work_dirs/mine/epoch_36.pth
 convnext-dense inspect-checkpoint convnext-tiny_in1k --keys --json
 """
+import argparse
 
 
-def add_arguments(parser):
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('source', help='a file, URL or name of published weights')
     parser.add_argument('--json', action='store_true', help='print JSON')
     parser.add_argument('--keys', action='store_true', help='print every name and shape, too')
 
 
-def run(args):
+def run(args: argparse.Namespace) -> None:
     import json
 
     from convnext_dense.checkpoints.inspection import inspect_checkpoint, summary

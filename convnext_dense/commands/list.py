@@ -6,19 +6,21 @@ convnext-dense list weights ade20k in22k
 convnext-dense list configs cascade v2 --json
 convnext-dense list models
 """
+import argparse
+
 from convnext_dense.errors import InputError
 
 KINDS = ('models', 'weights', 'datasets', 'configs')
 
 
-def add_arguments(parser):
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('kind', nargs='?', choices=KINDS, help='what to list (default: all)')
     parser.add_argument('words', nargs='*', metavar='WORD',
                         help='only rows that hold all of these, such as a licence or a size')
     parser.add_argument('--json', action='store_true', help='print JSON')
 
 
-def run(args):
+def run(args: argparse.Namespace) -> None:
     import json
 
     from convnext_dense.analysis.listing import rows, table

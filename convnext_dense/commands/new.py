@@ -8,10 +8,11 @@ Examples:
   convnext-dense new road --data camvid.zip --colours road=128,64,128 sky=128,128,128
   convnext-dense new cells --data cells_coco --size 640 --batch 8
 """
+import argparse
 from pathlib import Path
 
 
-def add_arguments(parser):
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     from convnext_dense.datasets.importers.names import FORMAT_NAMES
     parser.add_argument('dir', metavar='DIR', help='the folder to make')
     parser.add_argument('--data', required=True, metavar='SOURCE',
@@ -37,7 +38,7 @@ def add_arguments(parser):
                         help='plan for it (default: cuda where there is one)')
 
 
-def run(args):
+def run(args: argparse.Namespace) -> int:
     from convnext_dense.datasets.importers.options import Options, class_names, parse_colours
     from convnext_dense.planning.project import make_project
     options = Options(classes=class_names(args.classes) if args.classes else None,

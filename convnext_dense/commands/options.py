@@ -1,10 +1,19 @@
 """The options that train and test share, and what they do to the machine and the config."""
+from __future__ import annotations
+
+import argparse
 import os
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 from convnext_dense.errors import InputError, convert_errors
 
+if TYPE_CHECKING:
+    from mmengine.config import Config
+    from mmengine.runner import Runner
 
-def add_config_options(parser):
+
+def add_config_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--work-dir', help='folder for logs, checkpoints and results '
                         '(default: work_dirs/<name of the config>)')
     add_data_root(parser)
@@ -18,13 +27,13 @@ def add_config_options(parser):
                         help='set by the launcher')
 
 
-def add_label_values(parser):
+def add_label_values(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--label-values', metavar='VALUE=LABEL,...', help='of a segmenter: the '
                         'label of each value in the label maps, e.g. 0=0,255=1 for masks of 0 '
                         'and 255')
 
 
-def parse_label_values(text):
+def parse_label_values(text: str) -> dict[int, int]:
     """``'0=0,255=1'`` as ``{0: 0, 255: 1}``."""
     try:
         return {int(value): int(label) for value, label in (
@@ -34,13 +43,13 @@ def parse_label_values(text):
                          'numbers, such as 0=0,255=1') from error
 
 
-def add_data_root(parser):
+def add_data_root(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--data-root', action='append', metavar='[SPLIT=]DIR', help='folder of the '
                         'data set; moves the train, val and test sets and their evaluators '
                         'together, or with train=DIR, val=DIR or test=DIR one of them (repeatable)')
 
 
-def choose_device(name, local_rank=0):
+def choose_device(name: str | None, local_rank: int = 0) -> str:
     """Restrict the process to a device; call it before anything uses torch.
 
     Args:
@@ -78,7 +87,7 @@ def _visible_device(name, index):
     return devices[index]
 
 
-def parse_overrides(pairs):
+def parse_overrides(pairs: Sequence[str]) -> dict[str, Any]:
     """``['a.b=1', 'c=[1,2]']`` as a dict, values read as OpenMMLab's tools read them."""
     import argparse
 
@@ -91,7 +100,7 @@ def parse_overrides(pairs):
     return parser.parse_args(['--options', *pairs]).options if pairs else {}
 
 
-def prepare_config(args):
+def prepare_config(args: argparse.Namespace) -> tuple[Config, str]:
     """The config that the options of :func:`add_config_options` describe."""
     device = choose_device(args.device, args.local_rank)
     from convnext_dense.config import (
@@ -112,7 +121,7 @@ def prepare_config(args):
     return cfg, device
 
 
-def build_runner(cfg):
+def build_runner(cfg: Config) -> Runner:
     """The runner that the config names, or the toolkit's."""
     from mmengine.device import get_device
 

@@ -4,6 +4,7 @@ convnext-dense predict photos/ --model work_dirs/fruit
 convnext-dense predict street.mp4 --model CONFIG --weights WEIGHTS --save images csv
 convnext-dense predict photos/ --model exports/fruit --runtime openvino
 """
+import argparse
 import sys
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -21,7 +22,7 @@ DEFAULT_SAVES = dict(instances=('images', 'coco'), labels=('images', 'labels'))
 WRITERS = 2  # threads that draw and encode
 
 
-def add_arguments(parser):
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('sources', nargs='+', metavar='SOURCE', help='image or video file, folder '
                         '(with its sub-folders), glob, number of a webcam, or - for a list of '
                         'files on standard input')
@@ -50,7 +51,7 @@ def add_arguments(parser):
     parser.add_argument('--device', help='cpu, cuda or cuda:N (default: cuda where there is one)')
 
 
-def run(args):
+def run(args: argparse.Namespace) -> int:
     from convnext_dense.prediction.sources import count_images, find_sources
     from convnext_dense.prediction.writing import printable
     sources = find_sources(args.sources, sys.stdin if '-' in args.sources else (), args.out)

@@ -3,11 +3,13 @@
 convnext-dense prepare-data coco --root data/coco
 convnext-dense prepare-data ade20k --check
 """
+import argparse
+
 from convnext_dense.command_names import typed
 from convnext_dense.datasets.benchmarks import BENCHMARKS
 
 
-def add_arguments(parser):
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('dataset', choices=list(BENCHMARKS), help='which data set')
     parser.add_argument('--root', help='data root, what --data-root of train and test takes '
                         f'(default: {", ".join(f"{b.root} for {n}" for n, b in BENCHMARKS.items())}'
@@ -25,7 +27,7 @@ def add_arguments(parser):
                         'their hashes are checked all the same')
 
 
-def run(args):
+def run(args: argparse.Namespace) -> int:
     from convnext_dense.datasets.prepare import prepare, problems
     benchmark = BENCHMARKS[args.dataset]
     root = args.root or benchmark.root

@@ -3,10 +3,12 @@
 convnext-dense test NAME WEIGHTS --data-root data/coco
 convnext-dense test mine.py work_dirs/mine/epoch_36.pth --tta --show-dir shown
 """
+import argparse
+
 from convnext_dense.commands.options import add_config_options, build_runner, prepare_config
 
 
-def add_arguments(parser):
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('config', help='config file')
     parser.add_argument('checkpoint', help='weights: a path, URL or zoo name of any known format')
     add_config_options(parser)
@@ -22,7 +24,7 @@ def add_arguments(parser):
                         help="use the config's test-time augmentation")
 
 
-def run(args):
+def run(args: argparse.Namespace) -> None:
     cfg, device = prepare_config(args)
     from convnext_dense.checks.preflight import check_config
     from convnext_dense.config import enable_amp_tests, enable_images, enable_tta, keep_predictions

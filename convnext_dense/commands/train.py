@@ -4,6 +4,8 @@ convnext-dense train NAME --data-root data/coco
 convnext-dense train mine.py --work-dir work_dirs/mine --resume
 convnext-dense train fruit/config.py --batch auto --log tensorboard
 """
+import argparse
+
 from convnext_dense.commands.batch_option import set_batch
 from convnext_dense.commands.options import add_config_options, build_runner, prepare_config
 from convnext_dense.errors import InputError
@@ -11,7 +13,7 @@ from convnext_dense.errors import InputError
 LOGS = ('tensorboard', 'wandb', 'mlflow')
 
 
-def add_arguments(parser):
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('config', nargs='?', default='config.py',
                         help='config file (default: config.py of this folder)')
     add_config_options(parser)
@@ -32,7 +34,7 @@ def add_arguments(parser):
                         help='scale the lr to the real batch size')
 
 
-def run(args):
+def run(args: argparse.Namespace) -> None:
     if args.batch == 'auto' and args.resume:
         raise InputError('--batch auto with --resume: give the number that the run began with')
     cfg, device = prepare_config(args)

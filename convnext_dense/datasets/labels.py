@@ -1,7 +1,9 @@
 """Label maps: one image of class numbers beside each image (the ADE20K layout)."""
 import os
-from typing import NamedTuple
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
 
+from convnext_dense.datasets.splits import Split
 from convnext_dense.errors import InputError
 
 REDUCE_HINT = 'reduce_zero_label={} (in the data set and in LoadAnnotations)'
@@ -22,7 +24,7 @@ class LabelRules(NamedTuple):
     stored: int = 0
 
 
-def label_rules(dataset):
+def label_rules(dataset: Any) -> LabelRules | None:
     """The rules of one of mmseg's data sets, or None where it has no classes.
 
     What ``reduce_zero_label`` and a subset of the classes leave out becomes 255 in mmseg's loader.
@@ -37,13 +39,13 @@ def label_rules(dataset):
                       len(label_map or classes))
 
 
-def outside(values, rules):
+def outside(values: Iterable[int], rules: LabelRules) -> list[int]:
     """Loaded label values that are neither a class nor ignored, ascending."""
     return sorted(value for value in set(map(int, values))
                   if not 0 <= value < rules.classes and value not in rules.ignored)
 
 
-def describe_outside(values, rules):
+def describe_outside(values: Iterable[int], rules: LabelRules) -> str:
     """Which values of a label map are outside, in the numbers of its file, and what to do."""
     strange = [value + rules.first for value in outside(values, rules)]
     in_file = sorted(value if value in rules.ignored else value + rules.first
@@ -60,7 +62,7 @@ def describe_outside(values, rules):
             f'each value is: {label_values_hint(in_file, rules)}')
 
 
-def label_values_hint(values, rules):
+def label_values_hint(values: Iterable[int], rules: LabelRules) -> str:
     """An example of ``--label-values`` for the values of a label map."""
     values = set(map(int, values))
     kept = sorted(values - rules.ignored)
@@ -71,7 +73,7 @@ def label_values_hint(values, rules):
     return '--label-values ' + ','.join(pairs[:8]) + (',...' if len(pairs) > 8 else '')
 
 
-def check_values(where, path, values, rules):
+def check_values(where: str, path: str, values: Iterable[int], rules: LabelRules) -> None:
     """Raise InputError for a label map with values outside the classes.
 
     Args:
@@ -84,7 +86,8 @@ def check_values(where, path, values, rules):
         raise InputError(f'{where}: label map {path} {describe_outside(values, rules)}')
 
 
-def check_one_class(where, values_by_path, rules):
+def check_one_class(where: str, values_by_path: Mapping[str, Sequence[int]],
+                    rules: LabelRules) -> None:
     """Raise InputError where an ignored value hides a class: masks of 0 and 255.
 
     Args:
@@ -104,7 +107,8 @@ def check_one_class(where, values_by_path, rules):
         f'label each value is: {label_values_hint(seen, rules)}')
 
 
-def check_zero_label(where, values_by_path, num_labels, ignore_index, whole=False):
+def check_zero_label(where: str, values_by_path: Mapping[str, Sequence[int]], num_labels: int,
+                     ignore_index: int, whole: bool = False) -> None:
     """Raise InputError where ``reduce_zero_label=True`` would throw a real class away.
 
     Labels that start at 0 leave two traces: the last value, ``num_labels``, never occurs, and
@@ -132,7 +136,7 @@ def check_zero_label(where, values_by_path, num_labels, ignore_index, whole=Fals
         f'values {_short(values)}. Where the classes start at 0, set {REDUCE_HINT.format(False)}')
 
 
-def label_maps(split):
+def label_maps(split: Split) -> list[dict[str, Any]]:
     """What a data set knows of each image, in its own order.
 
     Returns:
@@ -162,7 +166,7 @@ def label_maps(split):
     return infos
 
 
-def missing_files(paths):
+def missing_files(paths: Iterable[str]) -> list[str]:
     """Those of the paths that do not exist; each folder is listed once."""
     listed, missing = {}, []
     for path in paths:

@@ -57,7 +57,7 @@ class LoadAnnotations(MMSegLoadAnnotations):
         results['seg_fields'].append('gt_seg_map')
 
 
-def replace(labels, pairs):
+def replace(labels: np.ndarray, pairs: dict[int, int]) -> np.ndarray:
     """A copy of a label map with values replaced, all at once.
 
     Args:

@@ -1,13 +1,16 @@
 """Fetching and verifying a benchmark data set."""
 import os
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from convnext_dense.datasets.benchmarks import Archive, Benchmark, Folder
 from convnext_dense.datasets.unpack import unpack
 from convnext_dense.download import download, verify_file
 
 
-def prepare(benchmark, root, splits=('train', 'val'), archives=None, mirror=None, keep=False,
-            progress=True, say=print):
+def prepare(benchmark: Benchmark, root: str | Path, splits: Sequence[str] = ('train', 'val'),
+            archives: str | Path | None = None, mirror: str | None = None, keep: bool = False,
+            progress: bool = True, say: Callable[[str], object] = print) -> list[str]:
     """Bring a benchmark data set into the folder ``root``; what is there already stays.
 
     Args:
@@ -47,7 +50,8 @@ def prepare(benchmark, root, splits=('train', 'val'), archives=None, mirror=None
     return problems(benchmark, root, splits)
 
 
-def needed_archives(benchmark, root, splits=('train', 'val')):
+def needed_archives(benchmark: Benchmark, root: str | Path,
+                    splits: Sequence[str] = ('train', 'val')) -> list[Archive]:
     """The archives whose files are not all there: found by counting, in a second."""
     incomplete = {folder.split for folder in benchmark.folders
                   if folder.split in splits and count_problems(folder, Path(root))}
@@ -55,7 +59,8 @@ def needed_archives(benchmark, root, splits=('train', 'val')):
             if incomplete & set(archive.splits) and not _unpacked(benchmark, archive, root)]
 
 
-def problems(benchmark, root, splits=('train', 'val'), deep=False):
+def problems(benchmark: Benchmark, root: str | Path, splits: Sequence[str] = ('train', 'val'),
+             deep: bool = False) -> list[str]:
     """What keeps a data set from being whole.
 
     Args:
@@ -78,7 +83,7 @@ def problems(benchmark, root, splits=('train', 'val'), deep=False):
     return found
 
 
-def count_problems(folder, root):
+def count_problems(folder: Folder, root: str | Path) -> list[str]:
     """Files that are missing from one folder of the data set, and beside it, by number."""
     found = _wrong_count(root / folder.path, folder.suffix, folder.number)
     if folder.annotations and not (root / folder.annotations).is_file():

@@ -16,6 +16,7 @@ import json
 import os
 import shutil
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
@@ -39,7 +40,7 @@ MIN_VISIBLE = .4  # of a shape that others hide
 MIN_CONTRAST = 60  # largest difference of a colour channel, of 255
 
 
-def outline(name, diameter, angle):
+def outline(name: str, diameter: float, angle: float) -> list[np.ndarray]:
     """Outlines of a shape around the origin; with two, the second is a hole in the first.
 
     Args:
@@ -64,7 +65,8 @@ def outline(name, diameter, angle):
     }[name]()
 
 
-def coverage(outlines, centre, size):
+def coverage(outlines: Sequence[np.ndarray], centre: Sequence[float] | np.ndarray,
+             size: int) -> np.ndarray:
     """Part of each pixel that outlines cover, float32 of shape (size, size) in [0, 1]."""
     canvas = np.zeros((size * SUPERSAMPLING, size * SUPERSAMPLING), np.uint8)
     # pixel centres of the finer canvas lie half a fine pixel beside the coordinates
@@ -73,7 +75,8 @@ def coverage(outlines, centre, size):
     return cv2.resize(canvas, (size, size), interpolation=cv2.INTER_AREA).astype(np.float32) / 255
 
 
-def texture(rng, colour, size):
+def texture(rng: np.random.Generator, colour: Sequence[float] | np.ndarray,
+            size: int) -> np.ndarray:
     """A texture around ``colour``, float32 of shape (size, size, 3): plain, gradient, stripes,
     checks or blotches."""
     y, x = np.mgrid[:size, :size].astype(np.float32)
@@ -96,7 +99,7 @@ def texture(rng, colour, size):
     return np.clip(np.asarray(colour, np.float32) + strength * pattern[..., None], 0, 255)
 
 
-def draw_scribble(rng, size):
+def draw_scribble(rng: np.random.Generator, size: int) -> np.ndarray:
     """Coverage of a thin curve that belongs to no class."""
     points = rng.uniform(0, size, 2) + np.cumsum(rng.uniform(-.2, .2, (6, 2)) * size, axis=0)
     canvas = np.zeros((size * SUPERSAMPLING, size * SUPERSAMPLING), np.uint8)
@@ -105,7 +108,8 @@ def draw_scribble(rng, size):
     return cv2.resize(canvas, (size, size), interpolation=cv2.INTER_AREA).astype(np.float32) / 255
 
 
-def draw_image(seed, size=160):
+def draw_image(seed: int | Sequence[int],
+               size: int = 160) -> tuple[np.ndarray, np.ndarray, list[int], np.ndarray]:
     """Draw one image.
 
     Args:
@@ -175,7 +179,7 @@ def _colour(hue, saturation, value):
     return cv2.cvtColor(hsv, cv2.COLOR_HSV2BGR)[0, 0] * 255
 
 
-def encode_mask(mask):
+def encode_mask(mask: np.ndarray) -> list[list[float]] | dict[str, list[int]]:
     """A mask the way COCO keeps it: polygons, or run lengths where it has a hole.
 
     Args:
@@ -208,7 +212,7 @@ def _bounding_box(mask):
     return [int(n) for n in (x, y, columns[-1] + 1 - x, rows[-1] + 1 - y)]
 
 
-def write_shapes(root, train=400, val=100, size=160):
+def write_shapes(root: str | Path, train: int = 400, val: int = 100, size: int = 160) -> bool:
     """Write the data set into the folder ``root``, or leave it if it is there already.
 
     It is written beside its place and renamed when it is whole. A data set of shapes with other

@@ -1,13 +1,19 @@
 """The data sets that a config names, without loading them."""
+from __future__ import annotations
+
 import copy
 import io
 import os
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
 from importlib import import_module
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from convnext_dense.classes import LOADERS
 from convnext_dense.errors import InputError, convert_errors
+
+if TYPE_CHECKING:
+    from mmengine.config import Config
 
 
 class Split(NamedTuple):
@@ -33,12 +39,12 @@ class Split(NamedTuple):
     max_pixels: int | None = None
 
     @property
-    def where(self):
+    def where(self) -> str:
         """How messages name the data set."""
         return f'{self.name}_dataloader' if self.name.isalpha() else f'{self.name} data set'
 
 
-def splits(cfg, loaders=LOADERS):
+def splits(cfg: Config, loaders: Sequence[str] = LOADERS) -> list[Split]:
     """The data sets of a config's loaders, in order.
 
     Args:
@@ -67,14 +73,14 @@ def splits(cfg, loaders=LOADERS):
 
 
 @contextmanager
-def default_scope(cfg):
+def default_scope(cfg: Config) -> Iterator[None]:
     """Find types as the runner of this config will: in its ``default_scope`` first."""
     from mmengine.registry import DefaultScope
     with DefaultScope.overwrite_default_scope(cfg.get('default_scope') or 'mmengine'):
         yield
 
 
-def unwrapped(dataset):
+def unwrapped(dataset: dict) -> Iterator[dict]:
     """The data set configs inside wrappers such as RepeatDataset and ConcatDataset."""
     if isinstance(dataset, (list, tuple)):
         for part in dataset:
@@ -87,7 +93,7 @@ def unwrapped(dataset):
             yield dataset
 
 
-def is_local(cfg):
+def is_local(cfg: dict) -> bool:
     """Whether the files of a data set are on this machine's file systems."""
     backend = (cfg.get('backend_args') or {}).get('backend', 'local')
     return backend == 'local' and '://' not in (cfg.get('data_root') or '')
@@ -108,14 +114,14 @@ def _split(name, cfg):
     return Split(name, cfg, dataset, _kind(dataset), classes)
 
 
-def class_list(cfg, loader):
+def class_list(cfg: Config, loader: str) -> tuple[str, ...]:
     """The classes that the first data set of a loader names, without building it; () if none."""
     leaf = next(iter(unwrapped((cfg.get(loader) or {}).get('dataset'))), None) or {}
     classes = (leaf.get('metainfo') or {}).get('classes')
     return tuple(map(str, classes)) if isinstance(classes, (list, tuple)) else ()
 
 
-def own_class(kind):
+def own_class(kind: str | type) -> str | type:
     """The class that the toolkit builds where a config names a data set's class.
 
     mmdet's CocoDataset itself becomes the toolkit's, which reads the same files and more, and

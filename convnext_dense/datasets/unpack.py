@@ -3,6 +3,7 @@ import shutil
 import stat
 import zipfile
 import zlib
+from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
 from convnext_dense.errors import InputError
@@ -14,7 +15,8 @@ MOST_EXPANSION = 200
 HARMLESS = 10**8  # bytes, which are unpacked whatever the archive's size
 
 
-def unpack(archive, root, members=('', ), strip='', progress=True):
+def unpack(archive: str | Path, root: str | Path, members: Sequence[str] = ('', ), strip: str = '',
+           progress: bool = True) -> int:
     """Unpack a zip file below ``root``.
 
     A member is written to a temporary name, its checksum is compared, and then it gets its name;
@@ -54,7 +56,7 @@ def unpack(archive, root, members=('', ), strip='', progress=True):
     return len(wanted)
 
 
-def member_path(archive, info, strip=''):
+def member_path(archive: str | Path, info: zipfile.ZipInfo, strip: str = '') -> str | None:
     """Where a member goes, relative to the folder.
 
     Args:

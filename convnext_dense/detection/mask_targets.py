@@ -4,17 +4,25 @@ mmdet copies the whole bitmap for each RoI and samples it point by point. But Ro
 bitmap and one box is a product of three matrices: the weights of the rows, the bitmap, and the
 weights of the columns.
 """
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import numpy as np
 import torch
 
 from convnext_dense.detection.roi_align import weights_of_both_axes
+
+if TYPE_CHECKING:
+    from mmdet.structures.mask import BitmapMasks
 
 #: covered shares so close to a half are left to mmcv's operator, where its rounding decides
 NEAR = 1e-4
 
 
 @torch.autocast('cpu', enabled=False)  # shares of pixels
-def crop_and_resize(masks, boxes, size, indices):
+def crop_and_resize(masks: BitmapMasks, boxes: np.ndarray, size: tuple[int, int],
+                    indices: np.ndarray) -> np.ndarray:
     """``BitmapMasks.crop_and_resize`` with the same values.
 
     Args:

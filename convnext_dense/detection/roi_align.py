@@ -149,7 +149,8 @@ def _bases(shapes):
     return [0, *accumulate(images * height * width for images, _, height, width in shapes)]
 
 
-def weights_of_both_axes(starts, extents, sizes, bins, sampling_ratio):
+def weights_of_both_axes(starts: Tensor, extents: Tensor, sizes: Tensor, bins: tuple[int, int],
+                         sampling_ratio: int) -> list[tuple[Tensor, Tensor, Tensor]]:
     """:func:`axis_weights` of x and of y.
 
     Args:
@@ -168,7 +169,8 @@ def weights_of_both_axes(starts, extents, sizes, bins, sampling_ratio):
     return list(zip(*(values.unflatten(0, (2, -1)) for values in joined)))
 
 
-def axis_weights(start, extent, size, bins, sampling_ratio):
+def axis_weights(start: Tensor, extent: Tensor, size: Tensor, bins: int,
+                 sampling_ratio: int) -> tuple[Tensor, Tensor, Tensor]:
     """Weights of the pixels along one axis for each bin.
 
     The operations and their order are mmcv's, so that a sample on the border of the map, beyond

@@ -1,7 +1,11 @@
 """COCO's figures from accumulated curves: the 12 of the summary, and those of each class."""
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
 
 from convnext_dense.datasets.coco_areas import AREAS
+from convnext_dense.evaluation.backends import Curves
 
 # log name: (which array, IoU threshold or None for all, area, position in maxDets)
 FIGURES = {
@@ -21,7 +25,8 @@ FIGURES = {
 CLASS_FIGURES = ('AP', 'AP_50', 'AP_75', 'AP_s', 'AP_m', 'AP_l', 'AR', 'AR_s', 'AR_m', 'AR_l')
 
 
-def coco_figures(curves, iou_thresholds, max_dets):
+def coco_figures(curves: Curves, iou_thresholds: Sequence[float] | np.ndarray,
+                 max_dets: Sequence[int]) -> dict[str, float]:
     """The 12 figures of cocoapi's summary, in its order, under mmdet's names.
 
     The names of the recalls say 100, 300 and 1000 whatever ``max_dets`` is, as mmdet's do. mAP
@@ -47,7 +52,8 @@ def coco_figures(curves, iou_thresholds, max_dets):
     return figures
 
 
-def class_figures(curves, iou_thresholds):
+def class_figures(curves: Curves,
+                  iou_thresholds: Sequence[float] | np.ndarray) -> dict[Any, dict[str, float]]:
     """AP and AR of every category at the largest number of detections.
 
     Returns:

@@ -1,8 +1,11 @@
 """Ground truth for COCO's metric: categories of the labels, annotations of data samples."""
+from collections.abc import Sequence
+
 from convnext_dense.datasets.coco_requirements import category_labels
+from convnext_dense.evaluation.backends import GroundTruth
 
 
-def label_categories(truth, classes, by_id=False):
+def label_categories(truth: GroundTruth, classes: Sequence[str], by_id: bool = False) -> list[dict]:
     """The data set's category of each label: labels follow ``classes``, whatever the file's order.
 
     Args:
@@ -20,7 +23,7 @@ def label_categories(truth, classes, by_id=False):
     return [category for _, category in pairs]
 
 
-def dataset_from_instances(results, classes):
+def dataset_from_instances(results: list[dict], classes: Sequence[str]) -> dict[str, list]:
     """A COCO data set (dict) from the ``instances`` of data samples, as mmdet converts them.
 
     Boxes stand for areas, ignored instances are crowds.

@@ -1,5 +1,6 @@
 """COCO's AP and AR for mmdet configs, with mmdet's options and log keys."""
 import tempfile
+from collections.abc import Sequence
 from concurrent.futures import Future
 from pathlib import Path
 
@@ -69,11 +70,14 @@ class CocoMetric(BaseMetric):
     """
     default_prefix = 'coco'
 
-    def __init__(self, ann_file=None, metric='bbox', classwise=False,
-                 proposal_nums=(100, 300, 1000), iou_thrs=None, metric_items=None,
-                 format_only=False, outfile_prefix=None, backend_args=None, collect_device='cpu',
-                 prefix=None, sort_categories=False, backend='hotcoco',
-                 report=False, report_dir=None):
+    def __init__(self, ann_file: str | None = None, metric: str | Sequence[str] = 'bbox',
+                 classwise: bool = False, proposal_nums: Sequence[int] = (100, 300, 1000),
+                 iou_thrs: float | Sequence[float] | None = None,
+                 metric_items: Sequence[str] | None = None, format_only: bool = False,
+                 outfile_prefix: str | None = None, backend_args: dict | None = None,
+                 collect_device: str = 'cpu', prefix: str | None = None,
+                 sort_categories: bool = False, backend: str = 'hotcoco', report: bool = False,
+                 report_dir: str | None = None) -> None:
         super().__init__(collect_device=collect_device, prefix=prefix)
         self.metrics = list(metric) if isinstance(metric, (list, tuple)) else [metric]
         _check_names('metric', self.metrics, METRIC_NAMES)
@@ -105,12 +109,12 @@ class CocoMetric(BaseMetric):
             self._truth = GroundTruth(backend, content)
 
     @property
-    def dataset_meta(self):
+    def dataset_meta(self) -> dict | None:
         """dict: of the data set, its ``classes`` above all."""
         return super().dataset_meta
 
     @dataset_meta.setter
-    def dataset_meta(self, meta):
+    def dataset_meta(self, meta: dict) -> None:
         """Set by the evaluator before any work: what cannot be evaluated is refused here."""
         BaseMetric.dataset_meta.fset(self, meta)
         self._categories = None
@@ -133,14 +137,14 @@ class CocoMetric(BaseMetric):
             raise InputError(f'{other}, but the image is {width}x{height}: correct or remove it')
 
     @property
-    def categories(self):
+    def categories(self) -> list[dict]:
         """list[dict]: the data set's category of each label."""
         if self._categories is None:
             self._categories = label_categories(self._truth, self.dataset_meta['classes'],
                                                 self.sort_categories)
         return self._categories
 
-    def process(self, data_batch, data_samples):
+    def process(self, data_batch: object, data_samples: Sequence[dict]) -> None:
         """Keep the detections of a batch of images.
 
         Args:
@@ -174,7 +178,7 @@ class CocoMetric(BaseMetric):
                 result['instances'] = sample['instances']
             self.results.append(result)
 
-    def evaluate(self, size):
+    def evaluate(self, size: int) -> dict[str, float]:
         """The figures of all images that all processes have seen.
 
         Args:
@@ -192,7 +196,7 @@ class CocoMetric(BaseMetric):
         return {f'{self.prefix}/{key}' if self.prefix else key: value
                 for key, value in figures.items()}
 
-    def compute_metrics(self, results):
+    def compute_metrics(self, results: list[dict]) -> dict[str, float]:
         """The figures of collected results.
 
         Args:
@@ -293,7 +297,7 @@ def _complete_sizes(content, truth, results):
             content.sizes[place] = result['size'][::-1]
 
 
-def report_folder(folder, logger):
+def report_folder(folder: str | Path | None, logger: MMLogger) -> Path:
     """Folder for a report: ``folder``, or ``evaluation`` beside the run's log file."""
     if folder is None and logger.log_file:
         folder = Path(logger.log_file).parent / 'evaluation'

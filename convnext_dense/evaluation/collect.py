@@ -1,4 +1,7 @@
 """Bringing the results of all processes together, every image once."""
+from collections.abc import Callable
+from typing import Any, TypeVar
+
 import torch
 from mmengine.dist import (
     all_reduce,
@@ -11,8 +14,11 @@ from mmengine.logging import print_log
 
 from convnext_dense.errors import InputError
 
+Result = TypeVar('Result')
 
-def collect_images(results, key, device='cpu', folder=None):
+
+def collect_images(results: list[dict], key: str, device: str = 'cpu',
+                   folder: str | None = None) -> list[dict] | None:
     """All processes' per-image results on the main process, in the order of their keys.
 
     Samplers pad the ranks' shares to one length by repeating images. mmengine cuts the padding
@@ -44,9 +50,9 @@ def collect_images(results, key, device='cpu', folder=None):
     return [unique[name] for name in sorted(unique, key=lambda name: (isinstance(name, str), name))]
 
 
-def on_main_process(compute):
+def on_main_process(compute: Callable[[], Result]) -> Result:
     """Run ``compute()`` on the main process and give every process its result, or its error."""
-    message = [None, None]
+    message: list[Any] = [None, None]
     if is_main_process():
         try:
             message[0] = compute()

@@ -10,12 +10,13 @@ import torch.nn.functional as F
 _VALUES = 256
 
 
-def table_side(classes):
+def table_side(classes: int) -> int:
     """Rows and columns of :func:`count_pixels`'s table."""
     return max(_VALUES, classes) + 2
 
 
-def count_pixels(prediction, label, classes, ignore_index=255):
+def count_pixels(prediction: torch.Tensor, label: torch.Tensor, classes: int,
+                 ignore_index: int = 255) -> torch.Tensor:
     """Pixels of every pair of annotated and predicted label: one pass on the label maps' device.
 
     Args:
@@ -68,7 +69,7 @@ def _runs(prediction, label):
     return torch.from_numpy(starts), torch.from_numpy(lengths)
 
 
-def boundary_mask(labels, ratio=0.02):
+def boundary_mask(labels: torch.Tensor, ratio: float = 0.02) -> torch.Tensor:
     """Pixels of a label map that lie near another label or the image's edge.
 
     The inner boundary of Boundary IoU (Cheng et al., CVPR 2021), for all classes at once: a pixel
@@ -102,7 +103,8 @@ def boundary_mask(labels, ratio=0.02):
     return near
 
 
-def count_boundaries(prediction, label, classes, ignore_index=255, ratio=0.02):
+def count_boundaries(prediction: torch.Tensor, label: torch.Tensor, classes: int,
+                     ignore_index: int = 255, ratio: float = 0.02) -> torch.Tensor:
     """Boundary pixels of every class: in both maps with the same label, predicted, annotated.
 
     Args:

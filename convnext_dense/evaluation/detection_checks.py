@@ -1,11 +1,19 @@
 """Checks of an image's detections, before hours of results are lost to a bad one."""
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
 
-from convnext_dense.datasets.coco_file import as_id
+from convnext_dense.datasets.coco_file import Id, as_id
 from convnext_dense.errors import InputError
+from convnext_dense.evaluation.backends import GroundTruth
+
+if TYPE_CHECKING:
+    import torch
 
 
-def image_id(sample):
+def image_id(sample: dict[str, Any]) -> Id:
     """The id of a data sample's image: a whole number or a text."""
     value = sample['img_id']
     found = as_id(value.item() if hasattr(value, 'item') else value)
@@ -15,7 +23,9 @@ def image_id(sample):
     return found
 
 
-def check_detections(result, masks, classes, truth=None, ann_file=None):
+def check_detections(result: dict[str, Any], masks: torch.Tensor | np.ndarray | list[dict] | None,
+                     classes: int, truth: GroundTruth | None = None,
+                     ann_file: str | None = None) -> None:
     """Refuse detections that cocoapi would silently count wrongly.
 
     Args:

@@ -1,8 +1,13 @@
 """Detections of many images as columns, and COCO's results format."""
 import json
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
+
+from convnext_dense.datasets.coco_file import Id
 
 
 @dataclass
@@ -26,7 +31,8 @@ class Detections:
         return len(self.scores)
 
     @classmethod
-    def from_images(cls, images, category_ids, masks=False):
+    def from_images(cls, images: Sequence[dict], category_ids: Sequence[Id],
+                    masks: bool = False) -> 'Detections':
         """Columns of the per-image results that ``CocoMetric.process`` keeps.
 
         Args:
@@ -47,7 +53,7 @@ class Detections:
             boxes=corners, scores=_join(scores, np.float64),
             masks=[rle for p in images for rle in p['masks']] if masks else None)
 
-    def records(self, with_boxes=True):
+    def records(self, with_boxes: bool = True) -> Iterator[dict[str, Any]]:
         """The detections as dicts in COCO's results format.
 
         Args:
@@ -64,7 +70,7 @@ class Detections:
                 record['segmentation'] = self.masks[row]
             yield record
 
-    def write(self, path):
+    def write(self, path: str | Path) -> None:
         """Write the detections to a JSON file in COCO's results format, one a line."""
         with open(path, 'w') as file:
             file.write('[')

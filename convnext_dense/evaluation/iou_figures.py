@@ -1,11 +1,15 @@
 """IoU, accuracy, Dice and F-score of classes from pixel counts."""
+from collections.abc import Sequence
+
 import numpy as np
 
 CLASS_FIGURES = {'mIoU': ('IoU', 'Acc'), 'mDice': ('Dice', 'Acc'),
                  'mFscore': ('Fscore', 'Precision', 'Recall')}
 
 
-def iou_figures(confusion, metrics=('mIoU',), beta=1, boundary=None):
+def iou_figures(confusion: np.ndarray, metrics: Sequence[str] = ('mIoU',), beta: float = 1,
+                boundary: np.ndarray | None = None) -> tuple[dict[str, float], dict[
+                str, np.ndarray]]:
     """Figures of a confusion matrix, under mmseg's names.
 
     Args:

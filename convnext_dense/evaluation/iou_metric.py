@@ -1,4 +1,5 @@
 """Mean IoU for mmseg configs, with mmseg's options and log keys, from integer counts."""
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -53,10 +54,12 @@ class IoUMetric(BaseMetric):
             that is neither a class nor ignored.
     """
 
-    def __init__(self, ignore_index=255, iou_metrics=('mIoU',), nan_to_num=None, beta=1,
-                 collect_device='cpu', output_dir=None, format_only=False, prefix=None,
-                 boundary=False, boundary_ratio=0.02, reduce_zero_label=None, report=False,
-                 report_dir=None, image_root=None):
+    def __init__(self, ignore_index: int = 255, iou_metrics: Sequence[str] = ('mIoU',),
+                 nan_to_num: float | None = None, beta: float = 1, collect_device: str = 'cpu',
+                 output_dir: str | None = None, format_only: bool = False,
+                 prefix: str | None = None, boundary: bool = False, boundary_ratio: float = 0.02,
+                 reduce_zero_label: bool | None = None, report: bool = False,
+                 report_dir: str | None = None, image_root: str | None = None) -> None:
         super().__init__(collect_device=collect_device, prefix=prefix)
         self.metrics = [iou_metrics] if isinstance(iou_metrics, str) else list(iou_metrics)
         for name in self.metrics:
@@ -79,7 +82,7 @@ class IoUMetric(BaseMetric):
         self.report_dir = report_dir
         self._waiting = []
 
-    def process(self, data_batch, data_samples):
+    def process(self, data_batch: object, data_samples: Sequence[dict]) -> None:
         """Count the pixels of a batch of images, and write them where asked.
 
         Args:
@@ -112,7 +115,7 @@ class IoUMetric(BaseMetric):
             if self.format_only:
                 self.results.append({'name': name})
 
-    def evaluate(self, size):
+    def evaluate(self, size: int) -> dict[str, float]:
         """The figures of all images that all processes have seen.
 
         Args:
@@ -131,7 +134,7 @@ class IoUMetric(BaseMetric):
         return {f'{self.prefix}/{key}' if self.prefix else key: value
                 for key, value in figures.items()}
 
-    def compute_metrics(self, results):
+    def compute_metrics(self, results: list[dict]) -> dict[str, float]:
         """The figures of collected results.
 
         Args:

@@ -1,9 +1,12 @@
 """Average recall of proposals whatever their class, as mmdet's ``proposal_fast`` counts it."""
+from collections.abc import Sequence
+
 import numpy as np
 from hotcoco import mask as hotcoco_mask
 
 
-def average_recalls(objects, proposals, numbers, iou_thresholds):
+def average_recalls(objects: list[np.ndarray], proposals: list[np.ndarray], numbers: Sequence[int],
+                    iou_thresholds: Sequence[float] | np.ndarray) -> list[float]:
     """Share of the objects that the first proposals of their image find, mean over thresholds.
 
     In each image the pair of the largest overlap is taken, again and again, each object and

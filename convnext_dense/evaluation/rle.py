@@ -1,6 +1,6 @@
 """Run-length encoding of binary masks, COCO's compressed format, beside the network's work."""
 from collections import deque
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 
 import cv2
 import numpy as np
@@ -8,7 +8,7 @@ import torch
 from hotcoco import mask as hotcoco_mask
 
 
-def encode_masks(masks):
+def encode_masks(masks: torch.Tensor | np.ndarray) -> list[dict]:
     """Compressed RLEs of the masks of one image, byte for byte pycocotools'.
 
     RLE runs down the columns. Masks that lie in memory that way (those of this package's mask
@@ -58,12 +58,12 @@ class BackgroundEncoder:
             bounds the memory of masks (100 masks of 480x640 take 31 MB).
     """
 
-    def __init__(self, backlog=4):
+    def __init__(self, backlog: int = 4) -> None:
         self._pool = None
         self._waiting = deque()
         self.backlog = backlog
 
-    def submit(self, masks):
+    def submit(self, masks: torch.Tensor | np.ndarray) -> Future[list[dict]]:
         """Start encoding ``masks`` (n, height, width).
 
         They are read later: on a CPU the caller must not change them in place.

@@ -1,10 +1,21 @@
 """Figures as text for the log."""
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
 from prettytable import PrettyTable
+
+from convnext_dense.datasets.coco_file import Id
 
 from .coco_figures import CLASS_FIGURES, FIGURES
 
+if TYPE_CHECKING:
+    import numpy as np
 
-def summary_table(figures, iou_thresholds, max_dets):
+
+def summary_table(figures: dict[str, float], iou_thresholds: Sequence[float] | np.ndarray,
+                  max_dets: Sequence[int]) -> str:
     """COCO's summary, one line a figure."""
     max_dets = sorted(max_dets)
     lines = []
@@ -20,7 +31,7 @@ def summary_table(figures, iou_thresholds, max_dets):
     return '\n'.join(lines)
 
 
-def class_table(rows, categories):
+def class_table(rows: dict[Id, dict[str, float]], categories: list[dict]) -> str:
     """AP and AR by class and size.
 
     Args:
@@ -34,7 +45,7 @@ def class_table(rows, categories):
     return table.get_string()
 
 
-def percent_table(classes, by_class):
+def percent_table(classes: Sequence[str], by_class: dict[str, np.ndarray]) -> str:
     """Figures of classes in percent.
 
     Args:

@@ -1,8 +1,13 @@
 """Layer-wise and stage-wise learning-rate decay as OpenMMLab's optimizer constructor."""
+from __future__ import annotations
+
+from typing import Any
+
 from mmengine.logging import print_log
 from mmengine.model import is_model_wrapper
-from mmengine.optim import DefaultOptimWrapperConstructor
+from mmengine.optim import DefaultOptimWrapperConstructor, OptimWrapper
 from mmengine.registry import OPTIM_WRAPPERS, OPTIMIZERS
+from torch import nn
 
 from convnext_dense.errors import InputError
 from convnext_dense.optim.layer_groups import (
@@ -17,7 +22,7 @@ DECAY_TYPES = ('layer_wise', 'stage_wise')
 OPTIONS = {'decay_rate', 'decay_type', 'num_layers', 'custom_keys'}
 
 
-def describe_backbone(backbone):
+def describe_backbone(backbone: nn.Module) -> tuple[str, list[int]]:
     """Family (a key of ``FAMILIES``) and depths of a backbone module.
 
     Raises:
@@ -69,7 +74,7 @@ class LearningRateDecayOptimizerConstructor(DefaultOptimWrapperConstructor):
             raise InputError('optim_wrapper.optimizer has no lr, on which the decay builds')
         super()._validate_cfg()
 
-    def __call__(self, model):
+    def __call__(self, model: nn.Module) -> OptimWrapper:
         if is_model_wrapper(model):
             model = model.module
         cfg = dict(self.optim_wrapper_cfg)
@@ -77,7 +82,7 @@ class LearningRateDecayOptimizerConstructor(DefaultOptimWrapperConstructor):
         optimizer = OPTIMIZERS.build(dict(self.optimizer_cfg, params=self.param_groups(model)))
         return OPTIM_WRAPPERS.build(cfg, default_args=dict(optimizer=optimizer))
 
-    def param_groups(self, model):
+    def param_groups(self, model: nn.Module) -> list[dict[str, Any]]:
         """Parameter groups of ``model``, the ones with the base learning rate first.
 
         Args:

@@ -65,7 +65,8 @@ def check_num_layers(num_layers: int | None, depths: Sequence[int]) -> int:
     return num_layers
 
 
-def layer_group(name, family, depths, num_layers, decay_type='layer_wise'):
+def layer_group(name: str, family: str, depths: Sequence[int], num_layers: int,
+                decay_type: str = 'layer_wise') -> int:
     """Group of a backbone parameter, from 0 (the stem) to ``num_layers + 1`` (the heads).
 
     Args:

@@ -1,7 +1,9 @@
 """Building a data set with its annotations looked at as they are read."""
 import logging
 import os
+from collections.abc import Iterator
 from functools import partial
+from typing import Any
 
 from mmengine.dataset import BaseDataset, ClassBalancedDataset, ConcatDataset, RepeatDataset
 from mmengine.dist import is_main_process
@@ -10,12 +12,13 @@ from mmengine.registry import DATASETS
 
 from convnext_dense.datasets.splits import own_class
 from convnext_dense.errors import convert_errors
+from convnext_dense.runtime.bad_image_list import BadImageList
 from convnext_dense.runtime.bad_images import drop_undrawable_masks, look_at_boxes
 
 _LAZY = (BaseDataset, ClassBalancedDataset, ConcatDataset, RepeatDataset)
 
 
-def build_dataset(config, bad_images):
+def build_dataset(config: dict, bad_images: BadImageList) -> BaseDataset:
     """Build a data set and read its annotations; bad ones are written down.
 
     Args:
@@ -61,7 +64,7 @@ def _make_lazy(config):
     return config, True
 
 
-def leaves(dataset):
+def leaves(dataset: Any) -> Iterator[BaseDataset]:
     """mmengine's data sets inside a data set's wrappers, such as RepeatDataset."""
     if isinstance(dataset, BaseDataset):
         yield dataset

@@ -1,7 +1,10 @@
 """What makes an image or its annotations unusable, judged from the files."""
 import traceback
+from collections.abc import Iterator
+from typing import Any
 
 from convnext_dense.datasets.coco_masks import undrawable_mask
+from convnext_dense.runtime.bad_image_list import BadImageList
 
 OUTSIDE = 2.  # pixels; COCO's own boxes leave the image by rounding errors
 
@@ -14,12 +17,12 @@ class BadSample(Exception):
         problem (str): what is wrong, without the path.
     """
 
-    def __init__(self, path, problem):
+    def __init__(self, path: str, problem: str) -> None:
         super().__init__(path, problem)
         self.path, self.problem = path, problem
 
 
-def write_down(bad_images, dataset, index, error):
+def write_down(bad_images: BadImageList, dataset: Any, index: int, error: Exception) -> str:
     """Write down why a sample could not be read.
 
     Args:
@@ -62,7 +65,7 @@ def _path_of(dataset, index):
         return f'sample {index} of {type(dataset).__name__}'
 
 
-def look_at_boxes(raw):
+def look_at_boxes(raw: dict[str, Any]) -> Iterator[str]:
     """Problems of an image's COCO annotations, as text without the image's name.
 
     Args:
@@ -81,7 +84,7 @@ def look_at_boxes(raw):
             yield f'{name} leaves the {width}x{height} image: {shown}'
 
 
-def drop_undrawable_masks(raw):
+def drop_undrawable_masks(raw: dict[str, Any]) -> list[str]:
     """Take annotations whose mask would exhaust the memory out of ``raw``.
 
     Args:

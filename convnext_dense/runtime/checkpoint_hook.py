@@ -1,8 +1,11 @@
 """mmengine's CheckpointHook with checkpoints that are whole or not there."""
+from __future__ import annotations
+
 import copy
 import os
 import threading
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from mmengine.dist import is_main_process
 from mmengine.hooks import CheckpointHook as MMEngineCheckpointHook
@@ -12,6 +15,9 @@ from convnext_dense.errors import InputError
 from convnext_dense.registry import HOOKS
 from convnext_dense.runtime import files
 from convnext_dense.runtime.checkpoint_folder import CheckpointFolder
+
+if TYPE_CHECKING:
+    from convnext_dense.runtime.runner import Runner
 
 
 @HOOKS.register_module()
@@ -31,7 +37,7 @@ class CheckpointHook(MMEngineCheckpointHook):
         kwargs: those of mmengine's CheckpointHook.
     """
 
-    def __init__(self, *args, asynchronous=False, **kwargs):
+    def __init__(self, *args: Any, asynchronous: bool = False, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.asynchronous = asynchronous
         self._due = False
@@ -39,7 +45,7 @@ class CheckpointHook(MMEngineCheckpointHook):
         self._error = None
         self._outdated = []
 
-    def before_train(self, runner):
+    def before_train(self, runner: Runner) -> None:
         """Make the folder, and remove what killed runs left in it."""
         if not hasattr(runner, 'collect_checkpoint'):
             raise InputError('convnext_dense.CheckpointHook needs the toolkit\'s Runner: train '
@@ -87,7 +93,8 @@ class CheckpointHook(MMEngineCheckpointHook):
             if path is not None and path not in needed:
                 self._remove(path)
 
-    def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
+    def after_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None,
+                         outputs: dict | None = None) -> None:
         """Write a checkpoint where one is due."""
         self._raise_error()
         if not self.by_epoch:
@@ -98,12 +105,12 @@ class CheckpointHook(MMEngineCheckpointHook):
             runner.logger.info(f'Saving checkpoint at {runner.iter + 1} iterations')
             self._save_checkpoint(runner)
 
-    def after_train(self, runner):
+    def after_train(self, runner: Runner) -> None:
         """Wait for the last file, then publish."""
         self.wait()
         super().after_train(runner)
 
-    def save_now(self, runner):
+    def save_now(self, runner: Runner) -> str:
         """Write the state after the running step, whatever the interval.
 
         Returns:
@@ -123,7 +130,7 @@ class CheckpointHook(MMEngineCheckpointHook):
         self.wait()
         return path
 
-    def wait(self):
+    def wait(self) -> None:
         """Wait until an asynchronous checkpoint is written, and raise its error."""
         if self._thread is not None:
             self._thread.join()

@@ -1,15 +1,21 @@
 """A data set's pipeline that looks at each image and label map as it is loaded."""
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
 from mmengine.dataset import Compose
 
 from convnext_dense.checks.image_checks import look_at_image, look_at_labels
 from convnext_dense.checks.image_files import explain, look_at_file, oddities
-from convnext_dense.datasets.labels import label_rules
+from convnext_dense.datasets.labels import LabelRules, label_rules
 from convnext_dense.errors import InputError
 from convnext_dense.runtime.annotations import leaves
+from convnext_dense.runtime.bad_image_list import BadImageList
 from convnext_dense.runtime.bad_images import BadSample
 
 
-def guard_pipelines(dataset, bad_images, training):
+def guard_pipelines(dataset: Any, bad_images: BadImageList, training: bool) -> None:
     """Let the pipelines of a data set, and of those inside it, refuse bad images.
 
     Args:
@@ -31,7 +37,7 @@ class GuardedPipeline(Compose):
         looks (Looks): judges.
     """
 
-    def __init__(self, pipeline, looks):
+    def __init__(self, pipeline: Compose, looks: Looks) -> None:
         super().__init__(pipeline.transforms)
         self.looks = looks
         for step in self.transforms:  # of test-time augmentation, which loads annotations inside
@@ -40,7 +46,7 @@ class GuardedPipeline(Compose):
                 step.subroutines = [GuardedPipeline(part, looks) if type(part) is Compose
                                     else part for part in parts]
 
-    def __call__(self, data):
+    def __call__(self, data: dict[str, Any]) -> Any:
         """Apply the steps.
 
         Raises:
@@ -74,12 +80,12 @@ class Looks:
         training (bool): samples without any target are of no use.
     """
 
-    def __init__(self, bad_images, rules, training):
+    def __init__(self, bad_images: BadImageList, rules: LabelRules | None, training: bool) -> None:
         self.bad_images, self.rules, self.training = bad_images, rules, training
         self.whole = set()  # files that may be decoded
         self.fine = set()  # images and label maps that were looked at
 
-    def before(self, data):
+    def before(self, data: dict[str, Any]) -> None:
         """Raise BadSample for files that must not be decoded."""
         for key in ('img_path', 'seg_map_path'):
             path = data.get(key)
@@ -89,7 +95,7 @@ class Looks:
                     raise BadSample(path, problem.text)
                 self.whole.add(path)
 
-    def failed(self, step, data, error):
+    def failed(self, step: Callable, data: dict[str, Any], error: Exception) -> None:
         """Raise BadSample where a loading step failed."""
         if not isinstance(data, dict):
             return
@@ -99,7 +105,7 @@ class Looks:
         if isinstance(path, str) and (key == 'img_path' or loads):
             raise BadSample(path, explain(path, error).text) from error
 
-    def at_image(self, data):
+    def at_image(self, data: dict[str, Any]) -> None:
         """Raise BadSample for an image that does not fit its annotation."""
         path, image = data.get('img_path'), data['img']
         if not isinstance(path, str) or path in self.fine or not hasattr(image, 'shape') or \
@@ -114,7 +120,7 @@ class Looks:
             self.bad_images.add(path, oddity, used=True)
         self.fine.add(path)
 
-    def at_labels(self, data):
+    def at_labels(self, data: dict[str, Any]) -> None:
         """Raise BadSample for a label map that fits neither its image nor the classes."""
         path, labels = data.get('seg_map_path'), data['gt_seg_map']
         if not isinstance(path, str) or path in self.fine or not hasattr(labels, 'shape'):

@@ -1,8 +1,16 @@
 """Starting a training from a model of other classes: ``init_from`` of a config."""
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
 from mmengine.hooks import Hook
 
 from convnext_dense.errors import InputError
 from convnext_dense.registry import HOOKS
+
+if TYPE_CHECKING:
+    from convnext_dense.runtime.runner import Runner
 
 
 @HOOKS.register_module()
@@ -16,11 +24,11 @@ class InitFromHook(Hook):
     """
     priority = 'VERY_HIGH'
 
-    def __init__(self, source, classes=None):
+    def __init__(self, source: str, classes: Sequence[str] | None = None) -> None:
         self.source = source
         self.classes = classes
 
-    def before_train(self, runner):
+    def before_train(self, runner: Runner) -> None:
         """Load, unless the run goes on from a checkpoint of its own.
 
         mmengine draws the first weights between ``before_run`` and this. Averages of the weights
@@ -50,7 +58,7 @@ class InitFromHook(Hook):
                 runner.logger.debug(f'init_from, {name}: {", ".join(getattr(plan, name))}')
 
 
-def init_from_hooks(setting):
+def init_from_hooks(setting: str | dict | None) -> list[InitFromHook]:
     """The hook of a config's ``init_from``: None, a source, or a dict of the hook's arguments."""
     if not setting:
         return []

@@ -4,8 +4,11 @@ The loops know how far the run is (:meth:`progress`), which a checkpoint keeps, 
 (:meth:`start_from`): the sampler begins at the next batch, nothing is loaded twice, and a
 validation that was due when the run was killed is made up for.
 """
+from __future__ import annotations
+
 from contextlib import contextmanager
 from itertools import islice
+from typing import TYPE_CHECKING, Any
 
 import torch
 from mmengine.dist import get_world_size
@@ -13,6 +16,8 @@ from mmengine.runner import EpochBasedTrainLoop as MMEngineEpochLoop
 from mmengine.runner import IterBasedTrainLoop as MMEngineIterLoop
 from mmengine.runner import TestLoop as MMEngineTestLoop
 from mmengine.runner import ValLoop as MMEngineValLoop
+from torch import nn
+from torch.utils.data import DataLoader
 
 from convnext_dense.errors import InputError, in_one_line, is_out_of_memory
 from convnext_dense.model_wrappers import unwrap
@@ -20,6 +25,9 @@ from convnext_dense.registry import LOOPS
 from convnext_dense.runtime.hook_errors import raised_in_hook
 from convnext_dense.runtime.non_finite import images
 from convnext_dense.runtime.samples import iterate, start_at
+
+if TYPE_CHECKING:
+    from convnext_dense.runtime.runner import Runner
 
 NO_BATCH = ('the training data give not a single batch: too few images for '
             'train_dataloader.batch_size with drop_last=True')
@@ -97,26 +105,27 @@ class _Step:
 class EpochBasedTrainLoop(_Step, MMEngineEpochLoop):
     """mmengine's loop over epochs; the arguments are the same."""
 
-    def __init__(self, runner, dataloader, *args, **kwargs):
+    def __init__(self, runner: Runner, dataloader: DataLoader | dict, *args: Any,
+                 **kwargs: Any) -> None:
         super().__init__(runner, dataloader, *args, **kwargs)
         if not len(self.dataloader):
             raise InputError(NO_BATCH)
         self._batch = 0  # batches of the running epoch that are done
         self._epoch_ended = False  # in a checkpoint: validation of the last epoch may be due
 
-    def progress(self):
+    def progress(self) -> dict[str, Any]:
         """How far the run is, for a checkpoint; called from hooks after a step or an epoch."""
         ended = self._epoch_ended
         return dict(kind='epoch', epoch=self._epoch + (ended == 'now'),
                     batch=0 if ended else self._batch, validation_due=bool(ended))
 
-    def start_from(self, progress):
+    def start_from(self, progress: dict[str, Any]) -> None:
         """Start from ``progress``."""
         self._epoch = progress['epoch']
         self._batch = min(progress['batch'], len(self.dataloader))
         self._epoch_ended = 'before' if progress['validation_due'] else False
 
-    def run(self):
+    def run(self) -> nn.Module:
         """Launch training."""
         self.runner.call_hook('before_train')
         if self._epoch_ended:
@@ -134,7 +143,7 @@ class EpochBasedTrainLoop(_Step, MMEngineEpochLoop):
             self.runner.val_loop.run()
         self._epoch_ended = False
 
-    def run_epoch(self):
+    def run_epoch(self) -> None:
         """Iterate over what is left of one epoch."""
         self.runner.call_hook('before_train_epoch')
         self.runner.model.train()
@@ -149,7 +158,7 @@ class EpochBasedTrainLoop(_Step, MMEngineEpochLoop):
         self._epoch_ended = 'before'
         self._batch = 0
 
-    def run_iter(self, idx, data_batch):
+    def run_iter(self, idx: int, data_batch: Any) -> None:
         self._step(idx, data_batch)
 
     def _count(self, idx):
@@ -160,24 +169,25 @@ class EpochBasedTrainLoop(_Step, MMEngineEpochLoop):
 class IterBasedTrainLoop(_Step, MMEngineIterLoop):
     """mmengine's loop over iterations; the arguments are the same."""
 
-    def __init__(self, runner, dataloader, *args, **kwargs):
+    def __init__(self, runner: Runner, dataloader: DataLoader | dict, *args: Any,
+                 **kwargs: Any) -> None:
         super().__init__(runner, dataloader, *args, **kwargs)
         self.dataloader_iterator = _Endless(self.dataloader)
         self._validated = None  # the iteration after which the last validation was
 
-    def progress(self):
+    def progress(self) -> dict[str, Any]:
         """How far the run is, for a checkpoint; called from hooks after a step or validation."""
         iterator = self.dataloader_iterator
         return dict(kind='iteration', epoch=iterator.epoch, batch=iterator.batch,
                     validation_due=True)
 
-    def start_from(self, progress):
+    def start_from(self, progress: dict[str, Any]) -> None:
         """Start from ``progress``."""
         self.dataloader_iterator.start_from(progress['epoch'], progress['batch'])
         if not progress['validation_due']:
             self._validated = self._iter
 
-    def run(self):
+    def run(self) -> nn.Module:
         """Launch training."""
         runner = self.runner
         runner.call_hook('before_train')
@@ -200,7 +210,7 @@ class IterBasedTrainLoop(_Step, MMEngineIterLoop):
             self._validated = self._iter
             self.runner.val_loop.run()
 
-    def run_iter(self, data_batch):
+    def run_iter(self, data_batch: Any) -> None:
         self._step(self._iter, data_batch)
 
     def _count(self, idx):

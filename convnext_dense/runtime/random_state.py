@@ -1,12 +1,14 @@
 """Random state of Python, numpy and torch: kept in checkpoints, and set for each sample."""
 import random
+from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 import torch
 
 
-def random_state():
+def random_state() -> dict[str, Any]:
     """The state of every generator that a training step draws from, as plain values.
 
     Returns:
@@ -23,7 +25,7 @@ def random_state():
     return state
 
 
-def set_random_state(state):
+def set_random_state(state: dict[str, Any]) -> None:
     """Set what :func:`random_state` returned."""
     version, numbers, gauss = state['python']
     random.setstate((version, tuple(numbers), gauss))
@@ -34,7 +36,7 @@ def set_random_state(state):
         torch.cuda.set_rng_state(state['cuda'].cpu())
 
 
-def seed_all(*numbers):
+def seed_all(*numbers: int) -> None:
     """Seed Python, numpy and torch's CPU generator from a tuple of numbers."""
     words = np.random.SeedSequence([int(number) for number in numbers]).generate_state(3)
     random.seed(int(words[0]))
@@ -43,7 +45,7 @@ def seed_all(*numbers):
 
 
 @contextmanager
-def seeded(*numbers):
+def seeded(*numbers: int) -> Iterator[None]:
     """Inside, draws follow from ``numbers`` alone; afterwards they go on as if nothing happened."""
     before = random.getstate(), np.random.get_state(), torch.get_rng_state()
     seed_all(*numbers)

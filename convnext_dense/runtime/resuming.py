@@ -21,10 +21,13 @@ checkpoint of mmengine's own runner       approximate: the epoch starts at its f
                                           random state is new
 ========================================  ====================================================
 """
+from __future__ import annotations
+
 import logging
 import os
 import secrets
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 from mmengine.dataset import InfiniteSampler
 from mmengine.dist import get_dist_info
@@ -35,6 +38,11 @@ from convnext_dense.runtime import files
 from convnext_dense.runtime.checkpoint_folder import CheckpointFolder
 from convnext_dense.runtime.fingerprint import IMPLEMENTATION, differences
 from convnext_dense.runtime.random_state import random_state, seed_all, seeded
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from convnext_dense.runtime.runner import Runner
 
 FORMAT = 1
 
@@ -102,7 +110,8 @@ def _start_at(path, lines):
     return start
 
 
-def describe(runner, randoms, validated, written):
+def describe(runner: Runner, randoms: list[dict], validated: bool,
+             written: float) -> dict[str, Any]:
     """The part of a checkpoint that mmengine has not.
 
     Args:
@@ -119,7 +128,7 @@ def describe(runner, randoms, validated, written):
                 skipped=runner.non_finite_guard.skipped)
 
 
-def statistics(model):
+def statistics(model: nn.Module) -> dict[str, Tensor]:
     """The running statistics of a model's batch norms, by name."""
     return {name: value.cpu() for name, value in model.state_dict().items()
             if name.endswith(('.running_mean', '.running_var', '.num_batches_tracked'))}
@@ -133,7 +142,8 @@ def _run(runner):
                 max_iters=runner.max_iters, seed=runner.seed)
 
 
-def load_states(runner, checkpoint, filename, resume_optimizer=True, resume_schedulers=True):
+def load_states(runner: Runner, checkpoint: dict[str, Any], filename: str,
+                resume_optimizer: bool = True, resume_schedulers: bool = True) -> None:
     """Load model, optimizer, schedulers and message hub.
 
     Raises:
@@ -222,7 +232,8 @@ def _short(error):
     return ' '.join(lines)[:300]
 
 
-def restore_progress(runner, checkpoint, filename):
+def restore_progress(runner: Runner, checkpoint: dict[str, Any],
+                     filename: str) -> dict[str, Any] | None:
     """Set the train loop to the place of a checkpoint, and say how exact that is.
 
     Returns:

@@ -45,7 +45,7 @@ class SeededSampler(Sampler):
         seed (int): of the run.
     """
 
-    def __init__(self, sampler, seed):
+    def __init__(self, sampler: Sampler, seed: int) -> None:
         self.sampler = sampler
         self.seed = seed
         self.epoch = 0
@@ -63,7 +63,7 @@ class SeededSampler(Sampler):
     def __len__(self):
         return len(self.sampler)
 
-    def set_epoch(self, epoch):
+    def set_epoch(self, epoch: int) -> None:
         """Begin another pass over the data."""
         self.epoch = epoch
         if hasattr(self.sampler, 'set_epoch'):
@@ -83,7 +83,7 @@ class ResumableBatchSampler:
         name (str): of the data loader in the config, for errors.
     """
 
-    def __init__(self, batch_sampler, name):
+    def __init__(self, batch_sampler: Any, name: str) -> None:
         self.batch_sampler = batch_sampler
         self.name = name
         self.start = 0
@@ -104,7 +104,7 @@ class ResumableBatchSampler:
         return getattr(self.batch_sampler, name)
 
 
-def start_at(loader, epoch, batch):
+def start_at(loader: DataLoader, epoch: int, batch: int) -> None:
     """Let the next pass over a data loader be pass ``epoch``, from its batch ``batch`` on.
 
     Only indices are drawn and dropped; nothing is loaded.
@@ -184,7 +184,7 @@ class SeededDataset(Dataset):
         return [sample for index in indices
                 for sample in self.read(index, getattr(index, 'place', None))]
 
-    def read(self, index, place):
+    def read(self, index: int, place: tuple[int, ...] | None) -> list:
         """The sample in a list, or an empty list."""
         if place is None:
             return self._read(index, lambda attempt: None)
@@ -220,11 +220,11 @@ class NamedCollate:
         name (str): of the data loader in the config, for errors.
     """
 
-    def __init__(self, collate, name):
+    def __init__(self, collate: Callable, name: str) -> None:
         self.collate = collate
         self.name = name
 
-    def __call__(self, samples):
+    def __call__(self, samples: list) -> Any:
         with convert_errors(f'{self.name}: its samples do not join to a batch',
                    'look at its pipeline and collate_fn'):
             return self.collate(samples) if samples else None

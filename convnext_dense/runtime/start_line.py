@@ -1,22 +1,29 @@
 """One log line from which a run can be repeated."""
+from __future__ import annotations
+
 import hashlib
 import importlib.metadata
 import platform
 import pprint
 import subprocess
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 
 import convnext_dense
 from convnext_dense.config import nested
 
+if TYPE_CHECKING:
+    from mmengine.config import Config
+    from mmengine.runner import Runner as MMEngineRunner
+
 PACKAGES = {'mmengine': 'onedl-mmengine', 'mmcv': 'onedl-mmcv', 'mmdet': 'onedl-mmdetection',
             'mmseg': 'onedl-mmsegmentation'}
 NOT_HASHED = ('work_dir', 'resume', 'load_from', 'launcher')
 
 
-def start_line(runner):
+def start_line(runner: MMEngineRunner) -> None:
     """Log versions, commit, config hash, seed, device and data folders of a run, once."""
     if getattr(runner, '_started', False):
         return
@@ -34,7 +41,7 @@ def start_line(runner):
     runner.logger.info('run: ' + '; '.join(parts))
 
 
-def version(package):
+def version(package: str) -> str:
     """Installed version of a package, without importing it."""
     for name in (package, package.replace('onedl-', '')):
         try:
@@ -44,7 +51,7 @@ def version(package):
     return 'absent'
 
 
-def commit():
+def commit() -> str:
     """Commit of the toolkit's checkout, with ``+changes`` where files differ; else ``unknown``."""
     root = Path(convnext_dense.__file__).parent.parent
     if not (root / '.git').exists():
@@ -59,7 +66,7 @@ def commit():
     return head + ('+changes' if changed else '')
 
 
-def config_hash(cfg):
+def config_hash(cfg: Config) -> str:
     """Short hash of a resolved config, the same wherever its results are put."""
     if not hasattr(cfg, 'to_dict'):
         return 'none'
@@ -67,7 +74,7 @@ def config_hash(cfg):
     return hashlib.sha256(pprint.pformat(rest).encode()).hexdigest()[:12]
 
 
-def data_roots(cfg):
+def data_roots(cfg: Config) -> list[str]:
     """The folders that the data sets of a config name, each once."""
     roots = []
     for key in ('train_dataloader', 'val_dataloader', 'test_dataloader'):

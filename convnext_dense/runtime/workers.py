@@ -14,7 +14,7 @@ _CAUSES = {
 }
 
 
-def explain_killed_worker(error):
+def explain_killed_worker(error: BaseException) -> str | None:
     """One line about a dead data worker, or None where an error has another reason.
 
     Args:
@@ -30,7 +30,7 @@ def explain_killed_worker(error):
     return None
 
 
-def wait_for_cause(error, seconds=1.):
+def wait_for_cause(error: Exception, seconds: float = 1.) -> Exception:
     """The error that torch raises once the system has told it of a dead data worker.
 
     A batch that is being fetched from the worker breaks off a moment before that.
@@ -50,7 +50,7 @@ def wait_for_cause(error, seconds=1.):
     return error
 
 
-def explain(text):
+def explain(text: str) -> str | None:
     """One line about a dead data worker from torch's message, or None for another message."""
     found = re.search(r'DataLoader worker \(pid(?:\(s\))? ([\d, ]+)\)', text)
     if not found:

@@ -99,7 +99,7 @@ class WinogradStack(nn.Module):
     """
     LARGEST = 4 * TILE
 
-    def __init__(self, modules, flat=False):
+    def __init__(self, modules: Iterable[nn.Module], flat: bool = False) -> None:
         super().__init__()
         self.layers = nn.ModuleList(modules)
         self.flat = flat

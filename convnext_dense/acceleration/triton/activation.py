@@ -124,7 +124,7 @@ def gelu_grn(x: Tensor, gamma: Tensor, beta: Tensor, eps: float, tile: Tile
     return y, norms
 
 
-def gelu_gradient(grad, x, tile):
+def gelu_gradient(grad: Tensor, x: Tensor, tile: Tile) -> tuple[Tensor, Tensor]:
     """Gradient of GELU, and its result again.
 
     Args:
@@ -137,7 +137,8 @@ def gelu_gradient(grad, x, tile):
     return _gradient(grad, x, x, x, x, tile, grn=False)
 
 
-def gelu_grn_gradient(grad, x, norms, gamma, beta, eps, tile):
+def gelu_grn_gradient(grad: Tensor, x: Tensor, norms: Tensor, gamma: Tensor, beta: Tensor,
+                      eps: float, tile: Tile) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Gradients of :func:`gelu_grn`, and its result again.
 
     Args:

@@ -12,8 +12,9 @@ bits. Rows are addressed with 64 bits, the offsets inside a row with 32.
 import torch
 import triton
 import triton.language as tl
+from torch import Tensor
 
-from convnext_dense.acceleration.triton.tiles import OPTIONS, processors, sum_dtype, sum_type
+from convnext_dense.acceleration.triton.tiles import OPTIONS, Tile, processors, sum_dtype, sum_type
 
 TAPS = tl.constexpr(7)
 HALO = tl.constexpr(3)
@@ -140,7 +141,7 @@ def weight_gradient_kernel(x_ptr, grad_ptr, partial_ptr, height, width, stride_n
                      tl.sum(sums[right][down], axis=0), mask=c < C)
 
 
-def taps_of(weight, like, flipped=False):
+def taps_of(weight: Tensor, like: Tensor, flipped: bool = False) -> Tensor:
     """The filters (C, 1, 7, 7) as the kernels read them: (7, 7, C), in the type of the sums.
 
     ``flipped`` turns the convolution into that which carries gradients back to its input.
@@ -149,7 +150,9 @@ def taps_of(weight, like, flipped=False):
     return (taps.flip(1) if flipped else taps).t().to(sum_dtype(like)).contiguous()
 
 
-def convolve(x, taps, bias, tile, norm=None, eps=0., keep=False):
+def convolve(x: Tensor, taps: Tensor, bias: Tensor | None, tile: Tile,
+             norm: tuple[Tensor, Tensor] | None = None, eps: float = 0.,
+             keep: bool = False) -> tuple[Tensor, ...]:
     """Convolve maps and, if asked, normalise them.
 
     Args:
@@ -182,7 +185,7 @@ def convolve(x, taps, bias, tile, norm=None, eps=0., keep=False):
     return (y, *kept)
 
 
-def weight_gradient(x, grad, tile):
+def weight_gradient(x: Tensor, grad: Tensor, tile: Tile) -> Tensor:
     """Gradient of the filters.
 
     Args:

@@ -10,8 +10,9 @@ g = dy w, the means over the channels; those of w and b are the sums of dy n and
 import torch
 import triton
 import triton.language as tl
+from torch import Tensor
 
-from convnext_dense.acceleration.triton.tiles import OPTIONS, processors, sum_dtype, sum_type
+from convnext_dense.acceleration.triton.tiles import OPTIONS, Tile, processors, sum_dtype, sum_type
 
 
 @triton.jit(do_not_specialize=['pixels', 'tiles'])
@@ -78,7 +79,8 @@ def gradient_kernel(grad_ptr, x_ptr, mean_ptr, rstd_ptr, weight_ptr, dx_ptr, par
     tl.store(sums + 2 * C, tl.sum(of_x, axis=0), mask=c < C)
 
 
-def normalise(x, weight, bias, eps, tile):
+def normalise(x: Tensor, weight: Tensor, bias: Tensor, eps: float,
+              tile: Tile) -> tuple[Tensor, Tensor, Tensor]:
     """LayerNorm over the channels of a map, in the memory order that the map has.
 
     Args:
@@ -102,7 +104,8 @@ def normalise(x, weight, bias, eps, tile):
     return y, mean, rstd
 
 
-def gradient(grad, x, mean, rstd, weight, tile):
+def gradient(grad: Tensor, x: Tensor, mean: Tensor, rstd: Tensor, weight: Tensor,
+             tile: Tile) -> tuple[Tensor, Tensor]:
     """Gradients of LayerNorm.
 
     Args:

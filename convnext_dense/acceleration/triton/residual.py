@@ -2,8 +2,9 @@
 import torch
 import triton
 import triton.language as tl
+from torch import Tensor
 
-from convnext_dense.acceleration.triton.tiles import OPTIONS, chunks_of, sum_dtype, sum_type
+from convnext_dense.acceleration.triton.tiles import OPTIONS, Tile, chunks_of, sum_dtype, sum_type
 
 
 @triton.jit(do_not_specialize=['pixels', 'tiles'])
@@ -54,7 +55,8 @@ def gradient_kernel(grad_ptr, branch_ptr, gamma_ptr, factor_ptr, dbranch_ptr, pa
         tl.store(partial_ptr + tl.program_id(0) * C + c, tl.sum(of_gamma, axis=0), mask=c < C)
 
 
-def add(x, branch, gamma, factor, tile):
+def add(x: Tensor, branch: Tensor, gamma: Tensor | None, factor: Tensor | None,
+        tile: Tile) -> Tensor:
     """``x`` plus the branch, scaled by channel and by image.
 
     Args:
@@ -74,7 +76,8 @@ def add(x, branch, gamma, factor, tile):
     return y
 
 
-def gradient(grad, branch, gamma, factor, tile):
+def gradient(grad: Tensor, branch: Tensor, gamma: Tensor | None, factor: Tensor | None,
+             tile: Tile) -> tuple[Tensor, Tensor]:
     """Gradients of :func:`add`.
 
     Returns:

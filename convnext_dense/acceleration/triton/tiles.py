@@ -19,7 +19,7 @@ class Tile(NamedTuple):
     warps: int
 
 
-def sum_type(x):
+def sum_type(x: Tensor) -> tl.dtype:
     """Triton's type of the sums over a map: float64 for float64, else float32."""
     return tl.float64 if x.dtype == torch.float64 else tl.float32
 

@@ -30,7 +30,7 @@ class Choices:
         path (Path): their file. One that cannot be read or understood counts as empty.
     """
 
-    def __init__(self, path):
+    def __init__(self, path: Path | None) -> None:
         self.path = path
         self.plans = self._read()
         self.sure = {}  # those that this process measured, or found to be possible

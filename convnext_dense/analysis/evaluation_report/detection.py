@@ -4,6 +4,7 @@ The layout is described in docs/evaluation.md.
 """
 import re
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
@@ -12,10 +13,13 @@ from mmengine.logging import print_log
 
 from convnext_dense.analysis.evaluation_report import detection_errors, plots
 from convnext_dense.analysis.evaluation_report.detection_errors import (
+    ImageErrors,
     confusion_matrix,
     image_errors,
 )
 from convnext_dense.analysis.evaluation_report.json_files import dump_json
+from convnext_dense.evaluation.backends import GroundTruth
+from convnext_dense.evaluation.detections import Detections
 from convnext_dense.registry import FUNCTIONS
 
 FORMAT = 'convnext_dense.detection/1'
@@ -31,8 +35,10 @@ FONT = cv2.FONT_HERSHEY_SIMPLEX, 0.5
 
 
 @FUNCTIONS.register_module()
-def write_detection_report(folder, truth, categories, results, detections, evaluations,
-                           iou_thresholds, max_dets, ann_file=None):
+def write_detection_report(folder: Path, truth: GroundTruth, categories: list[dict],
+                           results: list[dict], detections: dict[str, Detections],
+                           evaluations: dict[str, tuple], iou_thresholds: np.ndarray,
+                           max_dets: Sequence[int], ann_file: str | None = None) -> None:
     """Write the report of one evaluation into ``folder``.
 
     Args:
@@ -83,7 +89,8 @@ def write_detection_report(folder, truth, categories, results, detections, evalu
     print_log(f'report: {folder / "detection.json"}', 'current')
 
 
-def worst_images(errors, names, paths):
+def worst_images(errors: dict[int, ImageErrors], names: list[str],
+                 paths: dict[int, str]) -> list[dict]:
     """The images with the costliest errors, each error named.
 
     Args:
@@ -126,7 +133,7 @@ def _draw_worst(worst, folder):
             canvas, image['errors'], image['counts']))
 
 
-def draw_errors(canvas, errors, counts):
+def draw_errors(canvas: np.ndarray, errors: list[dict], counts: dict[str, int]) -> np.ndarray:
     """An image with its errors, enlarged to ``SIDE`` pixels at least, their numbers above it.
 
     Args:

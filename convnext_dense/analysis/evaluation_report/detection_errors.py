@@ -1,8 +1,13 @@
 """Naming the errors of a detector in an image: missed, false, box, class or mask."""
 from collections import Counter
+from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 from hotcoco import mask as hotcoco_mask
+
+from convnext_dense.evaluation.backends import GroundTruth
+from convnext_dense.evaluation.detections import Detections
 
 ERRORS = ('missed', 'false', 'box', 'class', 'mask')
 # a detection that overlaps less lies on background (TIDE, Bolya et al., ECCV 2020)
@@ -39,8 +44,9 @@ class ImageErrors:
         pairs (list[tuple[int, int]]): (true label, predicted label), -1 for background.
     """
 
-    def __init__(self, boxes, labels, scores, true_boxes, true_labels, crowds,
-                 masks=None, true_masks=None):
+    def __init__(self, boxes: np.ndarray, labels: np.ndarray, scores: np.ndarray,
+                 true_boxes: np.ndarray, true_labels: np.ndarray, crowds: np.ndarray,
+                 masks: list[dict] | None = None, true_masks: list[dict] | None = None) -> None:
         order = np.argsort(-scores, kind='stable')
         boxes, labels, scores = boxes[order], labels[order], scores[order]
         masks = None if masks is None else [masks[row] for row in order]
@@ -87,12 +93,12 @@ class ImageErrors:
         self.errors.sort(key=lambda error: -error.get('score', 1.))
 
     @property
-    def cost(self):
+    def cost(self) -> float:
         """1 for a missed object, its score for a wrong detection: errors weigh as they show."""
         return sum(error.get('score', 1.) for error in self.errors)
 
     @property
-    def counts(self):
+    def counts(self) -> dict[str, int]:
         """dict[str, int]: number of errors of each name."""
         counts = Counter(error['error'] for error in self.errors)
         return {name: counts[name] for name in ERRORS if counts[name]}
@@ -121,7 +127,8 @@ def _best(iou, allowed, threshold):
     return best if candidates[best] >= threshold else None
 
 
-def image_errors(truth, detections, categories, score=SCORE):
+def image_errors(truth: GroundTruth, detections: Detections, categories: list[dict],
+                 score: float = SCORE) -> dict[Any, ImageErrors]:
     """Errors of every image.
 
     Args:
@@ -159,7 +166,7 @@ def image_errors(truth, detections, categories, score=SCORE):
     return errors
 
 
-def confusion_matrix(errors, classes):
+def confusion_matrix(errors: Iterable[ImageErrors], classes: int) -> np.ndarray:
     """Counts of (true, predicted) labels; the last row and column are background.
 
     Args:

@@ -1,16 +1,18 @@
 """Figures as JSON."""
 import json
 import math
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 
-def dump_json(path, value):
+def dump_json(path: Path, value: object) -> None:
     """Write ``value`` as JSON; arrays become lists, NaN null."""
     path.write_text(json.dumps(plain(value), indent=1, allow_nan=False) + '\n')
 
 
-def plain(value):
+def plain(value: Any) -> Any:
     """JSON's types only: NaN becomes null."""
     if isinstance(value, dict):
         return {key: plain(item) for key, item in value.items()}

@@ -1,8 +1,13 @@
 """Images of an evaluation: precision-recall curves and confusion matrices."""
+from collections.abc import Sequence
+from pathlib import Path
+
 import numpy as np
 from matplotlib import colormaps
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+
+from convnext_dense.evaluation.backends import Curves
 
 RECALLS = np.linspace(0, 1, 101)
 # classes with a curve and a name of their own; of more, the best and the worst are shown
@@ -16,7 +21,8 @@ LABELLED, NUMBERED = 160, 25
 COUNTED = 13
 
 
-def precision_recall(curves, categories, iou_thresholds, path):
+def precision_recall(curves: Curves, categories: list[dict],
+                     iou_thresholds: Sequence[float] | np.ndarray, path: Path) -> None:
     """Two panels: the mean over the classes at each IoU, and each class at the lowest IoU.
 
     One class needs the first panel only.
@@ -71,7 +77,7 @@ def _curves_of_classes(right, precision, known, category_ids, names, iou_thresho
     right.legend(title='class: AP', **OUTSIDE)
 
 
-def confusion(matrix, rows, columns, path):
+def confusion(matrix: np.ndarray, rows: Sequence[str], columns: Sequence[str], path: Path) -> None:
     """A confusion matrix, coloured by the share of a row's sum; few classes with their counts.
 
     Args:

@@ -2,6 +2,7 @@
 
 The layout is described in docs/evaluation.md.
 """
+from collections.abc import Sequence
 from os.path import commonpath
 from pathlib import Path
 
@@ -19,7 +20,9 @@ SHOWN = 10
 
 
 @FUNCTIONS.register_module()
-def write_segmentation_report(folder, classes, results, confusion, summary, by_class):
+def write_segmentation_report(folder: Path, classes: Sequence[str], results: list[dict],
+                              confusion: np.ndarray, summary: dict[str, float],
+                              by_class: dict[str, np.ndarray]) -> None:
     """Write the report of one evaluation into ``folder``.
 
     Args:
@@ -46,7 +49,7 @@ def write_segmentation_report(folder, classes, results, confusion, summary, by_c
     print_log(f'report: {folder / "segmentation.json"}', 'current')
 
 
-def image_counts(result, classes):
+def image_counts(result: dict, classes: int) -> dict[str, list]:
     """Pixels of the classes in one image: dict of lists, classes without pixels left out."""
     label, prediction, pixels = result['label'], result['prediction'], result['pixels']
     same = label == prediction
@@ -63,7 +66,7 @@ def image_counts(result, classes):
             **{name: values[present].tolist() for name, values in counts.items()}}
 
 
-def worst_images(images, results, classes):
+def worst_images(images: list[dict], results: list[dict], classes: Sequence[str]) -> list[dict]:
     """The images with the lowest mean IoU of their classes, their largest confusions named.
 
     Returns:

@@ -4,12 +4,16 @@ from __future__ import annotations
 import json
 from collections import Counter
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from convnext_dense.datasets.coco_masks import is_box
 from convnext_dense.datasets.importers.files import SourceFiles, name_in_split, split_of_list
 from convnext_dense.datasets.importers.geometry import extent
 from convnext_dense.datasets.importers.source import ImageRecord, Instance, Repairs, Source
 from convnext_dense.errors import InputError
+
+if TYPE_CHECKING:
+    from convnext_dense.datasets.importers.options import Options
 
 TITLE = 'COCO'
 
@@ -24,7 +28,7 @@ def _looks_like(path: Path) -> bool:
     return all(key in text for key in (b'"images"', b'"annotations"', b'"categories"'))
 
 
-def read(files: SourceFiles, options=None) -> Source:
+def read(files: SourceFiles, options: Options | None = None) -> Source:
     """Read every annotation file of the source; see :mod:`..importers`.
 
     Raises:

@@ -13,7 +13,7 @@ from convnext_dense.datasets.importers.label_files import (
     unpacked,
 )
 from convnext_dense.datasets.importers.options import Options, read_table
-from convnext_dense.datasets.importers.pairs import find_pairs
+from convnext_dense.datasets.importers.pairs import Pairs, find_pairs
 from convnext_dense.datasets.importers.source import IGNORED, ImageRecord, Repairs, Source
 from convnext_dense.errors import InputError
 
@@ -105,7 +105,7 @@ def read(files: SourceFiles, options: Options = Options()) -> Source:
     return Source(TITLE, classes, images, repairs.notes() + unmatched(pairs), labels_of)
 
 
-def unmatched(pairs) -> list[str]:
+def unmatched(pairs: Pairs) -> list[str]:
     """What was left out because its partner is missing, as notes."""
     notes = []
     if pairs.images:

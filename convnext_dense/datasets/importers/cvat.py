@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -16,6 +17,9 @@ from convnext_dense.datasets.importers.source import ImageRecord, Instance, Repa
 from convnext_dense.datasets.importers.voc import parse, xml_root
 from convnext_dense.errors import InputError, convert_errors
 
+if TYPE_CHECKING:
+    from convnext_dense.datasets.importers.options import Options
+
 TITLE = 'CVAT'
 
 
@@ -24,7 +28,7 @@ def found(files: SourceFiles) -> list[Path]:
     return [path for path in files.having('.xml') if xml_root(path) == 'annotations']
 
 
-def read(files: SourceFiles, options=None) -> Source:
+def read(files: SourceFiles, options: Options | None = None) -> Source:
     """Read boxes, polygons, ellipses and masks; polygons of one group and label are one instance.
 
     Raises:

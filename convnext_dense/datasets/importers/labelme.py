@@ -6,6 +6,7 @@ import io
 import json
 import math
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -13,6 +14,9 @@ from convnext_dense.datasets.importers.files import SourceFiles, name_in_split, 
 from convnext_dense.datasets.importers.geometry import ellipse, extent, rle_of
 from convnext_dense.datasets.importers.source import ImageRecord, Instance, Repairs, Source
 from convnext_dense.errors import InputError, convert_errors
+
+if TYPE_CHECKING:
+    from convnext_dense.datasets.importers.options import Options
 
 TITLE = 'LabelMe'
 NO_CLASSES = ('_background_', '__ignore__')  # labelme's own names for what is no object
@@ -28,7 +32,7 @@ def _looks_like(path):
     return b'"shapes"' in text and b'"imagePath"' in text
 
 
-def read(files: SourceFiles, options=None) -> Source:
+def read(files: SourceFiles, options: Options | None = None) -> Source:
     """Read the shapes; those of one label and group are one instance, as in labelme's exporter.
 
     Raises:

@@ -3,11 +3,15 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import TYPE_CHECKING
 from xml.etree import ElementTree
 
 from convnext_dense.datasets.importers.files import SourceFiles, name_in_split, split_of
 from convnext_dense.datasets.importers.source import ImageRecord, Instance, Repairs, Source
 from convnext_dense.errors import InputError
+
+if TYPE_CHECKING:
+    from convnext_dense.datasets.importers.options import Options
 
 TITLE = 'Pascal VOC'
 
@@ -26,7 +30,7 @@ def xml_root(path: Path) -> str | None:
     return root.group(1) if root else None
 
 
-def read(files: SourceFiles, options=None) -> Source:
+def read(files: SourceFiles, options: Options | None = None) -> Source:
     """Read the XML files; ImageSets/Main says the splits where it is there.
 
     VOC counts pixels from 1, and the last one belongs to the box: 1 is subtracted from xmin and

@@ -5,6 +5,7 @@ import math
 import os
 import re
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import yaml
 
@@ -13,6 +14,9 @@ from convnext_dense.datasets.importers.geometry import extent
 from convnext_dense.datasets.importers.image_files import size_or_none
 from convnext_dense.datasets.importers.source import ImageRecord, Instance, Repairs, Source
 from convnext_dense.errors import InputError
+
+if TYPE_CHECKING:
+    from convnext_dense.datasets.importers.options import Options
 
 TITLE = 'YOLO'
 FAR = 1.5  # coordinates beyond it are pixels, not shares of the image's sides
@@ -42,7 +46,7 @@ def _some_labels(files):
                for line in path.read_text(errors='replace').splitlines()[:1])
 
 
-def read(files: SourceFiles, options=None) -> Source:
+def read(files: SourceFiles, options: Options | None = None) -> Source:
     """Read data.yaml (or the list of names) and the label file of each image.
 
     Raises:
