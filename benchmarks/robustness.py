@@ -149,7 +149,7 @@ def measure_guards(kind, folder, rounds):
     for owner, name in ((guard, '_remember'), (guard, '_before_update'), (runner, 'after_step')):
         clock.watch(owner, name)
     loader = runner.train_dataloader
-    bad_images = runner._bad_image_list('train_dataloader')
+    bad_images = runner.bad_images.lists['bad_images.jsonl']
     looks = [timed(look, bad_images, loader.dataset.get_data_info(index))
              for index in range(len(loader.dataset))]
     plain, guarded, parts = [], [], []

@@ -1,10 +1,13 @@
 """Files that are whole or not there."""
+import errno
 import glob
 import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+
+PARTIAL = '.partial'  # ends the name of a file that is being written
 
 
 @contextmanager
@@ -15,7 +18,7 @@ def atomic_write(path: str | Path, durable: bool = False) -> Iterator[Path]:
 
     Args:
         path: the file; its folder is made.
-        durable: wait until the content would survive a power cut, too.
+        durable: wait until content and name would survive a power cut, too.
 
     Yields:
         Path: the name to write to.
@@ -25,13 +28,15 @@ def atomic_write(path: str | Path, durable: bool = False) -> Iterator[Path]:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f'.{path.name}.{os.getpid()}.partial')
+    partial = path.with_name(f'.{path.name}.{os.getpid()}{PARTIAL}')
     try:
         yield partial
         if durable:
             with open(partial, 'rb') as file:
                 os.fsync(file.fileno())
         os.replace(partial, path)
+        if durable:
+            _sync_folder(path.parent)
     finally:
         with suppress(OSError):
             partial.unlink()
@@ -54,7 +59,7 @@ def atomic_folder(path: str | Path) -> Iterator[Path]:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    for left in path.parent.glob(f'.{glob.escape(path.name)}.*.partial'):
+    for left in path.parent.glob(f'.{glob.escape(path.name)}.*{PARTIAL}'):
         if not _runs(left.suffixes[-2].removeprefix('.')):
             shutil.rmtree(left, ignore_errors=True)
     partial = path.with_name(f'.{path.name}.{os.getpid()}.partial')
@@ -72,3 +77,14 @@ def _runs(process: str) -> bool:
         os.kill(int(process), 0)
         return True
     return False
+
+
+def _sync_folder(folder):
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno != errno.EINVAL:  # some network file systems sync no folders
+            raise
+    finally:
+        os.close(descriptor)

@@ -77,7 +77,8 @@ def weights_of(folder: Path) -> str | Path:
     Raises:
         InputError: it has none.
     """
-    from convnext_dense.runtime.files import is_whole, newest_whole
+    from convnext_dense.checkpoints.reading import is_whole
+    from convnext_dense.runtime.newest_checkpoint import newest_whole
     best = sorted((path for path in folder.glob('best_*.pth')),
                   key=lambda path: path.stat().st_mtime, reverse=True)
     for path in best:

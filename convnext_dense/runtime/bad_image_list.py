@@ -1,9 +1,13 @@
 """The list of bad images and annotations of a run: written by data workers, read by the run."""
 import json
+import logging
 import os
 import time
 from pathlib import Path
 from typing import Any
+
+from mmengine.dist import barrier, is_main_process
+from mmengine.logging import print_log
 
 from convnext_dense.checks.image_files import MAX_PIXELS
 from convnext_dense.errors import InputError
@@ -160,3 +164,50 @@ class BadImageList:
         if len(found) > MOST_LISTED:
             lines.append(f'  and {len(found) - MOST_LISTED} more')
         return '\n'.join(lines)
+
+
+class BadImageLists:
+    """The lists of a run: that of training, its validation included, and that of evaluation alone.
+
+    Args:
+        work_dir: the run's folder.
+        settings: the config's ``bad_images``, see :class:`BadImageList`.
+    """
+
+    def __init__(self, work_dir: str | Path, settings: dict[str, Any] | None) -> None:
+        self.work_dir = Path(work_dir)
+        self.settings = dict(settings or {})
+        self.lists: dict[str, BadImageList] = {}
+
+    def of(self, loader: str, trains: bool, run_id: str) -> BadImageList:
+        """The list of a data loader, opened by all processes together.
+
+        Args:
+            loader: its name in the config.
+            trains: the run is a training.
+            run_id: the identity of the run.
+        """
+        name = 'bad_images.jsonl' if loader == 'train_dataloader' or (
+            loader == 'val_dataloader' and trains) else 'bad_images_test.jsonl'
+        if name not in self.lists:
+            bad_images = BadImageList(self.work_dir / name, run_id, **self.settings)
+            aside = bad_images.open() if is_main_process() else None
+            barrier()
+            if not is_main_process():
+                bad_images.open(put_aside=False)
+            if aside:
+                print_log(f'the bad images of another run are in {aside} now', 'current')
+            self.lists[name] = bad_images
+        return self.lists[name]
+
+    def poll(self) -> None:
+        """Read what the data workers wrote; see :meth:`BadImageList.poll`."""
+        for bad_images in self.lists.values():
+            bad_images.poll()
+
+    def log(self) -> None:
+        """Log what is in them, at the end of a run."""
+        for bad_images in self.lists.values():
+            text = bad_images.summary()
+            if text:
+                print_log(text, 'current', logging.WARNING)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from convnext_dense.errors import InputError
 
+POINTER = 'last_checkpoint'  # the file that names the newest
 TEMPLATES = ('epoch_{}.pth', 'iter_{}.pth')
 
 

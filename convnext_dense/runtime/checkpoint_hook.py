@@ -15,6 +15,7 @@ from convnext_dense.errors import InputError
 from convnext_dense.registry import HOOKS
 from convnext_dense.runtime import files
 from convnext_dense.runtime.checkpoint_folder import CheckpointFolder
+from convnext_dense.runtime.graceful_stop import is_between_updates
 
 if TYPE_CHECKING:
     from convnext_dense.runtime.runner import Runner
@@ -100,7 +101,7 @@ class CheckpointHook(MMEngineCheckpointHook):
         if not self.by_epoch:
             self._due |= bool(self.every_n_train_iters(runner, self.interval, self.save_begin) or (
                 self.save_last and self.is_last_train_iter(runner)))
-        if self._due and runner._may_stop():
+        if self._due and is_between_updates(runner):
             self._due = False
             runner.logger.info(f'Saving checkpoint at {runner.iter + 1} iterations')
             self._save_checkpoint(runner)

@@ -33,18 +33,17 @@ from mmengine.dataset import InfiniteSampler
 from mmengine.dist import get_dist_info
 from mmengine.logging import print_log
 
+from convnext_dense.checkpoints.reading import is_whole
 from convnext_dense.errors import InputError
-from convnext_dense.runtime import files
+from convnext_dense.model_wrappers import unwrap
+from convnext_dense.runtime.checkpoint_content import describe_run
 from convnext_dense.runtime.checkpoint_folder import CheckpointFolder
 from convnext_dense.runtime.fingerprint import IMPLEMENTATION, differences
+from convnext_dense.runtime.newest_checkpoint import newest_whole, read_outline, run_of
 from convnext_dense.runtime.random_state import random_state, seed_all, seeded
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
-
     from convnext_dense.runtime.runner import Runner
-
-FORMAT = 1
 
 
 @dataclass
@@ -79,11 +78,11 @@ def choose(work_dir: str, requested: str | None = None,
             the work directory leads elsewhere and nothing else is there.
     """
     if requested is None:
-        path, lines = files.newest_whole(work_dir, checkpoints)
+        path, lines = newest_whole(work_dir, checkpoints)
         return _start_at(path, lines) if path else Start(lines=lines)
     if not os.path.isfile(requested):
         raise InputError(f'--resume {requested}: no such file')
-    if not files.is_whole(requested):
+    if not is_whole(requested):
         newest = _newest(os.path.dirname(os.path.abspath(requested)))
         hint = f'the newest whole one beside it is {newest}' if newest else 'no other is beside it'
         raise InputError(f'--resume {requested}: the file is torn; {hint}')
@@ -95,51 +94,19 @@ def choose(work_dir: str, requested: str | None = None,
 
 def _newest(folder, checkpoints=None):
     try:
-        return files.newest_whole(folder, checkpoints)[0]
+        return newest_whole(folder, checkpoints)[0]
     except InputError:  # a pointer that leads elsewhere
         return None
 
 
 def _start_at(path, lines):
-    outline = files.read_outline(path)
+    outline = read_outline(path)
     if 'optimizer' not in outline or not isinstance(outline.get('meta'), dict):
         raise InputError(f'--resume {path}: it holds weights only, no state of a training; start '
                          'from it with load_from')
     start = Start(path, outline['meta'].get('seed'), lines=lines)
-    start.run_id = files.run_of(outline) or start.run_id
+    start.run_id = run_of(outline) or start.run_id
     return start
-
-
-def describe(runner: Runner, randoms: list[dict], validated: bool,
-             written: float) -> dict[str, Any]:
-    """The part of a checkpoint that mmengine has not.
-
-    Args:
-        randoms (list[dict]): random state of each process.
-        validated (bool): the validation after the last step is done.
-        written (float): time in seconds.
-    """
-    loop = runner.train_loop
-    progress = loop.progress() if hasattr(loop, 'progress') else None
-    if progress and validated:
-        progress['validation_due'] = False
-    return dict(format=FORMAT, run_id=runner._run_id, written=written, progress=progress,
-                run=_run(runner), fingerprint=runner.fingerprint(), random=randoms,
-                skipped=runner.non_finite_guard.skipped)
-
-
-def statistics(model: nn.Module) -> dict[str, Tensor]:
-    """The running statistics of a model's batch norms, by name."""
-    return {name: value.cpu() for name, value in model.state_dict().items()
-            if name.endswith(('.running_mean', '.running_var', '.num_batches_tracked'))}
-
-
-def _run(runner):
-    loader = runner.train_loop.dataloader
-    batches = loader.batch_sampler
-    return dict(world_size=runner.world_size, batch_size=getattr(batches, 'batch_size', None),
-                samples=len(loader.dataset), max_epochs=runner.max_epochs,
-                max_iters=runner.max_iters, seed=runner.seed)
 
 
 def load_states(runner: Runner, checkpoint: dict[str, Any], filename: str,
@@ -154,7 +121,7 @@ def load_states(runner: Runner, checkpoint: dict[str, Any], filename: str,
             raise InputError(f'{filename} has no {key!r}: it is no state of a training; start '
                              'from it with load_from')
     try:
-        runner._bare_model().load_state_dict(checkpoint['state_dict'], strict=True)
+        unwrap(runner.model).load_state_dict(checkpoint['state_dict'], strict=True)
     except RuntimeError as error:
         raise InputError(f'{filename} is of another model: {_short(error)}; resume with the config '
                          'that wrote it, or start from its weights with load_from') from error
@@ -256,7 +223,7 @@ def restore_progress(runner: Runner, checkpoint: dict[str, Any],
         print_log(f'{filename} was not written by this toolkit: the resumed run is approximate, '
                   'with a new random state', 'current', logging.WARNING)
         return None
-    progress, was, now = dict(own['progress']), own['run'], _run(runner)
+    progress, was, now = dict(own['progress']), own['run'], describe_run(runner)
     _check_counts(progress, ('epoch', 'batch'), filename)
     if progress['kind'] != kind:
         raise InputError(f'{filename} is of a run by {progress["kind"]}, the config trains by '
@@ -283,7 +250,7 @@ def restore_progress(runner: Runner, checkpoint: dict[str, Any],
         print_log('the resumed run is exact', 'current')
     rank = get_dist_info()[0]
     if rank < len(own['random']):
-        runner._bare_model().load_state_dict(own['random'][rank].get('statistics', {}),
+        unwrap(runner.model).load_state_dict(own['random'][rank].get('statistics', {}),
                                              strict=False)
         return own['random'][rank]
     with seeded(0):

@@ -16,7 +16,7 @@ import torch
 from tiny import detector_config, segmenter_config, toy_config
 
 from convnext_dense.runtime import Runner
-from convnext_dense.runtime.files import newest_whole
+from convnext_dense.runtime.newest_checkpoint import newest_whole
 
 CONFIGS = dict(detector=detector_config, segmenter=segmenter_config)
 

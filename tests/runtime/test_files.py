@@ -13,8 +13,11 @@ import torch
 from mmengine.hooks import Hook
 from tiny import toy_config
 
+from convnext_dense.checkpoints.reading import is_whole
 from convnext_dense.errors import InputError
+from convnext_dense.files import PARTIAL
 from convnext_dense.runtime import Runner, files
+from convnext_dense.runtime.newest_checkpoint import newest_whole
 
 HERE = Path(__file__).parent
 
@@ -42,17 +45,17 @@ def test_the_newest_finished_checkpoint_survives_200_kills_during_writing(tmp_pa
     result = kill_writers(tmp_path, 200)
     assert result['amiss'] == []
     assert result['partial'] > 50  # kills did hit files half written
-    assert not list(tmp_path.glob(f'.*{files.PARTIAL}'))
+    assert not list(tmp_path.glob(f'.*{PARTIAL}'))
 
 
 @pytest.mark.parametrize('keep', [0, 10, .3, .9, -1])
 def test_a_cut_checkpoint_is_recognised(tmp_path, keep):
     path = tmp_path / 'iter_1.pth'
     files.write_checkpoint(checkpoint(), path)
-    assert files.is_whole(path)
+    assert is_whole(path)
     content = path.read_bytes()
     path.write_bytes(content[:int(keep * len(content)) if 0 < keep < 1 else keep])
-    assert not files.is_whole(path)
+    assert not is_whole(path)
 
 
 def test_one_flipped_bit_in_a_tensor_is_recognised(tmp_path):
@@ -62,7 +65,7 @@ def test_one_flipped_bit_in_a_tensor_is_recognised(tmp_path):
     position = content.find(torch.full((10, ), 1.).numpy().tobytes())
     content[position + 5] ^= 1
     path.write_bytes(content)
-    assert not files.is_whole(path)
+    assert not is_whole(path)
 
 
 def test_the_checksum_is_written_even_where_torch_was_told_not_to(tmp_path):
@@ -71,7 +74,7 @@ def test_the_checksum_is_written_even_where_torch_was_told_not_to(tmp_path):
         files.write_checkpoint(checkpoint(), tmp_path / 'a.pth')
     finally:
         torch.serialization.set_crc32_options(True)
-    assert files.is_whole(tmp_path / 'a.pth')
+    assert is_whole(tmp_path / 'a.pth')
 
 
 def test_torn_files_are_passed_over_with_a_line_each(tmp_path):
@@ -80,7 +83,7 @@ def test_torn_files_are_passed_over_with_a_line_each(tmp_path):
     files.move_pointer(tmp_path, tmp_path / 'iter_3.pth')
     torn = tmp_path / 'iter_3.pth'
     torn.write_bytes(torn.read_bytes()[:2000])
-    path, lines = files.newest_whole(tmp_path)
+    path, lines = newest_whole(tmp_path)
     assert path == str(tmp_path / 'iter_2.pth')
     assert len(lines) == 1 and 'iter_3.pth is torn' in lines[0]
 
@@ -90,14 +93,14 @@ def test_the_newest_is_found_though_the_pointer_is_one_behind_or_the_folder_was_
         files.write_checkpoint(checkpoint(float(number), number), tmp_path / f'iter_{number}.pth')
     files.move_pointer(tmp_path, '/elsewhere/iter_9.pth')
     os.utime(tmp_path / 'iter_10.pth', (1, 1))
-    assert files.newest_whole(tmp_path)[0] == str(tmp_path / 'iter_10.pth')
+    assert newest_whole(tmp_path)[0] == str(tmp_path / 'iter_10.pth')
 
 
 def test_weights_without_an_optimizer_are_no_state_to_resume(tmp_path):
     best = checkpoint(5.)
     del best['optimizer']
     files.write_checkpoint(best, tmp_path / 'best_mIoU.pth')
-    assert files.newest_whole(tmp_path) == (None, [])
+    assert newest_whole(tmp_path) == (None, [])
 
 
 def fail_after(monkeypatch, allowed, code):
@@ -131,7 +134,7 @@ def test_a_failed_write_names_the_reason_and_leaves_the_earlier_checkpoint(
     fail_after(monkeypatch, allowed, code)
     with pytest.raises(InputError, match=f'iter_1.pth cannot be written: {os.strerror(code)}'):
         files.write_checkpoint(checkpoint(2.), path)
-    assert files.is_whole(path)
+    assert is_whole(path)
     assert (torch.load(path)['state_dict']['weight'] == 1).all()
     assert [file.name for file in tmp_path.iterdir()] == ['iter_1.pth']
 
@@ -176,10 +179,10 @@ def train_until(work_dir, spoil, resume=False):
 
 def assert_goes_on(work_dir, from_iteration):
     """The next start uses the last whole checkpoint and leaves no temporary file."""
-    assert files.newest_whole(work_dir) == (str(work_dir / f'iter_{from_iteration}.pth'), [])
+    assert newest_whole(work_dir) == (str(work_dir / f'iter_{from_iteration}.pth'), [])
     assert train_until(work_dir, None, resume=True).iter == 6
-    assert not list(work_dir.rglob(f'*{files.PARTIAL}'))
-    assert files.newest_whole(work_dir)[0] == str(work_dir / 'iter_6.pth')
+    assert not list(work_dir.rglob(f'*{PARTIAL}'))
+    assert newest_whole(work_dir)[0] == str(work_dir / 'iter_6.pth')
 
 
 def test_a_run_whose_disk_gets_full_ends_in_one_line_and_goes_on(tmp_path, monkeypatch):

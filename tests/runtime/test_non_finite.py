@@ -12,7 +12,8 @@ from tiny import ToyModel, toy_config
 from torch import nn
 
 from convnext_dense.errors import InputError
-from convnext_dense.runtime import Runner, files
+from convnext_dense.runtime import Runner
+from convnext_dense.runtime.newest_checkpoint import newest_whole
 from convnext_dense.runtime.non_finite import NonFiniteGuard, find_module, images
 
 
@@ -105,7 +106,7 @@ def test_after_the_last_allowed_skip_the_run_stops_with_a_saved_state(tmp_path):
     runner, remember = train(tmp_path, skip=2, steps=(1, 3, 4))
     with pytest.raises(InputError, match=r'2 such steps were skipped before .* is in .*iter_5'):
         runner.train()
-    path = files.newest_whole(tmp_path)[0]
+    path = newest_whole(tmp_path)[0]
     state = torch.load(path, weights_only=False)
     assert all(torch.equal(state['state_dict'][key], value)
                for key, value in remember.states[2].items())

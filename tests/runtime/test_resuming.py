@@ -18,6 +18,7 @@ from convnext_dense.datasets.shapes import write_shapes
 from convnext_dense.errors import InputError
 from convnext_dense.runtime import Runner, files
 from convnext_dense.runtime.fingerprint import differences, fingerprint
+from convnext_dense.runtime.newest_checkpoint import newest_whole
 
 HERE = Path(__file__).parent
 REPOSITORY = HERE.parents[1]
@@ -137,7 +138,7 @@ def test_a_run_goes_on_in_another_precision(tmp_path, before, now):
     dict(meta=dict(iter='four', epoch=0)), dict(state_dict=[1])])
 def test_a_malformed_state_ends_in_one_line(tmp_path, spoil):
     train(toy_config(tmp_path), StopAt(3))
-    path = files.newest_whole(tmp_path)[0]
+    path = newest_whole(tmp_path)[0]
     checkpoint = torch.load(path, weights_only=False)
     files.write_checkpoint(dict(checkpoint, **spoil), path)
     for other in tmp_path.glob('*.pth'):
@@ -364,7 +365,7 @@ def test_another_implementation_of_the_optimizer_goes_on_with_a_scaler(tmp_path,
 
 def test_a_checkpoint_without_a_fingerprint_is_not_called_exact(tmp_path):
     train(toy_config(tmp_path), StopAt(7))
-    path = files.newest_whole(tmp_path)[0]
+    path = newest_whole(tmp_path)[0]
     checkpoint = torch.load(path, weights_only=False)
     del checkpoint['convnext_dense']['fingerprint']
     files.write_checkpoint(checkpoint, path)
@@ -407,7 +408,7 @@ def test_what_cannot_go_on_is_refused_in_one_line(tmp_path, change, message):
 
 def test_another_model_is_refused(tmp_path):
     train(toy_config(tmp_path), StopAt(3))
-    path = files.newest_whole(tmp_path)[0]
+    path = newest_whole(tmp_path)[0]
     checkpoint = torch.load(path, weights_only=False)
     checkpoint['state_dict']['conv.weight'] = torch.zeros(1)
     files.write_checkpoint(checkpoint, path)
@@ -448,7 +449,7 @@ def test_mmengine_resumes_a_checkpoint_of_this_toolkit(tmp_path):
     train(config, StopAt(8))
     config.resume = True
     # by name: mmengine takes the pointer for a path, not for one relative to the folder
-    config.load_from = files.newest_whole(tmp_path)[0]
+    config.load_from = newest_whole(tmp_path)[0]
     with pytest.raises(InputError, match="runner_type='convnext_dense.Runner'"):
         MMEngineRunner.from_cfg(config).train()
     config.default_hooks.checkpoint.type = 'CheckpointHook'

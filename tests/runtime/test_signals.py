@@ -13,7 +13,7 @@ from signalled import config_of
 
 from convnext_dense.cli import run_command
 from convnext_dense.runtime import Runner
-from convnext_dense.runtime.files import newest_whole
+from convnext_dense.runtime.newest_checkpoint import newest_whole
 
 HERE = Path(__file__).parent
 ENVIRONMENT = dict(os.environ, OMP_NUM_THREADS='1', CUDA_VISIBLE_DEVICES='',

@@ -12,6 +12,7 @@ from tiny import toy_config, with_validation
 from convnext_dense.errors import InputError
 from convnext_dense.runtime import files
 from convnext_dense.runtime.checkpoint_folder import CheckpointFolder, checkpoint_folder
+from convnext_dense.runtime.newest_checkpoint import newest_whole
 
 
 def canaries(folder):
@@ -27,7 +28,7 @@ def canaries(folder):
 
 def spoil(work_dir, **info):
     """Put entries into the message hub of the newest checkpoint of a run."""
-    path = files.newest_whole(work_dir)[0]
+    path = newest_whole(work_dir)[0]
     checkpoint = torch.load(path, weights_only=False)
     hub = checkpoint['message_hub']
     for key, value in info.items():
@@ -58,7 +59,7 @@ def test_resuming_removes_nothing_that_a_checkpoint_names(tmp_path):
         os.symlink(tmp_path / 'outside.txt', work_dir / name)
     os.symlink(tmp_path / 'other', work_dir / 'link.pth')
     before = {path: path.read_text() for path in canaries(tmp_path)}
-    newest = files.newest_whole(work_dir)[0]
+    newest = newest_whole(work_dir)[0]
     spoil(work_dir, keep_ckpt_ids=['../other/2', -1, True, 77, 77, 77, 77, 77],
           outdated_ckpts=[*names, 'iter_77.pth', newest, os.path.basename(newest)],
           interrupted_ckpt=str(tmp_path / 'iter_1.pth'), best_ckpt=str(tmp_path / 'outside.txt'),
@@ -94,7 +95,7 @@ def test_a_copied_work_directory_stands_alone(tmp_path):
 
 def test_nothing_in_a_checkpoint_names_the_folder(tmp_path):
     train(config_of(tmp_path), StopAt(13))
-    hub = torch.load(files.newest_whole(tmp_path)[0], weights_only=False)['message_hub']
+    hub = torch.load(newest_whole(tmp_path)[0], weights_only=False)['message_hub']
     named = [hub['runtime_info'][key] for key in ('last_ckpt', 'best_ckpt')]
     assert named == ['iter_14.pth', 'best_score_iter_12.pth']
     assert str(tmp_path) not in str(hub['runtime_info']['outdated_ckpts'])
@@ -107,7 +108,7 @@ def test_a_pointer_that_leads_out_is_not_followed(tmp_path, absolute):
     train(toy_config(two), StopAt(5))
     target = one / 'iter_4.pth' if absolute else '../one/iter_4.pth'
     (two / 'last_checkpoint').write_text(str(target))
-    path, lines = files.newest_whole(two)
+    path, lines = newest_whole(two)
     assert path == str(two / 'iter_6.pth')
     assert len(lines) == 1 and 'it is not followed' in lines[0]
     for checkpoint in two.glob('*.pth'):
@@ -124,9 +125,9 @@ def test_only_checkpoints_by_name_that_are_no_links_to_elsewhere_are_resumed(tmp
     shutil.copy(one / 'iter_10.pth', two / 'copy_of_a_friend.pth')
     os.symlink(one / 'iter_10.pth', two / 'iter_10.pth')
     os.symlink('iter_11.pth', two / 'iter_11.pth')
-    assert files.newest_whole(two)[0] is None
+    assert newest_whole(two)[0] is None
     shutil.copy(one / 'iter_8.pth', two)
-    assert files.newest_whole(two)[0] == str(two / 'iter_8.pth')
+    assert newest_whole(two)[0] == str(two / 'iter_8.pth')
 
 
 def test_a_work_directory_that_is_a_link_is_one(tmp_path):
@@ -177,23 +178,23 @@ def test_the_iteration_decides_within_a_run_and_the_time_between_runs(tmp_path):
             convnext_dense=dict(run_id=run, written=written)), tmp_path / f'iter_{iteration}.pth')
     write(10, 5000., 'a')  # a clock was ahead
     write(11, 100., 'a')
-    assert files.newest_whole(tmp_path)[0] == str(tmp_path / 'iter_11.pth')
+    assert newest_whole(tmp_path)[0] == str(tmp_path / 'iter_11.pth')
     write(3, 6000., 'b')
-    assert files.newest_whole(tmp_path)[0] == str(tmp_path / 'iter_3.pth')
+    assert newest_whole(tmp_path)[0] == str(tmp_path / 'iter_3.pth')
 
 
 def test_a_run_that_goes_back_is_another_run(tmp_path):
     train(toy_config(tmp_path), StopAt(9))
-    assert files.newest_whole(tmp_path)[0] == str(tmp_path / 'iter_10.pth')
+    assert newest_whole(tmp_path)[0] == str(tmp_path / 'iter_10.pth')
     config = toy_config(tmp_path, load_from=str(tmp_path / 'iter_8.pth'))
     train(config, StopAt(8), resume=True)
-    assert files.newest_whole(tmp_path)[0] == str(tmp_path / 'iter_9.pth')
+    assert newest_whole(tmp_path)[0] == str(tmp_path / 'iter_9.pth')
 
 
 def test_a_checkpoint_in_the_format_of_old_torch_is_whole(tmp_path):
     path = tmp_path / 'iter_4.pth'
     state = dict(meta=dict(iter=4, epoch=0), optimizer={}, state_dict=dict(a=torch.ones(1000)))
     torch.save(state, path, _use_new_zipfile_serialization=False)
-    assert files.newest_whole(tmp_path) == (str(path), [])
+    assert newest_whole(tmp_path) == (str(path), [])
     path.write_bytes(path.read_bytes()[:-500])
-    assert files.newest_whole(tmp_path)[0] is None
+    assert newest_whole(tmp_path)[0] is None

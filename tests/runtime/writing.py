@@ -13,6 +13,7 @@ import time
 import torch
 
 from convnext_dense.runtime import files
+from convnext_dense.runtime.newest_checkpoint import newest_whole
 
 
 def checkpoint(number, tensors):
@@ -62,7 +63,7 @@ def main():
             lines += reports.readlines()
         finished = int(lines[-1])
         partial += bool(files.remove_partial(args.folder))
-        path, torn = files.newest_whole(args.folder)
+        path, torn = newest_whole(args.folder)
         found = torch.load(path)
         number = found['meta']['iter']
         # one more can be there: killed between the renaming and the report

@@ -1,0 +1,93 @@
+"""The parts of a run built from a config: mmengine's ways, and the errors in one line."""
+from typing import Any
+
+import torch
+from mmengine.evaluator import Evaluator
+from mmengine.logging import MMLogger
+from mmengine.model import is_model_wrapper
+from mmengine.optim import OptimWrapper
+from mmengine.runner import BaseLoop
+from mmengine.runner import Runner as MMEngineRunner
+from torch import nn
+
+from convnext_dense.errors import convert_errors
+from convnext_dense.model_wrappers import unwrap
+from convnext_dense.runtime.loops import (
+    EpochBasedTrainLoop,
+    IterBasedTrainLoop,
+    TestLoop,
+    ValLoop,
+    own_loop,
+)
+from convnext_dense.runtime.progress import ProgressHook, quiet_terminal, shows_progress
+from convnext_dense.runtime.trainable_hook import TrainableHook
+
+ADVICE = 'look at its settings in the config'
+
+
+class BuildingRunner(MMEngineRunner):
+    """mmengine's Runner as far as it builds what a config describes."""
+
+    trainable: TrainableHook
+    progress_hook: ProgressHook | None = None
+
+    def setup_env(self, env_cfg: dict) -> None:
+        """mmengine's set-up, which on its own knows no processes without GPUs."""
+        if self._launcher == 'pytorch' and not torch.cuda.is_available() \
+                and not torch.distributed.is_initialized():
+            torch.distributed.init_process_group('gloo')
+        super().setup_env(env_cfg)
+
+    def build_model(self, model: nn.Module | dict) -> nn.Module:
+        """mmengine's building; parts are frozen and adapted before anything looks at parameters."""
+        model = super().build_model(model)
+        self.trainable.apply(unwrap(model))
+        return model
+
+    def wrap_model(self, model_wrapper_cfg: dict | None, model: nn.Module) -> nn.Module:
+        """mmengine's wrapping; on a CPU the processes have no device to name."""
+        if self.distributed and not is_model_wrapper(model) and not torch.cuda.is_available():
+            model_wrapper_cfg = dict(
+                dict(find_unused_parameters=self.cfg.get('find_unused_parameters', False),
+                     broadcast_buffers=False), **(model_wrapper_cfg or {}), device_ids=None)
+            model_wrapper_cfg.setdefault('type', 'MMDistributedDataParallel')
+        return super().wrap_model(model_wrapper_cfg, model)
+
+    def build_logger(self, *args: Any, **kwargs: Any) -> MMLogger:
+        """mmengine's logger, which leaves a terminal to the line of progress."""
+        logger = super().build_logger(*args, **kwargs)
+        if shows_progress(self.cfg):
+            self.progress_hook = ProgressHook(quiet_terminal(logger))
+        return logger
+
+    def build_optim_wrapper(self, optim_wrapper: OptimWrapper | dict) -> OptimWrapper:
+        """mmengine's optimizer wrapper; what its settings break is one line."""
+        with convert_errors('optim_wrapper', ADVICE):
+            return super().build_optim_wrapper(optim_wrapper)
+
+    def build_param_scheduler(self, scheduler: Any) -> Any:
+        """mmengine's schedules; what their settings break is one line."""
+        with convert_errors('param_scheduler', ADVICE):
+            return super().build_param_scheduler(scheduler)
+
+    def build_evaluator(self, evaluator: Any) -> Evaluator:
+        """mmengine's evaluator; what its settings break is one line."""
+        with convert_errors('an evaluator', 'look at val_evaluator and test_evaluator'):
+            return super().build_evaluator(evaluator)
+
+    def build_train_loop(self, loop: BaseLoop | dict) -> BaseLoop:
+        """The loop of training, the toolkit's in the place of mmengine's."""
+        by_epoch = isinstance(loop, dict) and loop.get('by_epoch', True)
+        with convert_errors('train_cfg', ADVICE):
+            return super().build_train_loop(
+                own_loop(loop, EpochBasedTrainLoop if by_epoch else IterBasedTrainLoop))
+
+    def build_val_loop(self, loop: BaseLoop | dict) -> BaseLoop:
+        """The loop of validation, the toolkit's in the place of mmengine's."""
+        with convert_errors('val_cfg', ADVICE):
+            return super().build_val_loop(own_loop(loop, ValLoop))
+
+    def build_test_loop(self, loop: BaseLoop | dict) -> BaseLoop:
+        """The loop of testing, the toolkit's in the place of mmengine's."""
+        with convert_errors('test_cfg', ADVICE):
+            return super().build_test_loop(own_loop(loop, TestLoop))
