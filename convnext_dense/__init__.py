@@ -12,7 +12,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submod_attrs={
     'acceleration': ['Acceleration', 'prepare'],
     'detection': ['RoIAlign', 'SingleRoIExtractor'],
     'optim': ['LearningRateDecayOptimizerConstructor'],
-    'checkpoints': ['load_weights', 'read_checkpoint'],
+    'checkpoints': ['load_weights', 'locate', 'read_checkpoint'],
     'evaluation': ['CocoMetric', 'IoUMetric'],
     'prediction': ['Predictor'],
     'runtime': ['Runner'],

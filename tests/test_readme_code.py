@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from convnext_dense.analysis.complexity import build_on_meta
-from convnext_dense.checkpoints import zoo
+from convnext_dense.checkpoints import loading
 from convnext_dense.cli import main
 from convnext_dense.config import load_config
 from convnext_dense.datasets.shapes import write_shapes
@@ -136,7 +136,7 @@ def scope(tmp_path, monkeypatch):
     weights = tmp_path / 'weights.pth'
     model = ConvNeXt('atto')
     torch.save(model.state_dict(), weights)
-    monkeypatch.setattr(zoo, 'locate', lambda source: weights)
+    monkeypatch.setattr(loading, 'locate', lambda source: weights)
     return dict(model=model, images=torch.zeros(1, 3, 64, 64))
 
 

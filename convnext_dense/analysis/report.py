@@ -46,8 +46,8 @@ def compare_models(models: list[Model], kinds: list[str],
 def write_report(models: list[Model], folder: str | Path, title: str = 'Comparison',
                  resamples: int = RESAMPLES, static: bool = True, wanted: float = WANTED,
                  tuning: Sequence[str] = (),
-                 report: Callable[[str], object] = lambda message: None) -> dict[str, list[
-                 Difference]]:
+                 report: Callable[[str], object] = lambda message: None
+                 ) -> dict[str, list[Difference]]:
     """Write ``report.html``, ``report.md``, ``comparison.json`` and the charts.
 
     Args:

@@ -4,5 +4,7 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submod_attrs={
     'formats': ['FORMATS', 'recognise'],
     'loading': ['LoadReport', 'Pretrained', 'load_weights', 'state_dict_of'],
-    'reading': ['read_checkpoint', 'read_safely_in_mmengine'],
+    'mmengine_loader': ['read_safely_in_mmengine'],
+    'reading': ['read_checkpoint'],
+    'fetching': ['locate'],
 })

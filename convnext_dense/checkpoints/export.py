@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from convnext_dense.checkpoints.fetching import locate
 from convnext_dense.checkpoints.fine_tuning import classes_of
 from convnext_dense.checkpoints.formats import (
     BACKBONE,
@@ -33,7 +34,7 @@ def convert_checkpoint(source: str | Path, out: str | Path, to: str | None = Non
     """Write the weights of ``source`` to ``out`` under the names of another format.
 
     Args:
-        source (str | Path): what :func:`read_checkpoint` takes.
+        source (str | Path): a file, or a name or URL that :func:`locate` knows.
         out (str | Path): ``.safetensors``, or ``.pth``, ``.pt`` or ``.bin`` for torch.save. It
             gets its name only when it is whole.
         to (str, optional): a key of ``FORMATS``; None keeps the names.
@@ -53,7 +54,7 @@ def convert_checkpoint(source: str | Path, out: str | Path, to: str | None = Non
     out = Path(out)
     if out.suffix not in ('.safetensors', '.pth', '.pt', '.bin'):
         raise InputError(f'{out}: the name must end with .safetensors, .pth, .pt or .bin')
-    checkpoint = read_checkpoint(source, trust_pickle=trust_pickle)
+    checkpoint = read_checkpoint(locate(source), trust_pickle=trust_pickle)
     state = state_dict_of(checkpoint, str(source))
     if drop:
         state = {key: value for key, value in state.items() if not key.startswith(tuple(drop))}
@@ -68,8 +69,8 @@ def convert_checkpoint(source: str | Path, out: str | Path, to: str | None = Non
 
 def convert_state(state: dict[str, torch.Tensor], to: str | None = None,
                   backbone_only: bool = False,
-                  source: str = 'the checkpoint') -> tuple[dict[str, torch.Tensor], str, dict[
-                  str, torch.Tensor]]:
+                  source: str = 'the checkpoint'
+                  ) -> tuple[dict[str, torch.Tensor], str, dict[str, torch.Tensor]]:
     """The tensors of a file under the names of another format.
 
     Args: see :func:`convert_checkpoint`.

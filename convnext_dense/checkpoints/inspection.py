@@ -5,6 +5,7 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from convnext_dense.checkpoints.fetching import locate
 from convnext_dense.checkpoints.fine_tuning import classes_of
 from convnext_dense.checkpoints.formats import BACKBONE, recognise, to_official
 from convnext_dense.checkpoints.loading import state_dict_of
@@ -21,7 +22,7 @@ def inspect_checkpoint(source: str | Path) -> dict[str, Any]:
     """Describe a checkpoint.
 
     Args:
-        source (str | Path): what :func:`read_checkpoint` takes.
+        source (str | Path): a file, or a name or URL that :func:`locate` knows.
 
     Returns:
         dict: ``source``, ``format``, ``project`` (whose model it is), ``program`` (what saved
@@ -32,7 +33,7 @@ def inspect_checkpoint(source: str | Path) -> dict[str, Any]:
         resumed run would find) and ``meta`` (the strings and numbers that were saved). What is
         not known is None or empty.
     """
-    checkpoint = read_checkpoint(source)
+    checkpoint = read_checkpoint(locate(source))
     state = state_dict_of(checkpoint, str(source))
     with convert_errors(str(source), 'it is damaged, or no model known here'):
         return _describe(checkpoint, state, source)

@@ -10,6 +10,7 @@ import torch
 from mmengine.logging import print_log
 from torch import nn
 
+from convnext_dense.checkpoints.fetching import locate
 from convnext_dense.checkpoints.formats import (
     BACKBONE,
     COMPUTED,
@@ -94,7 +95,8 @@ def load_weights(model: nn.Module, source: str | Path | dict, prefix: str | None
 
     Args:
         model (nn.Module): ConvNeXt, Swin or ResNet backbone, or a model with one in ``backbone``.
-        source (str | Path | dict): what :func:`read_checkpoint` takes, or what it returns.
+        source (str | Path | dict): what :func:`locate` knows (a file, a name, a URL), or the dict
+            that :func:`read_checkpoint` returned.
         prefix (str, optional): take only the tensors under this prefix, and take it away. Not
             needed for known formats.
         map_location: device to read to.
@@ -110,7 +112,8 @@ def load_weights(model: nn.Module, source: str | Path | dict, prefix: str | None
             missing or left over; a value is not finite or absurd.
     """
     name = name or ('a dict' if isinstance(source, dict) else str(source))
-    checkpoint = source if isinstance(source, dict) else read_checkpoint(source, map_location)
+    checkpoint = source if isinstance(source, dict) else read_checkpoint(
+        locate(source), map_location)
     state = state_dict_of(checkpoint, name)
     if prefix:
         state = _under(state, prefix, name)

@@ -29,9 +29,8 @@ def read_checkpoint(path: str | Path, map_location: str | torch.device = 'cpu', 
 
     Args:
         path (str | Path): a .pth, .pt, .bin or .safetensors file, the ``.index.json`` of several
-            such files, the folder of either as transformers writes it, or whatever
-            :func:`convnext_dense.checkpoints.fetching.locate` knows: a URL or the name of published
-            weights.
+            such files, or the folder of either as transformers writes it. For the name of
+            published weights, or a URL, see :func:`convnext_dense.checkpoints.fetching.locate`.
         map_location: device of the tensors, as in ``torch.load``.
         mmap (bool): leave the tensors in the file until they are used. They stay tied to the
             file, which must not be rewritten in place meanwhile.
@@ -46,8 +45,7 @@ def read_checkpoint(path: str | Path, map_location: str | torch.device = 'cpu', 
         InputError: no such file, a torn or foreign file, or one that holds more than weights;
             the message names the globals that it wanted.
     """
-    from convnext_dense.checkpoints.fetching import locate
-    path = Path(locate(path))
+    path = Path(path).expanduser()
     if path.is_dir():
         path = sharded.find_weights(path)
     if path.name.endswith(sharded.INDEX):
@@ -103,22 +101,6 @@ def fault_of(path: str | Path) -> str | None:
     except (InputError, archive.Damaged, OSError) as error:
         return _first_line(error)
     return None
-
-
-def read_safely_in_mmengine() -> None:
-    """Make every load of mmengine in this process go through :func:`read_checkpoint`.
-
-    mmengine falls back to full unpickling when its safe reader refuses a file, in
-    ``init_cfg=dict(type='Pretrained')``, ``load_checkpoint`` and ``resume`` alike. All of them
-    ask its CheckpointLoader, which lets loaders be replaced.
-    """
-    from mmengine.runner import CheckpointLoader
-    CheckpointLoader.register_scheme(list(CheckpointLoader._schemes), load_from_safe_reader,
-                                     force=True)
-
-
-def load_from_safe_reader(filename, map_location=None):  # mmengine logs the name's end
-    return read_checkpoint(filename, map_location)
 
 
 def sniff(path: str | Path) -> str:

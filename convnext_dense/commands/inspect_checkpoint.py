@@ -21,6 +21,6 @@ def run(args: argparse.Namespace) -> None:
     described = inspect_checkpoint(args.source)
     print(json.dumps(described, indent=1) if args.json else summary(described))
     if args.keys:
-        from convnext_dense.checkpoints import read_checkpoint, state_dict_of
-        for key, tensor in state_dict_of(read_checkpoint(args.source)).items():
+        from convnext_dense.checkpoints import locate, read_checkpoint, state_dict_of
+        for key, tensor in state_dict_of(read_checkpoint(locate(args.source))).items():
             print(key, tuple(tensor.shape))

@@ -8,8 +8,8 @@ CLASS_FIGURES = {'mIoU': ('IoU', 'Acc'), 'mDice': ('Dice', 'Acc'),
 
 
 def iou_figures(confusion: np.ndarray, metrics: Sequence[str] = ('mIoU',), beta: float = 1,
-                boundary: np.ndarray | None = None) -> tuple[dict[str, float], dict[
-                str, np.ndarray]]:
+                boundary: np.ndarray | None = None
+                ) -> tuple[dict[str, float], dict[str, np.ndarray]]:
     """Figures of a confusion matrix, under mmseg's names.
 
     Args:

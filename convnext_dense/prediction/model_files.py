@@ -47,24 +47,24 @@ def find_model(model: str | Path, weights: str | Path | None = None) -> ModelFil
     Raises:
         InputError: nothing there, no weights, or a resolved config that would run code.
     """
-    from convnext_dense.checkpoints import read_checkpoint
+    from convnext_dense.checkpoints import locate, read_checkpoint
     path = Path(model).expanduser()
     if path.is_dir():
         source = str(weights or weights_of(path))
-        checkpoint = read_checkpoint(source)
+        checkpoint = read_checkpoint(locate(source))
         cfg = resolved_config(path, source, checkpoint)
     elif path.suffix in CHECKPOINTS:
         if weights:
             raise InputError(f'{model} and {weights} are both weights; give the config or the '
                              'work directory as the model')
-        source, checkpoint = str(model), read_checkpoint(model)
+        source, checkpoint = str(model), read_checkpoint(locate(model))
         cfg = resolved_config(path.parent, source, checkpoint)
     else:
         config = find_config(model)
         source = str(weights or _published(config) or '')
         if not source:
             raise InputError(f'{model} is a config; give its weights, too, with --weights')
-        cfg, checkpoint = load_config(config), read_checkpoint(source)
+        cfg, checkpoint = load_config(config), read_checkpoint(locate(source))
     if not isinstance(cfg.get('model'), dict) or not cfg.model.get('type'):
         raise InputError(f'{model}: its config has no model=dict(type=...)')
     names, palette = _classes(cfg, checkpoint, source)

@@ -36,11 +36,11 @@ class InitFromHook(Hook):
         """
         if getattr(runner, 'resumed_from', None):
             return
-        from convnext_dense.checkpoints import read_checkpoint, state_dict_of
+        from convnext_dense.checkpoints import locate, read_checkpoint, state_dict_of
         from convnext_dense.checkpoints.fine_tuning import classes_of, plan_fine_tuning
         from convnext_dense.checkpoints.values import check_values
         from convnext_dense.model_wrappers import unwrap
-        checkpoint = read_checkpoint(self.source)
+        checkpoint = read_checkpoint(locate(self.source))
         state = state_dict_of(checkpoint, self.source)
         classes = getattr(runner.train_loop.dataloader.dataset, 'metainfo', {}).get('classes')
         if not classes:

@@ -10,6 +10,7 @@ from mmengine.dist import is_main_process
 from torch import nn
 from torch.utils.data import DataLoader
 
+from convnext_dense.checkpoints.fetching import locate
 from convnext_dense.checkpoints.loading import load_weights
 from convnext_dense.checkpoints.reading import read_checkpoint
 from convnext_dense.classes import LOADERS
@@ -135,7 +136,7 @@ class Runner(BuildingRunner):
         Raises:
             InputError: unreadable, or weights of another model.
         """
-        checkpoint = read_checkpoint(filename, map_location=map_location)
+        checkpoint = read_checkpoint(locate(filename), map_location)
         model = unwrap(self.model)
         load_weights(model, checkpoint, name=filename)
         self.call_hook('after_load_checkpoint', checkpoint=dict(

@@ -1,4 +1,6 @@
 """Instances in the layout that `convnext-dense new` writes; a config adds data root and classes."""
+_base_ = 'coco_format.py'
+
 load = dict(type='LoadAnnotations', with_bbox=True, with_mask=True)
 pack = dict(
     type='PackDetInputs',
@@ -6,23 +8,10 @@ pack = dict(
 
 train_dataloader = dict(
     batch_size=4,
-    num_workers=0,
-    sampler=dict(type='InfiniteSampler', shuffle=True),
     dataset=dict(
-        type='CocoDataset',
         ann_file='annotations/train.json',
         data_prefix=dict(img='train/'),
         filter_cfg=dict(filter_empty_gt=False, min_size=8)))
 val_dataloader = dict(
-    batch_size=1,
-    num_workers=0,
-    sampler=dict(type='DefaultSampler', shuffle=False),
-    dataset=dict(
-        type='CocoDataset',
-        ann_file='annotations/val.json',
-        data_prefix=dict(img='val/'),
-        test_mode=True))
+    dataset=dict(ann_file='annotations/val.json', data_prefix=dict(img='val/')))
 test_dataloader = val_dataloader
-
-val_evaluator = dict(type='convnext_dense.CocoMetric', metric=['bbox', 'segm'])
-test_evaluator = dict(val_evaluator, report=True)

@@ -6,8 +6,8 @@ up to a factor of two, and the edge of a small map. It is kept in ``~/.cache/con
 """
 import json
 import os
-import tempfile
 from collections.abc import Callable
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from torch import Tensor
 
 from convnext_dense.acceleration.triton.plans import Plan
 from convnext_dense.acceleration.triton.tiles import Tile
+from convnext_dense.files import atomic_write
 
 #: set to 0 to take the first plan everywhere
 SWITCH = 'CONVNEXT_DENSE_TUNE'
@@ -30,10 +31,10 @@ class Choices:
         path (Path): their file. One that cannot be read or understood counts as empty.
     """
 
-    def __init__(self, path: Path | None) -> None:
+    def __init__(self, path: Path) -> None:
         self.path = path
-        self.plans = self._read()
-        self.sure = {}  # those that this process measured, or found to be possible
+        self.plans: dict[str, Plan] = self._read()
+        self.sure: dict[str, Plan] = {}  # those that this process measured, or found to be possible
 
     def _read(self):
         try:
@@ -46,14 +47,8 @@ class Choices:
     def keep(self, key: str, plan: Plan) -> None:
         """Remember a plan. A folder that cannot be written costs measuring again next time."""
         self.plans = {**self._read(), **self.plans, key: plan}  # other processes measure too
-        try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            handle, name = tempfile.mkstemp(dir=self.path.parent, suffix='.partial')
-            with open(handle, 'w') as file:
-                json.dump(self.plans, file, indent=0)
-            os.replace(name, self.path)
-        except OSError:
-            pass
+        with suppress(OSError), atomic_write(self.path) as partial:
+            partial.write_text(json.dumps(self.plans, indent=0))
 
 
 @cache
