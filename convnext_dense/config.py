@@ -201,7 +201,7 @@ def _fit_to_cpu(cfg):
         changed.add(why)
     dist_cfg = (cfg.get('env_cfg') or {}).get('dist_cfg') or {}
     if dist_cfg.get('backend') == 'nccl':
-        dist_cfg.backend = 'gloo'
+        dist_cfg['backend'] = 'gloo'
     return changed
 
 
@@ -211,10 +211,11 @@ def _fit_to_gpu(cfg):
     if type_name(wrapper) == 'AmpOptimWrapper':
         _predict_in_float32(cfg)
         if 'dtype' not in wrapper:
-            wrapper.dtype = 'bfloat16' if _computes_in_bfloat16() else 'float16'
-            if wrapper.dtype == 'bfloat16':
-                wrapper.loss_scale = dict(enabled=False)  # it has the range of float32
-            changed.add(f'AMP in {wrapper.dtype}')
+            dtype = 'bfloat16' if _computes_in_bfloat16() else 'float16'
+            wrapper['dtype'] = dtype
+            if dtype == 'bfloat16':
+                wrapper['loss_scale'] = dict(enabled=False)  # it has the range of float32
+            changed.add(f'AMP in {dtype}')
     return changed
 
 
@@ -244,7 +245,7 @@ def _fuse_adamw(cfg):
     optimizer = (cfg.get('optim_wrapper') or {}).get('optimizer') or {}
     if type_name(optimizer) != 'AdamW' or {'fused', 'foreach'} & set(optimizer):
         return set()
-    optimizer.fused = True
+    optimizer['fused'] = True
     return {'AdamW is fused'}
 
 
@@ -317,7 +318,7 @@ def enable_images(cfg: Config, show: bool = False, show_dir: str | None = None,
             cfg.visualizer.save_dir = show_dir
 
 
-def keep_predictions(cfg: Config, out: str | Path) -> None:
+def keep_predictions(cfg: Config, out: str) -> None:
     """Write the predictions to ``out``.
 
     A detector writes a pickle of its results (``out`` ends with .pkl), a segmenter one label map

@@ -109,7 +109,7 @@ def verify_file(path: str | Path, size: int | None = None, sha256: str | None = 
         raise InputError(f'{path}: no such file')
     _check_size(path, path.stat().st_size, size)
     for name, expected in (('sha256', sha256), ('md5', md5)):
-        digest = expected and file_hash(path, name, progress)
+        digest = file_hash(path, name, progress) if expected else ''
         if expected and not digest.startswith(expected.lower()):
             raise InputError(f'{path}: its {name} is {digest}, expected {expected}; delete it '
                              'and fetch it again')

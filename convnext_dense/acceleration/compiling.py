@@ -82,7 +82,8 @@ class CompiledForward:
     """
 
     def __init__(self, module: nn.Module, name: str, options: dict) -> None:
-        self.module, self.name, self.eager = module, name, module.forward
+        self.module, self.name = module, name
+        self.eager: Any = module.forward
         self.compiled: Callable | None = torch.compile(self.eager, **options)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:

@@ -28,7 +28,7 @@ class Graphed:
         self.module, self.most = module, most
         self.forward = type(module).forward
         self.capture = capture or capture_graph
-        self.graphs = {}
+        self.graphs: dict[tuple, Callable] = {}
 
     def __call__(self, x: Tensor) -> Tensor:
         if not self._fits(x):

@@ -61,9 +61,12 @@ class Candidate:
         from convnext_dense.config import set_device
         set_device(cfg, device)
         self.name, self.cfg, self.training, self.device = name, cfg, training, device
-        self.whole, self.watched, self.stages, self.peak_memory = [], [], [], None
+        self.whole: list[float] = []  # seconds of each step
+        self.watched: list[float] = []
+        self.stages: list[dict[str, float]] = []
+        self.peak_memory = 0.
         self.batch = batch
-        self.model = build_model(cfg, weights, device, training)
+        self.model: Any = build_model(cfg, weights, device, training)
         setting = cfg.get('acceleration') if acceleration is None else acceleration
         self.prepared = prepare(self.model, 'train' if training else 'infer',
                                 settings=Acceleration.from_config(setting, cfg.get('compile')))
@@ -71,7 +74,8 @@ class Candidate:
             nullcontext()
         images = random_batch(cfg, size, batch)
         self.fetch = (lambda: next(loader)) if loader else (lambda: copy.deepcopy(images))
-        self.optimizer = _build_optimizer(self.model, cfg, precision, device) if training else None
+        self.optimizer: Any = _build_optimizer(self.model, cfg, precision, device) if training \
+            else None
         if not training and weights is None:
             _open_score_threshold(self)
 
@@ -240,8 +244,9 @@ def _open_score_threshold(candidate):
             head.test_cfg.score_thr = 0.
         return
     boxes = roi_head.bbox_head
-    last = boxes[-1] if isinstance(boxes, torch.nn.ModuleList) else boxes
-    predict, seen = last.predict_by_feat, []
+    last: Any = boxes[-1] if isinstance(boxes, torch.nn.ModuleList) else boxes
+    predict = last.predict_by_feat
+    seen: list[torch.Tensor] = []
 
     def watch(*args, cls_scores, **kwargs):
         seen.extend(score.softmax(-1)[:, :-1].flatten() for score in cls_scores)
@@ -266,7 +271,8 @@ def _peak_of_cpu_tensors(step):
     step()
     with _quiet_stderr():
         profiler.stop()
-    events = [event for event in profiler.profiler.kineto_results.events()
+    results: Any = profiler.profiler
+    events = [event for event in results.kineto_results.events()
               if event.name() == '[memory]']
     sizes = [event.nbytes() for event in sorted(events, key=lambda event: event.start_ns())]
     return int(max(np.cumsum(sizes, dtype=np.int64).max(initial=0), 0))

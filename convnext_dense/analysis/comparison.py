@@ -48,7 +48,7 @@ class Model:
     cfg: object = None
     named: bool = False  # by the user, who wants to read this name and no other
     runs: list = field(default_factory=list)
-    complexity: object = None
+    complexity: Any = None  # Complexity, whose module takes seconds to import
     published: dict | None = None
     speed: dict = field(default_factory=dict)  # mode -> results of the benchmark
     machine: dict | None = None
@@ -75,7 +75,8 @@ def gather(paths: Sequence[str], size: tuple[int, int] | None = None) -> list[Mo
             benchmark of a model that no config or work directory describes, seeds of one model
             with different recipes.
     """
-    models, benchmarks = {}, []
+    by_name: dict[str, Model] = {}
+    benchmarks = []
     for text in map(str, paths):
         name, path = split_name(text)
         if path.suffix == '.json' and not path.is_dir():
@@ -84,13 +85,13 @@ def gather(paths: Sequence[str], size: tuple[int, int] | None = None) -> list[Mo
                                  f'{name}= out')
             benchmarks.append((path, read_benchmark(path)))
         elif path.is_dir():
-            _add_work_dir(models, path, name)
+            _add_work_dir(by_name, path, name)
         elif path.suffix == '.py' or not path.exists():
-            _add_config(models, find_config(path), name)
+            _add_config(by_name, find_config(path), name)
         else:
             raise InputError(f'{path}: neither a config (.py), a work directory nor a benchmark '
                              '(.json)')
-    models = list(models.values())
+    models = list(by_name.values())
     if not models:
         raise InputError('compare: no model; name configs or work directories')
     if len(models) == 1 and len(models[0].runs) == len(paths) - len(benchmarks) > 1:
@@ -169,8 +170,8 @@ def read_curves(folder: str | Path) -> dict[str, tuple[list, list]]:
         dict[str, tuple[list, list]]: for ``loss``, ``bbox``, ``segm`` and ``mIoU``, where known,
         steps (iterations, or epochs where training counts epochs) and values.
     """
-    curves = defaultdict(dict)
-    for path in sorted(folder.glob('*/vis_data/scalars.json')):
+    curves: dict[str, dict] = defaultdict(dict)
+    for path in sorted(Path(folder).glob('*/vis_data/scalars.json')):
         for line in path.read_text().splitlines():
             entry = json.loads(line)
             for key, value in entry.items():
@@ -179,7 +180,7 @@ def read_curves(folder: str | Path) -> dict[str, tuple[list, list]]:
                     # mmseg logs mIoU in percent, mmdet AP in [0, 1]
                     percent = 100 if key.startswith('coco/') else 1
                     curves[name][entry['step']] = value * percent
-    return {name: tuple(map(list, zip(*sorted(points.items()))))
+    return {name: (sorted(points), [points[step] for step in sorted(points)])
             for name, points in curves.items()}
 
 
@@ -190,7 +191,7 @@ def read_seconds(folder: str | Path) -> tuple[list, list]:
         tuple[list, list]: steps and seconds; empty where no times were logged.
     """
     times = {}
-    for path in sorted(folder.glob('*/vis_data/scalars.json')):
+    for path in sorted(Path(folder).glob('*/vis_data/scalars.json')):
         for line in path.read_text().splitlines():
             entry = json.loads(line)
             if 'loss' in entry and 'time' in entry and entry.get('step'):

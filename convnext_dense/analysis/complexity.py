@@ -133,7 +133,7 @@ def published_size(cfg: Config) -> tuple[int, int]:
     1280x800 for detectors. A segmenter that is trained on crops of c pixels is counted on an
     image of c x 4c: 2048x512, or 2560x640.
     """
-    if 'EncoderDecoder' not in type_name(cfg.model):
+    if 'EncoderDecoder' not in (type_name(cfg.model) or ''):
         return COCO_SIZE
     crop = cfg.get('crop_size') or (cfg.model.get('data_preprocessor') or {}).get('size') or \
         (cfg.model.get('test_cfg') or {}).get('crop_size')

@@ -186,11 +186,12 @@ def seeds_needed(item: Difference, wanted: float) -> int | None:
     Raises:
         ValueError: the difference is of single seeds, which tell nothing of others.
     """
-    if item.seed_variances is None:
+    variances = item.seed_variances
+    if variances is None:
         raise ValueError('one seed tells nothing of others')
 
     def wide(seeds):
-        return half_width(item.seed_variances, item.image_variance, (seeds, seeds), item.images,
+        return half_width(variances, item.image_variance, (seeds, seeds), item.images,
                           item.confidence) > wanted
     if wide(MOST_SEEDS):
         return None

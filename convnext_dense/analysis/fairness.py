@@ -41,7 +41,8 @@ def _seeds(models, labels):
 
 def _recipe(models, labels):
     """The keys in which the recipes differ, with their values."""
-    first, differing = models[0], {}
+    first = models[0]
+    differing: dict[str, dict[str, object]] = {}
     for model in models[1:]:
         for key in RECIPE:
             for path, one, other in differences(first.runs[0].cfg.get(key),

@@ -38,11 +38,11 @@ def draw_instances(image: np.ndarray, boxes: np.ndarray, masks: np.ndarray,
     colours = palette(len(names))
     canvas = _enlarge(image, zoom)
     tinted = canvas.copy()
-    masks = [_enlarge(np.asarray(mask, np.uint8), zoom) for mask in masks]
-    for mask, label in zip(masks, labels):
+    enlarged = [_enlarge(np.asarray(mask, np.uint8), zoom) for mask in masks]
+    for mask, label in zip(enlarged, labels):
         tinted[mask > 0] = colours[label]
     canvas = cv2.addWeighted(canvas, .6, tinted, .4, 0)
-    for mask, label in zip(masks, labels):
+    for mask, label in zip(enlarged, labels):
         contours = cv2.findContours(mask, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE)[0]
         cv2.drawContours(canvas, contours, -1, colours[label], 2, cv2.LINE_AA)
     for index, (box, label) in enumerate(zip(boxes, labels)):

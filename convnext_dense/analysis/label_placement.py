@@ -24,14 +24,15 @@ def place_labels(points: list[tuple[float, float]], texts: list[str], diameters:
     centres = [tuple((value - low) / (high - low) * side for value, (low, high), side in
                      zip(point, (x_range, y_range), PLOT)) for point in points]
     bubbles = [_box(x, y, size, size) for (x, y), size in zip(centres, diameters)]
-    placed, positions = [], []
+    placed: list[tuple] = []
+    positions: list[str] = []
     for (x, y), text, diameter in zip(centres, texts, diameters):
         width, height = .62 * font_size * len(text), 1.1 * font_size
         reach = diameter / 1.6 + 1  # plotly's distance from the centre to the text
         boxes = {position: _box(x + right * (reach + width / 2), y + up * (reach + height / 2),
                                 width, height) for position, (right, up) in POSITIONS.items()}
         costs = {position: _cost(box, placed, bubbles) for position, box in boxes.items()}
-        positions.append(min(costs, key=costs.get))
+        positions.append(min(costs, key=lambda position: costs[position]))
         placed.append(boxes[positions[-1]])
     return positions
 

@@ -85,7 +85,8 @@ class DetectionMatches:
 
     def _objects(self, truth, position):
         """Objects of every image that count, by area and category."""
-        objects = defaultdict(lambda: np.zeros(len(position), np.int64))
+        objects: dict[tuple, np.ndarray] = defaultdict(
+            lambda: np.zeros(len(position), np.int64))
         for annotation in truth.get('annotations', []):
             if (annotation.get('iscrowd') or annotation.get('ignore')
                     or annotation['image_id'] not in position):
@@ -123,8 +124,9 @@ class DetectionMatches:
             ndarray: shape (resamples, classes) in [0, 1]; NaN where a class has no object.
         """
         columns = [self._curves[area, index] for index in range(len(self.classes))]
-        return np.stack([_average_precision(weights, *column, thresholds) for column in columns],
-                        axis=1)
+        return np.stack([
+            _average_precision(weights, images, hits, ignored, objects, thresholds)
+            for images, hits, ignored, objects in columns], axis=1)
 
     def figure(self, weights: np.ndarray | None = None) -> np.ndarray:
         """COCO's AP in percent, for every weighting; shape (resamples, )."""

@@ -25,7 +25,7 @@ def random_batch(cfg: Config, size: tuple[int, int], batch: int, seed: int = 0) 
     """
     import torch
     rng = np.random.default_rng(seed)
-    segmenter = 'EncoderDecoder' in type_name(cfg.model)
+    segmenter = 'EncoderDecoder' in (type_name(cfg.model) or '')
     inputs, samples = [], []
     for index in range(batch):
         image = rng.integers(0, 256, (*size, 3), dtype=np.uint8)

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
@@ -40,9 +40,9 @@ class StageTimer:
 
     def __init__(self, device: str = 'cpu') -> None:
         self.synchronize = torch.cuda.synchronize if device == 'cuda' else lambda: None
-        self.seconds = defaultdict(float)
-        self._stack = []
-        self._since = None
+        self.seconds: dict[str, float] = defaultdict(float)
+        self._stack: list[str] = []
+        self._since = 0.
 
     def enter(self, stage: str) -> None:
         now = self.now()
@@ -100,7 +100,7 @@ def timed_stages(model: nn.Module, timer: StageTimer,
 
 
 def _heads(model):
-    heads = []
+    heads: list[Any] = []
     for name in HEADS:
         for owner in (model, getattr(model, 'roi_head', None)):
             head = getattr(owner, name, None)
@@ -130,7 +130,7 @@ def _time_method(owner, name, timer, stage):
 @contextmanager
 def timed_optimizer(wrapper: OptimWrapper | None, timer: StageTimer) -> Iterator[None]:
     """Let ``timer`` follow an OptimWrapper (None does nothing) within the ``with`` block."""
-    undo = []
+    undo: list[Callable[[], object]] = []
     for method, stage in (('backward', 'backward'), ('step', 'optimizer'),
                           ('zero_grad', 'optimizer')):
         undo += _time_method(wrapper, method, timer, stage) if wrapper else []

@@ -44,7 +44,7 @@ def _describe(checkpoint, state, source):
     backbone, rest = to_official(state, found) if found else ({}, state)
     meta = checkpoint.get('meta')
     meta = meta if isinstance(meta, dict) else {}
-    family = found.format.family if found else None
+    family = found.format.family if found else ''
     architecture = _ARCHITECTURES.get(family, lambda backbone: {})(backbone)
     return dict(
         source=str(source),
@@ -88,7 +88,7 @@ def _count(state):
 
 
 def _parts(state):
-    parts = Counter()
+    parts: Counter[str] = Counter()
     for key, tensor in state.items():
         parts[key.split('.')[0]] += _count({key: tensor})
     return parts
@@ -105,7 +105,8 @@ def _kind(backbone, rest):
 
 def _stages(backbone, name, last):
     """Number of blocks and the length of a vector in each stage."""
-    depths, widths = Counter(), {}
+    depths: Counter[int] = Counter()
+    widths: dict[int, int] = {}
     for key, tensor in backbone.items():
         parts = key.split('.')
         if parts[0] == name and key.endswith(last):

@@ -151,7 +151,8 @@ def match(wanted: dict[str, torch.Tensor], state: dict[str, torch.Tensor], sourc
     report = LoadReport(source, label)
     allowed = re.compile('|'.join(allow)).search if allow else lambda name: None
 
-    fitted, misfits = {}, []
+    fitted: dict[str, torch.Tensor] = {}
+    misfits: list[str] = []
     for key, tensor in named.items():
         if key not in wanted:
             report.unexpected.append(key)

@@ -123,7 +123,7 @@ def make_slice(*bounds: Any) -> slice:
 
 #: as torch.serialization.safe_globals takes them: (what is called, the name in the file).
 #: numpy moved its core in 2.0, so files name the same functions in two ways.
-ALLOWED = [(Array, ARRAY), (Dtype, DTYPE), (History, HISTORY), (Namespace, NAMESPACE),
+ALLOWED: list[Any] = [(Array, ARRAY), (Dtype, DTYPE), (History, HISTORY), (Namespace, NAMESPACE),
            (history_method, 'builtins.getattr'), (make_slice, 'builtins.slice'),
            *((function, f'numpy.{core}.multiarray.{name}') for core in ('core', '_core')
              for function, name in ((reconstruct, '_reconstruct'), (scalar, 'scalar')))]

@@ -72,8 +72,13 @@ def audit_split(split: Split, workers: int = 1, progress: bool = True) -> SplitR
     except InputError as error:
         findings.add('config', str(error))
         return SplitReport(split, findings, [], {}, {}, {}, dict(images=0))
-    contents, thumbnails, values, stored = {}, {}, {}, {}
-    sizes, pixels, images_with = Counter(), Counter(), Counter()
+    contents: dict[str, str] = {}
+    thumbnails: dict[str, bytes] = {}
+    values: dict[str, list[int]] = {}
+    stored: dict[str, list[int]] = {}
+    sizes: Counter[tuple[int, int]] = Counter()
+    pixels: Counter[int] = Counter()
+    images_with: Counter[int] = Counter()
     for result in run(tasks, workers, progress, split.name):
         for kind, text in result.findings:
             findings.add(kind, text)
@@ -85,7 +90,7 @@ def audit_split(split: Split, workers: int = 1, progress: bool = True) -> SplitR
         stored[result.path] = result.stored
         if result.content in contents:
             findings.add('duplicate-content', f'{result.path} and {contents[result.content]}')
-        elif result.content:
+        elif result.content and result.thumbnail:
             contents[result.content] = result.path
             thumbnails[result.path] = result.thumbnail
     ignored = None
@@ -117,7 +122,7 @@ def run(tasks: list[ImageTask], workers: int, progress: bool, name: str) -> Iter
     pool = None if serial else ProcessPoolExecutor(
         workers, mp_context=multiprocessing.get_context('spawn'))
     try:
-        for result in map(check_image, tasks) if serial else \
+        for result in map(check_image, tasks) if pool is None else \
                 pool.map(check_image, tasks, chunksize=CHUNK):
             if progress:
                 bar.update()
@@ -140,7 +145,7 @@ def leakage(reports: list[SplitReport]) -> None:
             training = later.split.name.startswith('train') != \
                 earlier.split.name.startswith('train')
             shared = later.contents.keys() & earlier.contents.keys()
-            for content in sorted(shared, key=later.contents.get):
+            for content in sorted(shared, key=lambda one: later.contents[one]):
                 paths = later.contents[content], earlier.contents[content]
                 if training or os.path.realpath(paths[0]) != os.path.realpath(paths[1]):
                     later.findings.add('leakage', _pair(later, paths[0], earlier, paths[1]))
@@ -250,7 +255,8 @@ def usable(annotation: dict[str, Any]) -> bool:
 
 def instance_balance(split: Split, tasks: list[ImageTask]) -> dict[str, dict]:
     """Instances that training can use, and images with one, for each class."""
-    instances, images = Counter(), Counter()
+    instances: Counter[str] = Counter()
+    images: Counter[str] = Counter()
     for task in tasks:
         names = [annotation['category'] for annotation in task.annotations if usable(annotation)]
         instances.update(names)
@@ -261,7 +267,8 @@ def instance_balance(split: Split, tasks: list[ImageTask]) -> dict[str, dict]:
 
 def instance_sizes(tasks: list[ImageTask]) -> dict[str, Any]:
     """Usable instances, crowds, empty images, and COCO's size classes (32 and 96 pixels)."""
-    sizes, crowds = Counter(), 0
+    sizes: Counter[str] = Counter()
+    crowds = 0
     for task in tasks:
         for annotation in task.annotations:
             crowds += bool(annotation.get('iscrowd'))
@@ -281,7 +288,7 @@ def label_balance(split: Split, pixels: Counter[int],
     Args:
         pixels, images (Counter): by loaded label value.
     """
-    counts = {name: dict(pixels=pixels[label], images=images[label])
+    counts: dict[str, dict[str, Any]] = {name: dict(pixels=pixels[label], images=images[label])
               for label, name in enumerate(split.classes)}
     total = sum(pixels.values())
     used = sum(count['pixels'] for count in counts.values())

@@ -13,7 +13,7 @@ from convnext_dense.checks.settings import broken
 from convnext_dense.checks.sheet import choose, draw_sheet, own_palette
 from convnext_dense.classes import LOADERS
 from convnext_dense.config import full_type_name
-from convnext_dense.datasets.splits import default_scope, splits
+from convnext_dense.datasets.splits import Split, default_scope, splits
 from convnext_dense.errors import InputError, convert_errors
 
 if TYPE_CHECKING:
@@ -35,13 +35,14 @@ def audit(cfg: Config, workers: int = 1,
         tuple: (reports, findings, notes): a SplitReport for each data set, the Findings about
         the config, and lines of text.
     """
-    findings, found, notes = Findings(), [], []
+    findings, notes = Findings(), []
+    found: list[Split] = []
     for loader in LOADERS:
         try:
             found += splits(cfg, (loader, ))
         except InputError as error:
             findings.add('config', str(error))
-    chosen = []
+    chosen: list[Split] = []
     for split in found:
         twin = next((other for other in chosen if _files(other) == _files(split)), None)
         if twin and not (twin.name.startswith('train') or split.name.startswith('train')):
@@ -135,6 +136,7 @@ def write_report(folder: str | Path, reports: list[SplitReport], config_findings
     Returns:
         list[Path]: the files.
     """
+    folder = Path(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / 'report.json'

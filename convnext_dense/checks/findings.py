@@ -56,8 +56,8 @@ class Findings:
     """Findings of one data set, counted by kind, with the first few examples of each."""
 
     def __init__(self, findings: Iterable[Finding] = ()) -> None:
-        self.counts = Counter()
-        self.examples = {}
+        self.counts: Counter[str] = Counter()
+        self.examples: dict[str, list[str]] = {}
         for finding in findings:
             self.add(*finding)
 

@@ -62,7 +62,7 @@ class ImageResult(NamedTuple):
 
 def check_image(task: ImageTask) -> ImageResult:
     """Check an image and everything that belongs to it."""
-    findings = []
+    findings: list[Finding] = []
     size, content, small = _check_pixels(task, findings)
     width, height = task.size or size or (0, 0)
     for annotation in task.annotations:
@@ -145,7 +145,7 @@ def _check_pixels(task, findings):
         findings.append(Finding('image-rotated', f'{task.path}: EXIF orientation {turned}, '
                                 f'loaded as {width}x{height}'))
     digest = hashlib.blake2b(f'{image.shape}{image.dtype}'.encode(), digest_size=16)
-    digest.update(np.ascontiguousarray(image))
+    digest.update(np.ascontiguousarray(image).data)
     return (width, height), digest.hexdigest(), thumbnail(as_rgb(image))
 
 

@@ -59,8 +59,8 @@ def backbone_channels(backbone: dict, cfg: Config) -> tuple[int, ...] | None:
     if found is MODELS.get('convnext_dense.ConvNeXt'):
         from convnext_dense.models.architectures import resolve_arch, resolve_out_indices
         channels = resolve_arch(backbone.get('arch', 'tiny'))[1]
-        stages = resolve_out_indices(backbone.get('out_indices'), len(channels))
-        return tuple(channels[stage] for stage in stages)
+        return tuple(channels[stage] for stage in resolve_out_indices(
+            backbone.get('out_indices'), len(channels)))
     kind = type_name(backbone)
     if kind == 'SwinTransformer':
         first, stages = backbone.get('embed_dims', 96), len(backbone.get('depths', (2, 2, 6, 2)))

@@ -108,7 +108,7 @@ def _check_coco(split):
     images = [dict(img_path=os.path.join(folder, name), width=width, height=height)
               for name, (width, height) in zip(content.file_names, content.sizes.tolist(),
                                                strict=True) if name]
-    check_exist(split.where, folder, [image['img_path'] for image in images])
+    check_exist(split.where, folder, [str(image['img_path']) for image in images])
     _check_images(split.where, loader_of(split), images)
 
 
@@ -126,7 +126,8 @@ def _check_labels(split):
     _check_images(where, loader, infos)
     if rules is None:
         return
-    values, stored = {}, {}
+    values: dict[str, list[int]] = {}
+    stored: dict[str, list[int]] = {}
 
     def check():
         check_one_class(where, values, rules)

@@ -211,7 +211,7 @@ def batch_norm(settings: Settings) -> Iterator[str]:
         norm = type_name(head.get('norm_cfg') or {}) or ''
         scales = head.get('pool_scales', (1, 2, 3, 6))
         if alone and norm in BATCH_NORMS and type_name(head) in POOLING_HEADS and \
-                (1 in scales or 'ASPP' in type_name(head)):
+                (1 in scales or 'ASPP' in (type_name(head) or '')):
             what = 'train_dataloader.batch_size=1' if size == 1 else \
                 f'the last batch has 1 of {images} images with train_dataloader.batch_size={size}'
             yield (f'{what}, but {key} ({type_name(head)}) normalises one pixel an image by batch '
@@ -352,7 +352,7 @@ def meta_keys(settings: Settings) -> Iterator[str]:
         names = [type_name(step) for step in steps]
         if 'TestTimeAug' in names or 'PackDetInputs' not in names:
             continue
-        if not any('Resize' in name for name in names):
+        if not any('Resize' in (name or '') for name in names):
             yield (f'{split.where}: no step of its pipeline resizes, so scale_factor is not known, '
                    "by which boxes are brought to the image's size; add dict(type='Resize', "
                    'scale=..., keep_ratio=True)')

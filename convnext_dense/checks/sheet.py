@@ -134,7 +134,7 @@ def _tile(task, classes, palette):
     image = as_rgb(task.loader.image(task.sample()).image)
     scale = min(TILE[0] / image.width, TILE[1] / image.height)
     size = max(round(image.width * scale), 1), max(round(image.height * scale), 1)
-    image = image.resize(size, Image.BILINEAR)
+    image = image.resize(size, Image.Resampling.BILINEAR)
     if task.label_map:
         return _with_labels(image, task, palette, len(classes))
     return _with_instances(image, task, list(classes), palette, scale)
@@ -144,7 +144,7 @@ def _with_labels(image, task, palette, classes):
     from PIL import Image
     labels = task.loader.labels(task.sample()).labels.astype(np.int32)
     labels[(labels < 0) | (labels >= classes)] = -1
-    labels = np.asarray(Image.fromarray(labels).resize(image.size, Image.NEAREST))
+    labels = np.asarray(Image.fromarray(labels).resize(image.size, Image.Resampling.NEAREST))
     pixels = np.asarray(image, float)
     known = labels >= 0
     pixels[known] += (palette[labels[known]] - pixels[known]) * OPACITY
@@ -196,5 +196,6 @@ def _mask(segmentation, size, scale):
         from pycocotools import mask as coco_mask
         if isinstance(segmentation['counts'], list):
             segmentation = coco_mask.frPyObjects(segmentation, *segmentation['size'])
-        return Image.fromarray(coco_mask.decode(segmentation) * 255).resize(size, Image.NEAREST)
+        return Image.fromarray(coco_mask.decode(segmentation) * 255).resize(
+            size, Image.Resampling.NEAREST)
     return None

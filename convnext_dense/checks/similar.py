@@ -19,7 +19,7 @@ FLAT = 6.  # standard deviation below which a thumbnail says nothing
 def thumbnail(image: Image.Image) -> bytes:
     """Grey levels of a PIL image, averaged to 16 x 16: 256 bytes."""
     from PIL import Image
-    return image.convert('L').resize((SIDE, SIDE), Image.BOX).tobytes()
+    return image.convert('L').resize((SIDE, SIDE), Image.Resampling.BOX).tobytes()
 
 
 def similar(later: Sequence[bytes], earlier: Sequence[bytes]) -> list[tuple[int, int, float]]:
@@ -34,17 +34,17 @@ def similar(later: Sequence[bytes], earlier: Sequence[bytes]) -> list[tuple[int,
     """
     if not later or not earlier:
         return []
-    later, earlier = _levels(later), _levels(earlier)
+    levels, levels_before = _levels(later), _levels(earlier)
     buckets = defaultdict(list)
-    for number, keys in enumerate(_keys(earlier)):
+    for number, keys in enumerate(_keys(levels_before)):
         for key in keys:
             buckets[key].append(number)
     pairs = []
-    for number, keys in enumerate(_keys(later)):
+    for number, keys in enumerate(_keys(levels)):
         candidates = sorted({other for key in keys for other in buckets.get(key, ())})
-        if not candidates or later[number].std() < FLAT:
+        if not candidates or levels[number].std() < FLAT:
             continue
-        differences = np.abs(earlier[candidates] - later[number]).mean(1)
+        differences = np.abs(levels_before[candidates] - levels[number]).mean(1)
         best = int(differences.argmin())
         if differences[best] <= DIFFERENCE:
             pairs.append((number, candidates[best], float(differences[best])))

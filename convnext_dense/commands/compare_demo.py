@@ -39,7 +39,7 @@ def train_models(folder: Path, first_seed: int, update: Callable) -> tuple[list[
     data_root = str(folder / 'shapes')
     write_shapes(data_root, **DATA)
     study = Study(MODELS, LRS, tuple(range(first_seed + 1, first_seed + 1 + SEEDS)), first_seed)
-    paths = []
+    paths: list[str] = []
 
     def keep(done, lines):
         paths[:] = done

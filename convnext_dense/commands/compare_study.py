@@ -77,8 +77,8 @@ def _train_all(study, trainings, folder, data_root, device):
             yield futures[future], future.result()
 
 
-def train_once(label: str, config: str, data_root: str | Path, work_dir: str | Path, device: str,
-               overrides: dict | None) -> float:
+def train_once(label: str, config: str, data_root: str | Path, work_dir: Path, device: str,
+               overrides: dict) -> float:
     """Train, evaluate and note that it is done; resumes from the newest checkpoint.
 
     Returns:

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 CONFIGS = FOLDER / 'demo'
 #: title, config, and for each metric: column, key of the evaluator, factor, the least to expect
-TASKS = [
+TASKS: list[tuple[str, str, list[tuple]]] = [
     ('Cascade Mask R-CNN', 'cascade-mask-rcnn_convnext_shapes.py',
      [('box AP', 'coco/bbox_mAP', 1, .50), ('mask AP', 'coco/segm_mAP', 1, .45)]),
     ('UperNet', 'upernet_convnext_shapes.py', [('mIoU', 'mIoU', .01, .70)]),
@@ -123,7 +123,7 @@ def training_processes(jobs: int, device: str) -> ProcessPoolExecutor:
                                torch.set_num_threads, (core_count() // processes, ))
 
 
-def train_and_evaluate(label: str, config: str, data_root: str | Path, work_dir: str | Path,
+def train_and_evaluate(label: str, config: str, data_root: str | Path, work_dir: Path,
                        device: str, overrides: dict | None = None,
                        images: int = IMAGES) -> dict[str, Any]:
     """Train the model of a demo config, evaluate it and draw its predictions.
@@ -209,9 +209,11 @@ def draw_predictions(runner: Runner, count: int) -> list[tuple]:
 def draw_sample(sample: BaseDataElement, metainfo: dict) -> tuple[str, np.ndarray, np.ndarray]:
     """(name, ground truth, prediction) of one mmdet or mmseg data sample."""
     import cv2
+    import numpy as np
 
     from convnext_dense.analysis.images import draw_instances, draw_label_map
-    image, names = cv2.imread(sample.img_path), metainfo['classes']
+    names = metainfo['classes']
+    image = np.asarray(cv2.imread(sample.img_path))
     if 'pred_sem_seg' in sample:
         truth, prediction = (draw_label_map(image, pixels.data[0].cpu().numpy(), names)
                              for pixels in (sample.gt_sem_seg, sample.pred_sem_seg))
@@ -226,7 +228,7 @@ def draw_sample(sample: BaseDataElement, metainfo: dict) -> tuple[str, np.ndarra
                            found.scores))
 
 
-def write_images(work_dir: str | Path, drawings: list[list]) -> list[Path]:
+def write_images(work_dir: Path, drawings: list[list]) -> list[Path]:
     """One file an image: the tasks below each other, ground truth beside prediction.
 
     Args:
@@ -250,7 +252,7 @@ def write_images(work_dir: str | Path, drawings: list[list]) -> list[Path]:
     return paths
 
 
-def format_table(results: list[dict]) -> str:
+def format_table(results: list[tuple[str, list[tuple], dict]]) -> str:
     """The figures of all tasks as one table, a dash where a task has no such figure."""
     columns = [metric[0] for _, metrics, _ in results for metric in metrics]
     head = ['', *columns, 'parameters', 'training']

@@ -31,7 +31,7 @@ def prepare(benchmark: Benchmark, root: str | Path, splits: Sequence[str] = ('tr
     Raises:
         InputError: from the download or the unpacking.
     """
-    root, keep = Path(root), keep or archives
+    root, keep = Path(root), keep or archives is not None
     archives = Path(archives or root / 'archives')
     for archive in needed_archives(benchmark, root, splits):
         path = archives / archive.name
@@ -85,6 +85,7 @@ def problems(benchmark: Benchmark, root: str | Path, splits: Sequence[str] = ('t
 
 def count_problems(folder: Folder, root: str | Path) -> list[str]:
     """Files that are missing from one folder of the data set, and beside it, by number."""
+    root = Path(root)
     found = _wrong_count(root / folder.path, folder.suffix, folder.number)
     if folder.annotations and not (root / folder.annotations).is_file():
         found.append(f'{root / folder.annotations} is missing')

@@ -132,7 +132,9 @@ def draw_image(seed: int | Sequence[int],
         image = _paint(rng, image, alpha)
         labels[alpha > .5] = UNLABELLED
 
-    visible, whole, classes = [], [], []
+    visible: list[np.ndarray] = []
+    whole: list[np.ndarray] = []
+    classes: list[int] = []
     for _ in range(rng.integers(2, 8)):
         name = int(rng.integers(len(CLASSES)))
         # even on a logarithmic scale: as many between 20 and 40 pixels as between 40 and 80
@@ -272,7 +274,8 @@ def _read_settings(root):
 
 
 def _write_split(root, split, count, size):
-    images, annotations = [], []
+    images: list[dict] = []
+    annotations: list[dict] = []
     for folder in ('images', 'annotations'):
         (root / folder / split).mkdir(parents=True)
     for index in range(count):

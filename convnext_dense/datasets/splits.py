@@ -80,7 +80,7 @@ def default_scope(cfg: Config) -> Iterator[None]:
         yield
 
 
-def unwrapped(dataset: dict) -> Iterator[dict]:
+def unwrapped(dataset: Any) -> Iterator[dict]:
     """The data set configs inside wrappers such as RepeatDataset and ConcatDataset."""
     if isinstance(dataset, (list, tuple)):
         for part in dataset:

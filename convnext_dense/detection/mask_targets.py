@@ -48,10 +48,10 @@ def crop_and_resize(masks: BitmapMasks, boxes: np.ndarray, size: tuple[int, int]
         covered[chosen] = rows[chosen][:, :, occupied[0]] @ bitmap @ \
             columns[chosen][:, :, occupied[1]].mT
     near = ((covered - .5).abs() < NEAR).flatten(1).any(1).numpy()
-    covered = (covered >= .5).numpy()
+    inside = (covered >= .5).numpy()
     if near.any():
-        covered[near] = masks.crop_and_resize(boxes[near], size, indices[near]).masks
-    return covered
+        inside[near] = masks.crop_and_resize(boxes[near], size, indices[near]).masks
+    return inside
 
 
 def _weight_matrices(length, axis):

@@ -162,9 +162,11 @@ def weights_of_both_axes(starts: Tensor, extents: Tensor, sizes: Tensor, bins: t
         list[tuple]: of x, and of y.
     """
     if bins[0] != bins[1]:
-        return [axis_weights(*(values[:, axis:axis + 1] for values in (starts, extents, sizes)),
-                             bins[axis], sampling_ratio) for axis in range(2)]
-    joined = axis_weights(*(values.T.reshape(-1, 1) for values in (starts, extents, sizes)),
+        return [axis_weights(starts[:, axis:axis + 1], extents[:, axis:axis + 1],
+                             sizes[:, axis:axis + 1], bins[axis], sampling_ratio)
+                for axis in range(2)]
+    columns = [values.T.reshape(-1, 1) for values in (starts, extents, sizes)]
+    joined = axis_weights(columns[0], columns[1], columns[2],
                           bins[0], sampling_ratio)
     return list(zip(*(values.unflatten(0, (2, -1)) for values in joined)))
 

@@ -1,6 +1,8 @@
 """mmdet's RoI heads, which on a CPU predict the mask of a RoI's class instead of all classes'."""
+from typing import Any
 
 import torch
+from mmdet.models.roi_heads import BaseRoIHead
 from mmdet.models.roi_heads import CascadeRoIHead as MMDetCascadeRoIHead
 from mmdet.models.roi_heads import StandardRoIHead as MMDetStandardRoIHead
 from mmdet.structures.bbox import bbox2roi
@@ -11,7 +13,7 @@ from convnext_dense.plain_layers import in_float32_on_cpu
 from convnext_dense.registry import MODELS
 
 
-class _MasksOfLabels:
+class _MasksOfLabels(BaseRoIHead):
     """In place of ``predict_mask``, which computes all classes' masks and takes one of them."""
 
     def predict_mask(self, x, batch_img_metas, results_list, rescale=False):
@@ -28,7 +30,8 @@ class _MasksOfLabels:
         labels = torch.cat([results.labels for results in results_list])
         masks = sum(head.forward_labels(extractor(x[:extractor.num_inputs], rois), labels).sigmoid()
                     for head, extractor in zip(heads, extractors)) / len(heads)
-        return heads[-1].predict_by_feat(
+        last: Any = heads[-1]
+        return last.predict_by_feat(
             mask_preds=masks.split(numbers), results_list=results_list,
             batch_img_metas=batch_img_metas, rcnn_test_cfg=self.test_cfg, rescale=rescale,
             activate_map=True)

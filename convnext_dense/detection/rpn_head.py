@@ -92,8 +92,8 @@ class _GradientsOfFewPixels(Function):
     def backward(ctx, *output_grads):
         x, *parameters = ctx.saved_tensors
         images, _, height, width = x.shape
-        x, *output_grads = (_rows(maps) for maps in (x, *output_grads))
-        pixels = sum((rows != 0).any(1) for rows in output_grads).nonzero()
+        x, *grads_of_outputs = (_rows(maps) for maps in (x, *output_grads))
+        pixels = sum((rows != 0).any(1) for rows in grads_of_outputs).nonzero()
         neighbours, inside = _neighbours(pixels, height, width)
         grads = [torch.zeros_like(tensor) for tensor in (x, *parameters)]
         for part in chunks(len(pixels), parameters[0][0].numel()):
@@ -103,7 +103,7 @@ class _GradientsOfFewPixels(Function):
                 leaves = [tensor.detach().requires_grad_() for tensor in (patches, *parameters)]
                 outputs = _outputs(*leaves)
             patches_grad, *parameter_grads = torch.autograd.grad(
-                outputs, leaves, [rows[pixels[part, 0]] for rows in output_grads])
+                outputs, leaves, [rows[pixels[part, 0]] for rows in grads_of_outputs])
             # a pixel occurs once as the same neighbour: nothing is added to a place twice
             for tap in range(9):
                 there = exists[:, tap]

@@ -76,7 +76,7 @@ class GroundTruth:
         return self._images.places.get(image_id)
 
     def evaluate(self, detections: Detections, iou_type: str, image_ids: Sequence[Id],
-                 category_ids: Sequence[Id], iou_thresholds: Sequence[float],
+                 category_ids: Sequence[Id], iou_thresholds: Sequence[float] | np.ndarray,
                  max_dets: Sequence[int], use_categories: bool = True) -> Curves:
         """Match ``detections`` with the annotations and accumulate.
 

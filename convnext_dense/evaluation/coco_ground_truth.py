@@ -33,7 +33,8 @@ def dataset_from_instances(results: list[dict], classes: Sequence[str]) -> dict[
             ``bbox`` corners, ``bbox_label``, ``ignore_flag``, and ``mask`` (polygons or RLE).
         classes (Sequence[str]): names of the labels.
     """
-    images, annotations = [], []
+    images: list[dict] = []
+    annotations: list[dict] = []
     for result in results:
         height, width = result['size']
         images.append({'id': result['img_id'], 'width': width, 'height': height,

@@ -3,6 +3,7 @@ import tempfile
 from collections.abc import Sequence
 from concurrent.futures import Future
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -79,7 +80,7 @@ class CocoMetric(BaseMetric):
                  sort_categories: bool = False, backend: str = 'hotcoco', report: bool = False,
                  report_dir: str | None = None) -> None:
         super().__init__(collect_device=collect_device, prefix=prefix)
-        self.metrics = list(metric) if isinstance(metric, (list, tuple)) else [metric]
+        self.metrics = [metric] if isinstance(metric, str) else list(metric)
         _check_names('metric', self.metrics, METRIC_NAMES)
         _check_names('metric_items', metric_items or [], FIGURES)
         if format_only and outfile_prefix is None:
@@ -97,9 +98,9 @@ class CocoMetric(BaseMetric):
         self.report = report
         self.report_dir = report_dir
         self._encoder = BackgroundEncoder()
-        self._truth = None
-        self._categories = None
-        self._other_sizes = {}
+        self._truth: GroundTruth | None = None
+        self._categories: list[dict] | None = None
+        self._other_sizes: dict[int, str] = {}
         check_backend(backend)
         if ann_file is not None:
             with get_local_path(ann_file, backend_args=backend_args) as path:
@@ -109,7 +110,7 @@ class CocoMetric(BaseMetric):
             self._truth = GroundTruth(backend, content)
 
     @property
-    def dataset_meta(self) -> dict | None:
+    def dataset_meta(self) -> Any:
         """dict: of the data set, its ``classes`` above all."""
         return super().dataset_meta
 
@@ -121,8 +122,14 @@ class CocoMetric(BaseMetric):
         if self._truth is not None and meta and meta.get('classes') is not None:
             self._check_masks()
 
+    @property
+    def _known_truth(self) -> GroundTruth:
+        """The annotations, where there is a file or the results were collected."""
+        assert self._truth is not None
+        return self._truth
+
     def _check_masks(self):
-        content = self._truth.content
+        content = self._known_truth.content
         labels = category_labels('CocoMetric', content, self.dataset_meta['classes'])
         if 'segm' in self.metrics:
             check_masks("CocoMetric: metric 'segm'", content, labels[content.categories] >= 0,
@@ -131,7 +138,8 @@ class CocoMetric(BaseMetric):
             self._other_sizes = masks_of_other_size(content)
 
     def _check_size(self, result):
-        other = self._other_sizes.get(self._truth.place(result['img_id']))
+        place = self._known_truth.place(result['img_id'])
+        other = None if place is None else self._other_sizes.get(place)
         if other:
             height, width = result['size']
             raise InputError(f'{other}, but the image is {width}x{height}: correct or remove it')
@@ -140,7 +148,7 @@ class CocoMetric(BaseMetric):
     def categories(self) -> list[dict]:
         """list[dict]: the data set's category of each label."""
         if self._categories is None:
-            self._categories = label_categories(self._truth, self.dataset_meta['classes'],
+            self._categories = label_categories(self._known_truth, self.dataset_meta['classes'],
                                                 self.sort_categories)
         return self._categories
 
@@ -192,7 +200,7 @@ class CocoMetric(BaseMetric):
                 result['masks'] = result['masks'].result()
         results = collect_images(self.results, 'img_id', self.collect_device, self.collect_dir)
         self.results.clear()
-        figures = on_main_process(lambda: self.compute_metrics(results))
+        figures = on_main_process(lambda: self.compute_metrics(results or []))
         return {f'{self.prefix}/{key}' if self.prefix else key: value
                 for key, value in figures.items()}
 
@@ -272,7 +280,7 @@ class CocoMetric(BaseMetric):
     def _fast_recall(self, results, logger):
         """mmdet's own class-agnostic recall of the proposals."""
         proposals = {result['img_id']: result['bboxes'] for result in results}
-        content = self._truth.content
+        content = self._known_truth.content
         corners = content.boxes.copy()
         corners[:, 2:] += corners[:, :2]
         counted = ~(content.ignored | content.crowds)

@@ -41,7 +41,7 @@ def collect_images(results: list[dict], key: str, device: str = 'cpu',
         results = collect_results(results, int(total), device, **extra)
     if not is_main_process():
         return None
-    unique = {}
+    unique: dict[Any, dict] = {}
     for result in results:
         unique.setdefault(result[key], result)
     if len(unique) < len(results):

@@ -73,14 +73,14 @@ class IoUMetric(BaseMetric):
         self.beta = beta
         self.output_dir = output_dir
         self.image_root = image_root
-        self._written = {}
+        self._written: dict[Path, str] = {}
         self.format_only = format_only
         self.boundary = boundary
         self.boundary_ratio = boundary_ratio
         self.reduce_zero_label = reduce_zero_label
         self.report = report
         self.report_dir = report_dir
-        self._waiting = []
+        self._waiting: list = []
 
     def process(self, data_batch: object, data_samples: Sequence[dict]) -> None:
         """Count the pixels of a batch of images, and write them where asked.
@@ -130,7 +130,7 @@ class IoUMetric(BaseMetric):
         if results is not None and len(results) < size:
             MMLogger.get_current_instance().warning(
                 f'{len(results)} of {size} images of the data set were evaluated')
-        figures = on_main_process(lambda: self.compute_metrics(results))
+        figures = on_main_process(lambda: self.compute_metrics(results or []))
         return {f'{self.prefix}/{key}' if self.prefix else key: value
                 for key, value in figures.items()}
 
@@ -204,8 +204,8 @@ class IoUMetric(BaseMetric):
 
     def _check(self, name, kind, labels, classes):
         if len(labels) and labels.max() >= classes:
-            value = int(labels[labels >= classes][0])
-            value = 'a label' if value == table_side(classes) - 1 else f'label {value}'
+            number = int(labels[labels >= classes][0])
+            value = 'a label' if number == table_side(classes) - 1 else f'label {number}'
             raise InputError(
                 f'{name}: {value} {kind}, but the classes are 0...{classes - 1} and '
                 f'{self.ignore_index} is ignored: check reduce_zero_label, ignore_index and '
@@ -226,8 +226,8 @@ class IoUMetric(BaseMetric):
         place = Path(f'{name}_{get_rank()}.png')
         if 'img_path' in sample:
             place = Path(name).absolute()
-            inside = self.image_root and place.is_relative_to(Path(self.image_root).absolute())
-            place = place.relative_to(Path(self.image_root).absolute()) if inside else \
+            root = Path(self.image_root).absolute() if self.image_root else None
+            place = place.relative_to(root) if root and place.is_relative_to(root) else \
                 Path(place.name)
             place = place.with_suffix('.png')
         other = self._written.setdefault(place, name)
@@ -235,7 +235,7 @@ class IoUMetric(BaseMetric):
             raise InputError(f'IoUMetric: the predictions of {other} and {name} would both be '
                              f'{place} in {self.output_dir}; set image_root, the folder that '
                              'their sub-folders are in')
-        path = Path(self.output_dir) / place
+        path = Path(self.output_dir or '') / place
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(labels.astype(np.uint8 if labels.max(initial=0) <= 255 else
                                       np.uint16)).save(path)

@@ -31,7 +31,7 @@ def encode_masks(masks: torch.Tensor | np.ndarray) -> list[dict]:
     masks = np.ascontiguousarray(masks)
     if masks.dtype not in (np.bool_, np.uint8):
         masks = masks != 0
-    masks = masks.view(np.uint8)
+    masks = np.asarray(masks).view(np.uint8)
     _, height, width = masks.shape
     columns = np.empty((width, height), np.uint8)
     rles = []
@@ -59,8 +59,8 @@ class BackgroundEncoder:
     """
 
     def __init__(self, backlog: int = 4) -> None:
-        self._pool = None
-        self._waiting = deque()
+        self._pool: ThreadPoolExecutor | None = None
+        self._waiting: deque[Future] = deque()
         self.backlog = backlog
 
     def submit(self, masks: torch.Tensor | np.ndarray) -> Future[list[dict]]:

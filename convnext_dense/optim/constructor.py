@@ -4,12 +4,12 @@ from __future__ import annotations
 from typing import Any
 
 from mmengine.logging import print_log
-from mmengine.model import is_model_wrapper
 from mmengine.optim import DefaultOptimWrapperConstructor, OptimWrapper
 from mmengine.registry import OPTIM_WRAPPERS, OPTIMIZERS
 from torch import nn
 
 from convnext_dense.errors import InputError
+from convnext_dense.model_wrappers import unwrap
 from convnext_dense.optim.layer_groups import (
     check_num_layers,
     has_weight_decay,
@@ -22,7 +22,7 @@ DECAY_TYPES = ('layer_wise', 'stage_wise')
 OPTIONS = {'decay_rate', 'decay_type', 'num_layers', 'custom_keys'}
 
 
-def describe_backbone(backbone: nn.Module) -> tuple[str, list[int]]:
+def describe_backbone(backbone: Any) -> tuple[str, list[int]]:
     """Family (a key of ``FAMILIES``) and depths of a backbone module.
 
     Raises:
@@ -75,8 +75,7 @@ class LearningRateDecayOptimizerConstructor(DefaultOptimWrapperConstructor):
         super()._validate_cfg()
 
     def __call__(self, model: nn.Module) -> OptimWrapper:
-        if is_model_wrapper(model):
-            model = model.module
+        model = unwrap(model)
         cfg = dict(self.optim_wrapper_cfg)
         cfg.setdefault('type', 'OptimWrapper')
         optimizer = OPTIMIZERS.build(dict(self.optimizer_cfg, params=self.param_groups(model)))
@@ -97,7 +96,7 @@ class LearningRateDecayOptimizerConstructor(DefaultOptimWrapperConstructor):
         rate = self.paramwise_cfg['decay_rate']
         decay_type = self.paramwise_cfg.get('decay_type', 'layer_wise')
 
-        groups = {}
+        groups: dict[tuple, dict[str, Any]] = {}
         for name, parameter in model.named_parameters():
             if not parameter.requires_grad:
                 continue

@@ -101,7 +101,7 @@ class Predictor:
     def _take(self, files, model, name):
         self.names, self.palette, self.source = files.names, files.palette, files.source
         self.input = ImageInput(pipeline_of_tests(files.cfg, name), files.cfg)
-        self.model = model
+        self.model: Any = model
         self._network = threading.Lock()
 
     def _open_export(self, folder, weights, device, runtime, precision):

@@ -42,9 +42,9 @@ class CheckpointHook(MMEngineCheckpointHook):
         super().__init__(*args, **kwargs)
         self.asynchronous = asynchronous
         self._due = False
-        self._thread = None
-        self._error = None
-        self._outdated = []
+        self._thread: threading.Thread | None = None
+        self._error: BaseException | None = None
+        self._outdated: list[str] = []
 
     def before_train(self, runner: Runner) -> None:
         """Make the folder, and remove what killed runs left in it."""

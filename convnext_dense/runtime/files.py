@@ -9,7 +9,7 @@ import os
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, cast
 
 import torch
 
@@ -90,7 +90,7 @@ def raise_write_errors(logger: logging.Logger) -> None:
         raise  # noqa: PLE0704 logging calls it while it handles the error
     for handler in logger.handlers:
         if isinstance(handler, logging.FileHandler):
-            handler.handleError = raise_again
+            setattr(handler, 'handleError', raise_again)  # noqa: B010 of this handler alone
 
 
 def explain(path: str | Path, error: OSError) -> WriteError:
@@ -99,7 +99,7 @@ def explain(path: str | Path, error: OSError) -> WriteError:
     reason = {errno.ENOENT: f'the folder {path.parent} is gone; make it again',
               errno.EROFS: f'the folder {path.parent} is read-only; choose another work directory',
               errno.EACCES: f'the folder {path.parent} is not writable; correct its rights'}.get(
-        error.errno, 'free some space there' if error.errno in _NO_SPACE else
+        error.errno or 0, 'free some space there' if error.errno in _NO_SPACE else
         'look at the file system')
     return WriteError(f'{path} cannot be written: {error.strerror}. What was there before is '
                       f'whole; {reason}, then go on with --resume')
@@ -125,7 +125,7 @@ def write_checkpoint(checkpoint: dict[str, Any], path: str | Path) -> None:
     crc = torch.serialization.get_crc32_options()
     torch.serialization.set_crc32_options(True)
     try:
-        write_atomically(path, lambda file: torch.save(checkpoint, file))
+        write_atomically(path, lambda file: torch.save(checkpoint, cast(IO[bytes], file)))
     finally:
         torch.serialization.set_crc32_options(crc)
 

@@ -82,8 +82,8 @@ class Looks:
 
     def __init__(self, bad_images: BadImageList, rules: LabelRules | None, training: bool) -> None:
         self.bad_images, self.rules, self.training = bad_images, rules, training
-        self.whole = set()  # files that may be decoded
-        self.fine = set()  # images and label maps that were looked at
+        self.whole: set[str] = set()  # files that may be decoded
+        self.fine: set[str] = set()  # images and label maps that were looked at
 
     def before(self, data: dict[str, Any]) -> None:
         """Raise BadSample for files that must not be decoded."""

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from mmengine.dist import get_world_size
+from mmengine.runner import BaseLoop
 from mmengine.runner import EpochBasedTrainLoop as MMEngineEpochLoop
 from mmengine.runner import IterBasedTrainLoop as MMEngineIterLoop
 from mmengine.runner import TestLoop as MMEngineTestLoop
@@ -101,7 +102,7 @@ def _others_fail(loop, names, attempt):
     return tried
 
 
-class _Step:
+class _Step(BaseLoop):
     """One training step, watched; shared by both training loops."""
 
     passed = False
@@ -119,7 +120,7 @@ class _Step:
         self._iter += 1
 
     def _attempt(self, data_batch):
-        model = unwrap(self.runner.model)
+        model: Any = unwrap(self.runner.model)
         model(**model.data_preprocessor(data_batch, True), mode='loss')
 
 
@@ -133,7 +134,8 @@ class EpochBasedTrainLoop(_Step, MMEngineEpochLoop):
         if not len(self.dataloader):
             raise InputError(NO_BATCH)
         self._batch = 0  # batches of the running epoch that are done
-        self._epoch_ended = False  # in a checkpoint: validation of the last epoch may be due
+        # in a checkpoint: validation of the last epoch may be due
+        self._epoch_ended: str | bool = False
 
     def progress(self) -> dict[str, Any]:
         """How far the run is, for a checkpoint; called from hooks after a step or an epoch."""
@@ -268,7 +270,7 @@ class _Endless:
         raise InputError(NO_BATCH)
 
 
-class _Evaluation:
+class _Evaluation(BaseLoop):
     """Validation and testing alike."""
 
     passed = False
@@ -283,7 +285,6 @@ class _Evaluation:
             with _name_cause('evaluation', self, data_batch, self._attempt):
                 super().run_iter(idx, data_batch)
         self.runner.after_evaluation_step(idx)
-
 
     def _attempt(self, data_batch):
         outputs = self.runner.model.test_step(data_batch)

@@ -15,7 +15,8 @@ def random_state() -> dict[str, Any]:
         dict: lists, numbers and tensors, which a safe reader of checkpoints accepts.
     """
     version, numbers, gauss = random.getstate()
-    name, keys, position, has_gauss, cached = np.random.get_state()
+    numpy_state: Any = np.random.get_state()
+    name, keys, position, has_gauss, cached = numpy_state
     state = dict(python=[version, list(numbers), gauss],
                  numpy=[name, torch.from_numpy(keys.astype(np.int64)), position, has_gauss,
                         cached],

@@ -106,7 +106,7 @@ class Runner(BuildingRunner):
                     self._resume_lines.append(
                         f'the seed {start.seed} of {start.path} is used, not {seed} of the config')
                 seed = start.seed
-                self._randomness_cfg = dict(self._randomness_cfg, seed=seed)
+                self._randomness_cfg: dict = dict(self._randomness_cfg, seed=seed)
         super().set_randomness(seed, diff_rank_seed, deterministic)
 
     def load_or_resume(self) -> None:
@@ -282,7 +282,7 @@ class Runner(BuildingRunner):
                         backend_args: dict | None = None) -> None:
         """Write a checkpoint, whole or not at all; the arguments are mmengine's."""
         checkpoint = self.collect_checkpoint(save_optimizer, save_param_scheduler, meta, by_epoch)
-        if is_main_process():
+        if checkpoint is not None:
             files.write_checkpoint(checkpoint, os.path.join(out_dir, filename))
 
     def collect_checkpoint(self, save_optimizer: bool = True, save_param_scheduler: bool = True,

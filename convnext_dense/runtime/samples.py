@@ -28,7 +28,9 @@ ATTEMPTS = 10  # other images that are tried in the place of a bad one
 class SeededIndex(int):
     """An index of the data set with its place in the run, a tuple of numbers."""
 
-    def __new__(cls, index, place):
+    place: tuple[int, ...]
+
+    def __new__(cls, index: int, place: tuple[int, ...]) -> 'SeededIndex':
         draw = super().__new__(cls, index)
         draw.place = place
         return draw
@@ -45,7 +47,7 @@ class SeededSampler(Sampler):
         seed (int): of the run.
     """
 
-    def __init__(self, sampler: Sampler, seed: int) -> None:
+    def __init__(self, sampler: Any, seed: int) -> None:
         self.sampler = sampler
         self.seed = seed
         self.epoch = 0
@@ -109,7 +111,7 @@ def start_at(loader: DataLoader, epoch: int, batch: int) -> None:
 
     Only indices are drawn and dropped; nothing is loaded.
     """
-    batches = loader.batch_sampler
+    batches: Any = loader.batch_sampler
     sampler = getattr(batches, 'sampler', loader.sampler)
     if hasattr(sampler, 'set_epoch'):
         sampler.set_epoch(epoch)

@@ -14,7 +14,7 @@ _CAUSES = {
 }
 
 
-def explain_killed_worker(error: BaseException) -> str | None:
+def explain_killed_worker(error: BaseException | None) -> str | None:
     """One line about a dead data worker, or None where an error has another reason.
 
     Args:

@@ -73,17 +73,17 @@ class DepthwiseConv(Function):
     @once_differentiable
     def backward(ctx, grad):
         x, weight = ctx.saved_tensors
-        grads = [None, None, None]
+        grads: list[Tensor | None] = [None, None, None]
         if ctx.needs_input_grad[0]:
             grads[0] = torch.ops.aten.convolution_backward(
                 grad, x, weight, None, [1, 1], [3, 3], [1, 1], False, [0, 0], len(weight),
                 [True, False, False])[0]
         if ctx.needs_input_grad[1]:
             size = x.shape[2:]
-            grads[1] = F.conv2d(x.contiguous().view(1, -1, *size),
-                                grad.contiguous().view(-1, 1, *size), padding=3,
-                                groups=x.shape[:2].numel())
-            grads[1] = grads[1].view(len(x), *weight.shape).sum(0)
+            per_image = F.conv2d(x.contiguous().view(1, -1, *size),
+                                 grad.contiguous().view(-1, 1, *size), padding=3,
+                                 groups=x.shape[:2].numel())
+            grads[1] = per_image.view(len(x), *weight.shape).sum(0)
         if ctx.needs_input_grad[2]:
             grads[2] = grad.sum((0, 2, 3))
         return tuple(grads)

@@ -1,4 +1,6 @@
 """A ConvNeXt block that is only evaluated on a CPU: wide maps in chunks that stay in the cache."""
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -72,5 +74,6 @@ class InferenceBlock(Block, Form):
         return self.grn.gamma.flatten() * (norm / (norm.mean(-1, keepdim=True) + self.grn.eps)) + 1
 
     def _widen(self, rows):
-        rows = nn.LayerNorm.forward(self.norm, rows)
+        norm: Any = self.norm  # a LayerNorm2d, whose forward wants maps
+        rows = nn.LayerNorm.forward(norm, rows)
         return linear_gelu(rows, self.pwconv1.weight, self.pwconv1.bias)

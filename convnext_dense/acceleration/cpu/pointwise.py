@@ -66,7 +66,7 @@ class PointwisePair(Function):
     def backward(ctx, grad):
         (x, hidden, active, norm, weight1, weight2, bias2, gamma, grn_gamma, grn_beta,
          factor) = ctx.saved_tensors
-        grads = [None] * 12
+        grads: list[torch.Tensor | None] = [None] * 12
         grads[1] = grad
         rows = (grad if factor is None else grad * factor).flatten(1, 2)
         branch_rows = rows if gamma is None else rows * gamma
@@ -101,12 +101,12 @@ class PointwisePair(Function):
         grads[4], grads[5] = weight_grad, bias_grad
         if norm is not None:
             grads[8] = (bias_grad @ weight2).view_as(grn_beta)
-        if hidden_grad is not None:
+        if hidden_grad is not None and norm_grad is not None:
             hidden_grad.addcmul_(active, norm_grad)
             norm_grad = None
-        grads[0], grads[2], grads[3] = _widening_grads(
+        x_grad, grads[2], grads[3] = _widening_grads(
             x.flatten(1, 2), hidden, active, weight1, branch_rows, weight, norm_grad, hidden_grad)
-        grads[0] = grads[0].view_as(x)
+        grads[0] = x_grad.view_as(x)
         return tuple(grads)
 
 
@@ -128,7 +128,8 @@ def _widening_grads(x, hidden, active, weight1, rows, weight2, norm_grad, hidden
             maps.reshape(1, -1, maps.shape[2]) for maps in (x, hidden, active, rows))
         weight2 = weight2[None]
         hidden_grad = hidden_grad if hidden_grad is None else hidden_grad.view_as(hidden)
-    x_grad, weight_grad, bias_grad = torch.empty_like(x), torch.zeros_like(weight1), 0.
+    x_grad, weight_grad = torch.empty_like(x), torch.zeros_like(weight1)
+    bias_grad = weight1.new_zeros(len(weight1))
     for part in chunks_of_images(*hidden.shape):
         if hidden_grad is None:
             wide = torch.empty_like(hidden[part])

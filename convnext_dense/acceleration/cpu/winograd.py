@@ -181,7 +181,7 @@ def _outputs(x, weight, bias=None):
                       memory_format=torch.channels_last)
     y = out.permute(0, 2, 3, 1).view(images, rows, TILE, columns, TILE, -1)
     for chunk in _chunks(images, rows, columns):
-        place, windows = y[chunk], _windows(x, *chunk, columns)
+        place, windows = y[chunk], _windows(x, chunk[0], chunk[1], columns)
         products = product(to_products, windows.reshape(WINDOW**2, -1))
         products = torch.bmm(products.view(WINDOW**2, -1, channels), filters)
         tiles = product(from_products, products.view(WINDOW**2, -1))

@@ -122,10 +122,10 @@ class WinogradStack(nn.Module):
             for module in self.layers:
                 x = module(x)
             return x
-        layers = [(transform_filters(module.conv.weight), module.conv.bias)
-                  for module in self.layers]
+        convs: list[Any] = [module.conv for module in self.layers]
+        layers = [(transform_filters(conv.weight), conv.bias) for conv in convs]
         rois, _, height, width = x.shape
-        out = x.new_empty(rois, len(self.layers[-1].conv.weight), height, width)
+        out = x.new_empty(rois, len(convs[-1].weight), height, width)
         if not self.flat:
             out = out.to(memory_format=torch.channels_last)
 

@@ -240,10 +240,9 @@ def _activated_linear(x: Tensor, weight: Tensor, bias: Tensor, gamma: Tensor | N
     x = x.contiguous()
     y, norms = F.gelu(x), x.new_empty(0)
 
-    def run(plan):
-        return activation.gelu_grn(x, gamma, beta, eps, plan.tile)
-
-    if gamma is not None:
+    if gamma is not None and beta is not None:
+        def run(plan, gamma=gamma, beta=beta):
+            return activation.gelu_grn(x, gamma, beta, eps, plan.tile)
         y, norms = run(_choose_last('gelu_grn', x, run))
     return F.linear(y, weight.to(x.dtype), bias.to(x.dtype)), norms
 
@@ -278,7 +277,7 @@ def _activated_linear_backward(grad: Tensor, x: Tensor, weight: Tensor, norms: T
     of_y = (grad.flatten(0, 2) @ weight.to(grad.dtype)).view(x.shape)
 
     def run(plan):
-        if gamma is None:
+        if gamma is None or beta is None:
             return activation.gelu_gradient(of_y, x, plan.tile)
         return activation.gelu_grn_gradient(of_y, x, norms, gamma, beta, eps, plan.tile)
 

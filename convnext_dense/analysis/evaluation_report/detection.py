@@ -6,6 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -58,7 +59,7 @@ def write_detection_report(folder: Path, truth: GroundTruth, categories: list[di
             'images': list(truth.images.values()), 'annotations': annotations,
             'categories': truth.categories})
     objects = Counter(ann['category_id'] for ann in annotations if not ann.get('iscrowd'))
-    summary = {
+    summary: dict[str, Any] = {
         'format': FORMAT,
         'annotations': str(ann_file or 'annotations.json'),
         'image_ids': [result['img_id'] for result in results],
@@ -82,7 +83,8 @@ def write_detection_report(folder: Path, truth: GroundTruth, categories: list[di
             'confusion': {'score': detection_errors.SCORE, 'iou': detection_errors.IOU,
                           'matrix': matrix.tolist()}}
     # of the last kind: the masks where they were evaluated
-    paths = {result['img_id']: result.get('img_path') for result in results}
+    paths = {result['img_id']: result['img_path'] for result in results
+             if result.get('img_path')}
     summary['worst'] = worst_images(errors, names, paths)
     _draw_worst(summary['worst'], folder / 'worst')
     dump_json(folder / 'detection.json', summary)
@@ -149,7 +151,7 @@ def draw_errors(canvas: np.ndarray, errors: list[dict], counts: dict[str, int]) 
     for error in reversed(errors):
         x, y, w, h = (round(scale * side) for side in error['bbox'])
         cv2.rectangle(canvas, (x, y), (x + w, y + h), COLORS[error['error']], 2)
-    placed = []
+    placed: list[tuple] = []
     for error in errors:
         _label(canvas, error, scale, placed)
     header = np.full((HEADER, canvas.shape[1], 3), 255, np.uint8)

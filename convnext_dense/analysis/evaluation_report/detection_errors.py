@@ -51,7 +51,8 @@ class ImageErrors:
         boxes, labels, scores = boxes[order], labels[order], scores[order]
         masks = None if masks is None else [masks[row] for row in order]
         overlaps = _overlaps(boxes, true_boxes, crowds)
-        self.errors, self.pairs = [], []
+        self.errors: list[dict] = []
+        self.pairs: list[tuple[int, int]] = []
         objects = ~crowds
         found = np.zeros(len(true_labels), bool)
         rest = []
@@ -61,7 +62,7 @@ class ImageErrors:
             if best is not None:
                 found[best] = True
                 self.pairs.append((int(label), int(label)))
-                if masks is not None:
+                if masks is not None and true_masks is not None:
                     iou = float(_overlaps([masks[row]], [true_masks[best]], [False])[0, 0])
                     if iou < IOU:
                         self._add('mask', label, boxes[row], scores[row], iou)
@@ -141,11 +142,11 @@ def image_errors(truth: GroundTruth, detections: Detections, categories: list[di
         dict[int, ImageErrors]: by image id, for the images of ``truth``.
     """
     labels = {category['id']: label for label, category in enumerate(categories)}
-    objects = {image_id: [] for image_id in truth.images}
+    objects: dict[Any, list[dict]] = {image_id: [] for image_id in truth.images}
     for ann in truth.annotations():
         if ann['category_id'] in labels:
             objects[ann['image_id']].append(ann)
-    rows = {image_id: [] for image_id in objects}
+    rows: dict[Any, list[int]] = {image_id: [] for image_id in objects}
     image_ids = detections.image_ids.tolist()
     for row in np.flatnonzero(detections.scores >= score):
         rows[image_ids[row]].append(row)

@@ -12,7 +12,7 @@ from convnext_dense.datasets.importers.files import (
     split_name,
     split_of,
 )
-from convnext_dense.datasets.importers.geometry import ellipse, extent, rle_of, turned_box
+from convnext_dense.datasets.importers.geometry import ellipse, extent, rle_box, rle_of, turned_box
 from convnext_dense.datasets.importers.source import ImageRecord, Instance, Repairs, Source
 from convnext_dense.datasets.importers.voc import parse, xml_root
 from convnext_dense.errors import InputError, convert_errors
@@ -68,7 +68,7 @@ def _record(files, path, entry, repairs):
     size = int(entry.get('width')), int(entry.get('height'))
     split = split or split_of(image, files.root)
     record = ImageRecord(image, name_in_split(image, files.root), split, size)
-    groups: dict[object, list] = {}
+    groups: dict[tuple, list] = {}
     for number, shape in enumerate(entry):
         if shape.tag == 'tag':
             continue
@@ -94,14 +94,14 @@ def _instance(label, shape, size, where, repairs):
     number = {key: float(value) for key, value in shape.items()
               if key in ('xtl', 'ytl', 'xbr', 'ybr', 'rotation', 'cx', 'cy', 'rx', 'ry')}
     if shape.tag == 'box':
-        corners = tuple(number[key] for key in ('xtl', 'ytl', 'xbr', 'ybr'))
-        box = (*corners[:2], corners[2] - corners[0], corners[3] - corners[1])
+        x1, y1, x2, y2 = (number[key] for key in ('xtl', 'ytl', 'xbr', 'ybr'))
+        box = x1, y1, x2 - x1, y2 - y1
         if number.get('rotation'):
             repairs.add('turned boxes: the upright box around each', where)
-            box = extent([turned_box(*corners, number['rotation'])])
+            box = extent([turned_box(x1, y1, x2, y2, number['rotation'])])
         return [Instance(label, box, where=where)]
     if shape.tag == 'ellipse':
-        polygon = ellipse(*(number[key] for key in ('cx', 'cy', 'rx', 'ry')),
+        polygon = ellipse(number['cx'], number['cy'], number['rx'], number['ry'],
                           number.get('rotation', 0.))
         return [Instance(label, extent([polygon]), [polygon], where=where)]
     if shape.tag == 'mask':
@@ -111,8 +111,7 @@ def _instance(label, shape, size, where, repairs):
         part = np.repeat(np.arange(len(runs)) % 2, runs).reshape(height, width)
         whole = np.zeros(size[::-1], bool)
         whole[top:top + height, left:left + width] = part
-        from pycocotools import mask as coco_mask
         rle = rle_of(whole)
-        return [Instance(label, tuple(map(float, coco_mask.toBbox(rle))), rle, where=where)]
+        return [Instance(label, rle_box(rle), rle, where=where)]
     repairs.add(f'shapes of the type {shape.tag}, which has no area: left out', where)
     return []

@@ -52,6 +52,13 @@ def rle_of(mask: np.ndarray) -> dict:
     return dict(size=[int(side) for side in rle['size']], counts=rle['counts'].decode())
 
 
+def rle_box(rle: dict) -> tuple[float, float, float, float]:
+    """The box (x, y, width, height) around a mask in COCO's RLE."""
+    from pycocotools import mask as coco_mask
+    x, y, width, height = map(float, coco_mask.toBbox(rle))
+    return x, y, width, height
+
+
 def area_of(mask: list | dict | None, box: Sequence[float], width: int, height: int) -> float:
     """Pixels that a mask covers as pycocotools draws it, or the area of the box."""
     if not mask:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from convnext_dense.datasets.importers.files import SourceFiles, name_in_split, split_of
-from convnext_dense.datasets.importers.geometry import ellipse, extent, rle_of
+from convnext_dense.datasets.importers.geometry import ellipse, extent, rle_box, rle_of
 from convnext_dense.datasets.importers.source import ImageRecord, Instance, Repairs, Source
 from convnext_dense.errors import InputError, convert_errors
 
@@ -75,7 +75,7 @@ def _record(files, path, content, repairs):
 
 
 def _instances(path, content, record, repairs):
-    groups: dict[object, list] = {}
+    groups: dict[tuple, list] = {}
     for number, shape in enumerate(content['shapes']):
         label, group = str(shape['label']).strip(), shape.get('group_id')
         if label not in NO_CLASSES:
@@ -107,8 +107,7 @@ def _instance(where, label, shapes, record, repairs):
         if record.size is None:
             raise InputError(f'{where}: a mask in a file without imageWidth and imageHeight')
         rle = rle_of(_drawn(masks, polygons, record.size))
-        from pycocotools import mask as coco_mask
-        return [Instance(label, tuple(map(float, coco_mask.toBbox(rle))), rle, where=where)]
+        return [Instance(label, rle_box(rle), rle, where=where)]
     if polygons:
         return [Instance(label, extent(polygons), polygons, where=where)]
     return [Instance(label, box, where=where) for box in boxes]
