@@ -1,7 +1,7 @@
 """An export beside the model that it was made from: the same results, and how fast."""
 import copy
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from statistics import median
 from typing import Any
 
@@ -88,7 +88,8 @@ def _equal_mask(first, second, size):
 
 def _worst(found):
     keys = dict.fromkeys(key for one in found for key in one)
-    pick = dict(equal_pixels=min, equal_mask_pixels=min, objects=sum, unmatched=sum)
+    pick: dict[str, Callable] = dict(
+        equal_pixels=min, equal_mask_pixels=min, objects=sum, unmatched=sum)
     worst = {key: pick.get(key, max)([one[key] for one in found if key in one]) for key in keys}
     equal = worst.get('equal_pixels', 1) >= EQUAL_PIXELS and not worst.get('unmatched') and \
         worst.get('box_difference', 0) <= BOX_PIXELS and \

@@ -137,13 +137,14 @@ def build_network(model: Any, options: ExportOptions) -> tuple[torch.nn.Module, 
 
 def _write(network, path, options, described):
     example = _example(described['inputs'])
-    names = [[spec['name'] for spec in described[part]] for part in ('inputs', 'outputs')]
+    inputs, outputs = ([spec['name'] for spec in described[part]]
+                       for part in ('inputs', 'outputs'))
     program = tracing.trace(network, example)
     if options.target == 'onnx':
-        tracing.write_onnx(program, path, *names)
+        tracing.write_onnx(program, path, inputs, outputs)
         return
     intermediate = path.with_suffix('.onnx')
-    tracing.write_onnx(program, intermediate, *names)
+    tracing.write_onnx(program, intermediate, inputs, outputs)
     tracing.write_openvino(intermediate, path)
     for file in path.parent.glob(f'{intermediate.name}*'):
         file.unlink()

@@ -4,7 +4,6 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-import tempfile
 import zipfile
 from collections import Counter
 from pathlib import Path
@@ -18,6 +17,7 @@ from convnext_dense.datasets.importers.splits import assign_splits
 from convnext_dense.datasets.importers.writing import write_data
 from convnext_dense.datasets.unpack import unpack
 from convnext_dense.errors import InputError
+from convnext_dense.files import atomic_folder
 from convnext_dense.planning.config_text import config_text
 from convnext_dense.planning.facts import DataFacts, data_facts, this_machine
 from convnext_dense.planning.policy import Plan, make_plan, usual_weights
@@ -86,23 +86,15 @@ def make_project(folder: Path, data: Path, format: str | None = None,
     if not data.exists():
         raise InputError(f'--data {data}: no such file or folder')
     try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        staging = Path(tempfile.mkdtemp(prefix=f'.{folder.name}.', dir=folder.parent))
+        with atomic_folder(folder) as staging:
+            root = data
+            if data.is_file():
+                root = _unpacked(data, staging / 'unpacked')
+            project = _fill(staging, folder, root, format, options, seed, copy or root != data,
+                            weights, device, batch, size)
+            shutil.rmtree(staging / 'unpacked', ignore_errors=True)
     except OSError as error:
         raise InputError(f'{folder} cannot be made: {error}') from error
-    try:
-        root = data
-        if data.is_file():
-            root = _unpacked(data, staging / 'unpacked')
-        project = _fill(staging, folder, root, format, options, seed, copy or root != data,
-                        weights, device, batch, size)
-        shutil.rmtree(staging / 'unpacked', ignore_errors=True)
-        staging.chmod(0o755)
-        os.replace(staging, folder)
-    except OSError as error:
-        raise InputError(f'making {folder}: {error}') from error
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
     return project
 
 
