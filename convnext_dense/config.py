@@ -3,7 +3,7 @@
 Each function changes the given config in place and does one thing, so that a script can do what
 the commands do.
 """
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -117,7 +117,7 @@ def type_name(node: Any) -> str | None:
     return getattr(kind, '__name__', None)
 
 
-def full_type_name(node: dict) -> str:
+def full_type_name(node: Mapping) -> str:
     """The text of a config's ``type``: a string as written, a class with its module, else ''."""
     kind = node.get('type')
     return kind if isinstance(kind, str) else '' if kind is None else \

@@ -61,9 +61,11 @@ def merge_adapters(tensors: dict, checkpoint: dict, source: str) -> dict:
 
 
 def _scale(lora):
-    values = [lora.get(key) for key in ('alpha', 'rank')] if isinstance(lora, dict) else [None]
-    if all(isinstance(value, (int, float)) and value > 0 for value in values):
-        return values[0] / values[1]
+    if not isinstance(lora, dict):
+        return None
+    alpha, rank = lora.get('alpha'), lora.get('rank')
+    if isinstance(alpha, (int, float)) and isinstance(rank, (int, float)) and min(alpha, rank) > 0:
+        return alpha / rank
     return None
 
 

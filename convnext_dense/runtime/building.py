@@ -40,9 +40,9 @@ class BuildingRunner(MMEngineRunner):
 
     def build_model(self, model: nn.Module | dict) -> nn.Module:
         """mmengine's building; parts are frozen and adapted before anything looks at parameters."""
-        model = super().build_model(model)
-        self.trainable.apply(unwrap(model))
-        return model
+        built: nn.Module = super().build_model(model)
+        self.trainable.apply(unwrap(built))
+        return built
 
     def wrap_model(self, model_wrapper_cfg: dict | None, model: nn.Module) -> nn.Module:
         """mmengine's wrapping; on a CPU the processes have no device to name."""

@@ -61,7 +61,7 @@ def recognise(keys):
     Returns:
         Found | None: None where no format is recognised.
     """
-    votes = Counter()
+    votes: Counter[tuple[str, str]] = Counter()
     for key in keys:
         for fmt in FORMATS.values():
             match = re.search(r'(?:^|(?<=\.))' + fmt.signature, key)
