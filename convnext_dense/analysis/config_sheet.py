@@ -158,7 +158,7 @@ def _in_words(step: Any) -> str:
 
 
 def _schedule(cfg, batch):
-    train = cfg.get('train_cfg') or {}
+    train: Any = cfg.get('train_cfg') or {}
     count = _training_images(cfg)
     if 'max_iters' in train:
         passes = f', {train.max_iters * batch / count:.0f} passes over {count} images' if count \
@@ -182,7 +182,7 @@ def _scheduler(scheduler):
     unit = 'epoch' if scheduler.get('by_epoch', True) else 'step'
     span = ''.join(f' {word} {unit} {scheduler[key]}' for key, word in (
         ('begin', 'from'), ('end', 'to')) if key in scheduler)
-    kind = type_name(scheduler)
+    kind = type_name(scheduler) or ''
     known = {
         'LinearLR': lambda: f'from {scheduler.start_factor:g} of it to {_end_factor(scheduler):g}',
         'OneCycleLR': lambda: f'up to {scheduler.eta_max:g} in the first '

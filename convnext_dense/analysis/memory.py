@@ -26,13 +26,13 @@ def _of_system():
 
 def _of_container():
     """Of cgroups, version 2 or 1: the limit without what is taken, files' pages not counted."""
-    for limit, used, stat, pages in (
+    for of_limit, of_used, of_stat, pages in (
             ('memory.max', 'memory.current', 'memory.stat', 'inactive_file'),
             ('memory/memory.limit_in_bytes', 'memory/memory.usage_in_bytes', 'memory/memory.stat',
              'total_inactive_file')):
         try:
-            limit, used = (int((CGROUP / name).read_text()) for name in (limit, used))
-            stat = dict(line.split() for line in (CGROUP / stat).read_text().splitlines())
+            limit, used = (int((CGROUP / name).read_text()) for name in (of_limit, of_used))
+            stat = dict(line.split() for line in (CGROUP / of_stat).read_text().splitlines())
             return max(limit - used + int(stat.get(pages, 0)), 0)
         except (OSError, ValueError):  # no such file, or 'max'
             continue

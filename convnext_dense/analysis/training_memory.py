@@ -92,7 +92,7 @@ def estimate_training_memory(cfg: Config, size: tuple[int, int], batch: int) -> 
     Raises:
         InputError: a model whose parts are not known.
     """
-    model = build_on_meta(cfg).train()
+    model: Any = build_on_meta(cfg).train()
     height, width = (-(-side // STRIDE) * STRIDE for side in size)
     proposals, masks = _sampled_rois(cfg)
 
@@ -113,7 +113,8 @@ def estimate_training_memory(cfg: Config, size: tuple[int, int], batch: int) -> 
     if type_name(cfg.get('optim_wrapper') or {}) == 'AmpOptimWrapper':
         kept = round(kept * AMP_SHARE)
     parameters = sum(parameter.numel() for parameter in model.parameters())
-    moments = MOMENTS.get(type_name((cfg.get('optim_wrapper') or {}).get('optimizer') or {}), 2)
+    optimizer = type_name((cfg.get('optim_wrapper') or {}).get('optimizer') or {})
+    moments = MOMENTS.get(optimizer or '', 2)
     averages = sum('EMAHook' in (type_name(hook) or '') for hook in cfg.get('custom_hooks') or ())
     return TrainingMemory(4 * parameters * (2 + moments + averages), kept)
 
