@@ -13,7 +13,7 @@ from typing import Any
 from convnext_dense.errors import InputError
 
 FILE = Path(__file__).with_name('published.yaml')
-TABLES = ('coco', 'ade20k', 'v2_dense', 'dino', 'rtmdet', 'mask2former_ade20k',
+TABLES = ('coco', 'ade20k', 'ade20k_linear', 'v2_dense', 'dino', 'rtmdet', 'mask2former_ade20k',
           'mask2former_coco', 'mask2former_panoptic')
 
 

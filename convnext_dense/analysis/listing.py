@@ -9,7 +9,7 @@ COLUMNS = {
     'models': ('name', 'depths', 'channels', 'params_M', 'params_v2_M'),
     'weights': ('name', 'params_M', 'figures', 'licence', 'config', 'fetched'),
     'datasets': ('name', 'images', 'classes', 'annotated_like', 'download_GB', 'from'),
-    'configs': ('name', 'folder', 'params_M', 'macs_G', 'figures', 'weights'),
+    'configs': ('name', 'folder', 'recipe', 'params_M', 'macs_G', 'figures', 'weights'),
 }
 #: the published figures: key in a row of published.yaml, what a table calls it
 FIGURES = dict(box_ap='box AP', mask_ap='mask AP', miou='mIoU', miou_ms='mIoU multi-scale')
@@ -121,8 +121,11 @@ def _published_configs():
     from convnext_dense.published import published_rows
     published, found = published_rows(), []
     for name, path in config_names().items():
-        row = published.get(Config.fromfile(path).get('published'), {})
-        found.append(dict(name=name, folder=path.parent.name, params_M=row.get('params_M'),
+        cfg = Config.fromfile(path)
+        row = published.get(cfg.get('published'), {})
+        recipe = 'this project' if cfg.get('recipe') else 'published' if row else None
+        found.append(dict(name=name, folder=path.parent.name, recipe=recipe,
+                          params_M=row.get('params_M'),
                           macs_G=row.get('flops_G'),
                           figures={key: row[key] for key in FIGURES if key in row},
                           config=f'{path.parent.name}/{path.name}'))

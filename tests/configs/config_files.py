@@ -16,11 +16,11 @@ from convnext_dense.published import published_row
 ROOT = Path(__file__).parents[2] / 'configs'
 #: what the papers of ConvNeXt, ConvNeXt V2 and Swin train, and the heads and recipes of today
 PAPERS, TODAY = ('mask_rcnn', 'cascade_mask_rcnn', 'upernet'), (
-    'dino', 'mask2former', 'rtmdet', 'faster_rcnn', 'cascade_rcnn')
+    'dino', 'mask2former', 'rtmdet', 'faster_rcnn', 'cascade_rcnn', 'linear')
 FILES = {path.stem: path for folder in (*PAPERS, *TODAY)
          for path in sorted((ROOT / folder).glob('*.py'))}
 NEWER = [name for name, path in FILES.items() if path.parent.name in TODAY or re.search(
-    '-1x_|-lsj-|_cityscapes|_voc', name)]
+    '-1x_|-lsj-|_cityscapes|_voc|-dinov3_|-clip_', name)]
 NAMES = [name for name in FILES if name not in NEWER]
 COCO = [name for name in NAMES if name.endswith('_coco')]
 ADE20K = [name for name in NAMES if '_ade20k-' in name]

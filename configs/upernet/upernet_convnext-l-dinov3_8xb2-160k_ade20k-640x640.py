@@ -1,0 +1,6 @@
+"""A recipe of this project: none was published for DINOv3's ConvNeXt-L with this head."""
+_base_ = 'upernet_convnext-l-in22k_8xb2-160k_ade20k-640x640.py'
+published = None
+recipe = 'convnext_dense'
+
+model = dict(backbone=dict(init_cfg=dict(checkpoint='convnext-large_dinov3')))
