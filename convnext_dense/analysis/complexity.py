@@ -12,6 +12,7 @@ heads run on 1000 proposals and mask heads on 100. RoIAlign, NMS and a segmenter
 """
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -185,7 +186,7 @@ def measure_complexity(model: nn.Module, size: tuple[int, int], proposals: int =
     return result
 
 
-def call_heads(model, maps, call, proposals, masks):
+def call_heads(model: Any, maps: Any, call: Callable, proposals: int, masks: int) -> None:
     """Run the heads of a model on the meta device.
 
     Args:
@@ -268,7 +269,7 @@ class _ElementwiseCounter:
             del layer.__flops__
 
     @staticmethod
-    def _count_bias(layer, inputs, output):
+    def _count_bias(layer: Any, inputs: object, output: torch.Tensor) -> None:
         if layer.bias is not None:
             layer.__flops__ += output.numel()
 

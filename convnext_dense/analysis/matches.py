@@ -97,7 +97,7 @@ class DetectionMatches:
         return objects
 
     @staticmethod
-    def _columns(items, position, objects):
+    def _columns(items: list, position: dict, objects: np.ndarray) -> tuple[np.ndarray, ...]:
         """Detections of one class by falling score: their image, hit and ignored flags."""
         scores = np.concatenate([item['dtScores'] for item in items] or [[]])
         order = np.argsort(-scores, kind='stable')

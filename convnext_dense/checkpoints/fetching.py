@@ -14,7 +14,7 @@ from convnext_dense.files import atomic_write
 FOLDER = 'CONVNEXT_DENSE_WEIGHTS'  # environment variable: where files fetched by hand lie
 
 
-def locate(source):
+def locate(source: str | Path) -> Path:
     """The file that a path, URL or name means; it is fetched where needed.
 
     Args:
@@ -45,7 +45,7 @@ def locate(source):
     return _fetched(url)
 
 
-def find(wanted):
+def find(wanted: zoo.Entry) -> Path | None:
     """The file of published weights on this machine, unchecked, or None where it is not here.
 
     Args:
@@ -103,7 +103,7 @@ def _read_pin(path):
         raise InputError(f'{path} is damaged; delete it, and the file that it belongs to') from None
 
 
-def cache_folder():
+def cache_folder() -> Path:
     """Where fetched weights lie: ``checkpoints`` in torch hub's folder."""
     import torch
     return Path(torch.hub.get_dir()) / 'checkpoints'

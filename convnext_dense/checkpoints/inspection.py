@@ -77,7 +77,7 @@ def architecture_of(backbone: dict[str, Tensor]) -> dict[str, Any]:
         dict: ``arch`` (such as ``convnextv2-tiny``), ``depths``, ``channels``.
     """
     found = recognise(backbone)
-    return _ARCHITECTURES.get(found and found.format.family, lambda backbone: {})(backbone)
+    return _ARCHITECTURES.get(found and found.format.family or '', lambda backbone: {})(backbone)
 
 
 def _count(state):

@@ -5,6 +5,7 @@ name that the layer has without adapters. Weights are always read merged, so a f
 model fits wherever the model itself does. Only resuming takes the tensors as they are.
 """
 import re
+from collections.abc import Iterable
 
 from convnext_dense.errors import InputError
 
@@ -13,7 +14,7 @@ ADAPTER = re.compile(r'\.lora_[AB]\.default\.weight$')
 _DOWN, _UP, _INSIDE = '.lora_A.default.weight', '.lora_B.default.weight', '.base_layer.'
 
 
-def has_adapters(names) -> bool:
+def has_adapters(names: Iterable[str]) -> bool:
     """Whether any of the names is an adapter's."""
     return any('.lora_A.' in name or '.lora_B.' in name for name in names)
 

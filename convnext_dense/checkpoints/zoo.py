@@ -6,6 +6,7 @@
 """
 import hashlib
 import urllib.parse
+from collections.abc import Sequence
 from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
@@ -149,14 +150,14 @@ def _model(name, url, row, config):
 
 
 @cache
-def entries():
+def entries() -> dict[str, Entry]:
     """Every published file: dict of name and :class:`Entry`."""
     from convnext_dense.published import published_rows
     return {entry.name: entry for entry in (*_backbones(), *_foundation(),
                                               *_detectors(published_rows()))}
 
 
-def entry(name):
+def entry(name: str) -> Entry:
     """The published file of that name.
 
     Raises:
@@ -170,18 +171,18 @@ def entry(name):
     return entries()[name]
 
 
-def forbids_commerce(licence):
+def forbids_commerce(licence: str | None) -> bool:
     """Whether a licence of the zoo allows no commercial use."""
     return licence in (NON_COMMERCIAL, FAIR_LICENCE)
 
 
-def entry_of(source):
+def entry_of(source: str) -> Entry | None:
     """The entry that a name, URL or file name means, or None."""
     return next((entry for entry in entries().values()
                  if source in (entry.name, entry.url, cache_name(entry.url))), None)
 
 
-def cache_name(url):
+def cache_name(url: str) -> str:
     """Name of a URL's file in the cache: two URLs never share one.
 
     Published names, and names that end with the hash of their file, stay as they are.
@@ -195,7 +196,8 @@ def cache_name(url):
     return f'{path.stem}.{hashlib.sha256(url.encode()).hexdigest()[:8]}{path.suffix}'
 
 
-def pixel_warning(source, mean, std):
+def pixel_warning(source: str, mean: Sequence[float] | None,
+                  std: Sequence[float] | None) -> str | None:
     """What to say where a model's pixel statistics are not those of its published weights.
 
     Args:

@@ -6,9 +6,10 @@ is trained or loaded: a large model takes seconds.
 convnext-dense explain fruit/config.py
 convnext-dense explain upernet_convnext-t_8xb2-amp-160k_ade20k-512x512 --device cpu --json
 """
+import argparse
 
 
-def add_arguments(parser):
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     from convnext_dense.commands.options import add_data_root
     parser.add_argument('config', nargs='?', default='config.py',
                         help='config file (default: config.py of this folder)')
@@ -20,7 +21,7 @@ def add_arguments(parser):
     parser.add_argument('--json', action='store_true', help='print JSON')
 
 
-def run(args):
+def run(args: argparse.Namespace) -> None:
     import contextlib
     import json
     import sys

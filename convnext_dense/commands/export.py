@@ -5,10 +5,11 @@ The export is run on real images at once. It is kept only if its results are the
 convnext-dense export work_dirs/streets --to onnx
 convnext-dense export CONFIG --weights WEIGHTS --to openvino --images photos/ --out exports/mine
 """
+import argparse
 from pathlib import Path
 
 
-def add_arguments(parser):
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('model', help='work directory, checkpoint, published name, or config file')
     parser.add_argument('--weights', help='path, URL or published name of the weights, for a '
                         'config file')
@@ -28,7 +29,7 @@ def add_arguments(parser):
     parser.add_argument('--data-root', metavar='DIR', help="folder of the config's data set")
 
 
-def run(args):
+def run(args: argparse.Namespace) -> None:
     from convnext_dense.commands.options import choose_device
     choose_device('cpu')
     from convnext_dense.export import ExportOptions, export_model

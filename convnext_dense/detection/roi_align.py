@@ -227,7 +227,8 @@ class _GatheredRoIAlign(Function):
     """``order`` and ``levels`` are those of the matrix' RoIs, whose levels ascend."""
 
     @staticmethod
-    def forward(ctx, output_size, order, levels, sums, *maps):
+    def forward(ctx: Any, output_size: Any, order: Any, levels: Any, sums: Any,
+                *maps: Tensor) -> Tensor:
         pixels, weights, begins = sums
         shapes, channels = [x.shape for x in maps], maps[0].shape[1]
         features = maps[0].new_empty(len(order), *output_size, channels)
@@ -247,7 +248,7 @@ class _GatheredRoIAlign(Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx, grad):
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         pixels, weights, begins = ctx.sums
         channels, bases = grad.shape[1], _bases(ctx.shapes)
         order = pixels.sort(stable=True).indices

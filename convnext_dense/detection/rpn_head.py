@@ -5,6 +5,9 @@ anchors among up to hundreds of thousands. At all other pixels the gradients of 
 zero, and what these would add to those of the layers is left out. Non-maximum suppression of the
 proposals ends when there are as many as are wanted.
 """
+from collections.abc import Callable
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from mmcv.ops import nms
@@ -83,13 +86,13 @@ class _GradientsOfFewPixels(Function):
     """
 
     @staticmethod
-    def forward(ctx, function, x, *parameters):
+    def forward(ctx: Any, function: Callable, x: Tensor, *parameters: Tensor) -> Any:
         ctx.save_for_backward(x, *parameters)
         return function(x)
 
     @staticmethod
     @once_differentiable
-    def backward(ctx, *output_grads):
+    def backward(ctx: Any, *output_grads: Tensor) -> tuple[Tensor | None, ...]:
         x, *parameters = ctx.saved_tensors
         images, _, height, width = x.shape
         x, *grads_of_outputs = (_rows(maps) for maps in (x, *output_grads))

@@ -9,7 +9,7 @@ import os
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import cv2
 import numpy as np
@@ -153,7 +153,7 @@ class CocoFile:
                                               image_id=self._counts[0]))
 
     @staticmethod
-    def _add(file, value):
+    def _add(file: IO[str], value: dict) -> None:
         file.write((',\n' if file.tell() else '') + json.dumps(value))
 
     def close(self) -> None:

@@ -195,7 +195,7 @@ class CheckpointHook(MMEngineCheckpointHook):
             self._remove(old)
 
     @staticmethod
-    def _remove(path):
+    def _remove(path: str | Path) -> None:
         Path(path).unlink(missing_ok=True)
 
     def _save_best_checkpoint(self, runner, metrics):

@@ -134,7 +134,8 @@ class NonFiniteGuard:
         return [paths for loss, paths in self._losses if not loss.isfinite().all()]
 
     @staticmethod
-    def _remember(model):
+    def _remember(model: torch.nn.Module) -> tuple[dict[str, Any], list[torch.Tensor], list[
+                  torch.Tensor]]:
         # running statistics and counters; tables of indices never change
         buffers = [buffer for buffer in model.buffers()
                    if buffer.is_floating_point() or buffer.numel() == 1]

@@ -3,6 +3,8 @@
 The gradients are written out by hand, so that each map is read and written as seldom as torch's
 operators allow, and only what the backward pass needs is kept.
 """
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from mmcv.cnn.bricks import DropPath
@@ -65,13 +67,13 @@ class DepthwiseConv(Function):
     """
 
     @staticmethod
-    def forward(ctx, x, weight, bias):
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         ctx.save_for_backward(x, weight)
         return F.conv2d(x, weight, bias, padding=3, groups=len(weight))
 
     @staticmethod
     @once_differentiable
-    def backward(ctx, grad):
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         x, weight = ctx.saved_tensors
         grads: list[Tensor | None] = [None, None, None]
         if ctx.needs_input_grad[0]:

@@ -1,4 +1,6 @@
 """What follows the norm in a block, with gradients written by hand: fewer passes over wide maps."""
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch.autograd import Function
@@ -34,15 +36,18 @@ class PointwisePair(Function):
     """
 
     @staticmethod
-    def forward(ctx, x, shortcut, weight1, bias1, weight2, bias2, gamma, grn_gamma, grn_beta,
-                grn_eps, factor, keep):
+    def forward(ctx: Any, x: torch.Tensor, shortcut: torch.Tensor, weight1: torch.Tensor,
+                bias1: torch.Tensor, weight2: torch.Tensor, bias2: torch.Tensor,
+                gamma: torch.Tensor | None, grn_gamma: torch.Tensor | None,
+                grn_beta: torch.Tensor | None, grn_eps: float, factor: torch.Tensor | None,
+                keep: bool) -> torch.Tensor:
         if keep:
             hidden = linear(x.flatten(1, 2), weight1, bias1)
             active = F.gelu(hidden)
         else:
             hidden = active = linear_gelu(x.flatten(1, 2), weight1, bias1)
         weight, bias, scaled, factors, norm = weight2, bias2, active, _product(gamma, factor), None
-        if grn_gamma is not None:
+        if grn_gamma is not None and grn_beta is not None:
             norm = sums_of_squares(active).sqrt_()
             scale = torch.addcmul(norm.new_ones(()), grn_gamma.flatten(), _relative(norm, grn_eps))
             # the bias of GRN goes through the linear layer into its bias
@@ -63,7 +68,7 @@ class PointwisePair(Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx, grad):
+    def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         (x, hidden, active, norm, weight1, weight2, bias2, gamma, grn_gamma, grn_beta,
          factor) = ctx.saved_tensors
         grads: list[torch.Tensor | None] = [None] * 12

@@ -8,6 +8,7 @@ about 5 times that of the direct sum, a third of that of the usual points.
 import math
 from fractions import Fraction
 from functools import cache
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -118,15 +119,15 @@ class _Convolution(Function):
     """
 
     @staticmethod
-    def forward(ctx, x, weight, bias):
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         ctx.save_for_backward(x, weight)
         return _outputs(x, weight, bias)
 
     @staticmethod
     @once_differentiable
-    def backward(ctx, grad):
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         x, weight = ctx.saved_tensors
-        grads = [None, None, None]
+        grads: list[Tensor | None] = [None, None, None]
         if ctx.needs_input_grad[0]:
             grads[0] = _outputs(grad, weight.transpose(0, 1).flip(2, 3))
         if ctx.needs_input_grad[1]:

@@ -5,7 +5,14 @@ Its ConvNeXt has the official names. For the same predictions mmdet's model need
 
 Source: detrex, projects/dino/modeling and detrex/layers.
 """
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 from convnext_dense.checkpoints.formats.tables import Row, pattern, same
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 SIGNATURE = 'transformer.encoder.layers.0.attentions.0.sampling_offsets.weight'
 _ENCODER, _DECODER = 'encoder.layers.{n}.', 'decoder.layers.{n}.'
@@ -36,7 +43,7 @@ ROWS = (
 _PATTERNS = [(pattern(row.theirs), row) for row in ROWS]
 
 
-def from_detrex(rest):
+def from_detrex(rest: dict[str, Tensor]) -> dict[str, Tensor]:
     """What a file holds outside of its backbone, in mmdet's names where detrex wrote it.
 
     Args:

@@ -1,6 +1,7 @@
 """Recognising a format, and renaming tensors into and out of the official names."""
 import re
 from collections import Counter
+from collections.abc import Iterable, Sequence
 
 import torch
 
@@ -52,7 +53,7 @@ def _rename(key, fmt, source, target):
     return None, key
 
 
-def recognise(keys):
+def recognise(keys: Iterable[str]) -> Found | None:
     """The format of a file or model, from its keys alone.
 
     Args:
@@ -74,7 +75,8 @@ def recognise(keys):
     return Found(FORMATS[name], prefix)
 
 
-def to_official(state, found):
+def to_official(state: dict[str, torch.Tensor],
+                found: Found) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
     """The tensors of a file under official names.
 
     Args:
@@ -104,7 +106,8 @@ def to_official(state, found):
     return backbone, from_detrex(rest)
 
 
-def from_official(backbone, fmt, prefix=''):
+def from_official(backbone: dict[str, torch.Tensor], fmt: Format,
+                  prefix: str = '') -> dict[str, torch.Tensor]:
     """A backbone under official names in the names of another format.
 
     Args:
@@ -128,7 +131,7 @@ def from_official(backbone, fmt, prefix=''):
     return state
 
 
-def fit(key, tensor, shape):
+def fit(key: str, tensor: torch.Tensor, shape: Sequence[int]) -> torch.Tensor | None:
     """A tensor in the shape that the model wants, where the values allow it, else None.
 
     Linear layers and 1x1 convolutions, layer scales and GRN's parameters differ between formats

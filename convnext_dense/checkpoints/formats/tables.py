@@ -1,7 +1,12 @@
 """What a table of renames is made of, and how layouts of the same values differ."""
+from __future__ import annotations
+
 import re
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 #: what stands for a number (stage, block, place) and for weight or bias in a row
 FIELDS = {'s': r'\d+', 'b': r'\d+', 'n': r'\d+', 'p': 'weight|bias'}
@@ -41,32 +46,32 @@ class Found(NamedTuple):
     prefix: str
 
     @property
-    def root(self):
+    def root(self) -> str:
         """What stands before ``backbone.``, ``neck.``, ``decode_head.`` and so on."""
         return self.prefix[:-len(BACKBONE)] if self.prefix.endswith(BACKBONE) else self.prefix
 
 
-def same(*names):
+def same(*names: str) -> tuple[Row, ...]:
     """Rows of names that a format shares with the official release."""
     return tuple(Row(name, name) for name in names)
 
 
-def flat(rank):
+def flat(rank: int) -> Callable[[Tensor], Tensor]:
     """GRN and layer scale: C values whose shape has ``rank`` dimensions, the last C long."""
     return lambda tensor: tensor.reshape((1, ) * (rank - 1) + (-1, ))
 
 
-def column(tensor):
+def column(tensor: Tensor) -> Tensor:
     """Layer scale as torchvision has it: (C, 1, 1)."""
     return tensor.reshape(-1, 1, 1)
 
 
-def linear(tensor):
+def linear(tensor: Tensor) -> Tensor:
     """A pointwise weight, which some models hold as a 1x1 convolution's, as a linear layer's."""
     return tensor.flatten(1) if tensor.ndim == 4 else tensor
 
 
-def read_kernel(tensor):
+def read_kernel(tensor: Tensor) -> Tensor:
     """A sparse convolution's kernel (K*K, [in,] out) as a dense one (out, in or 1, K, K).
 
     The sparse layout counts the places of the kernel column by column.
@@ -77,13 +82,13 @@ def read_kernel(tensor):
     return tensor.permute(2, 1, 0).unflatten(-1, (size, size)).transpose(-2, -1)
 
 
-def write_kernel(tensor):
+def write_kernel(tensor: Tensor) -> Tensor:
     """The other way of :func:`read_kernel`."""
     tensor = tensor.transpose(-2, -1).flatten(-2).permute(2, 1, 0)
     return (tensor.squeeze(1) if tensor.shape[1] == 1 else tensor).contiguous()
 
 
-def pattern(template):
+def pattern(template: str) -> re.Pattern[str]:
     """The regular expression of a row's name, its fields as groups."""
     parts = re.split(r'\{(\w)\}', template)
     return re.compile(''.join(f'(?P<{part}>{FIELDS[part]})' if place % 2 else re.escape(part)
