@@ -70,7 +70,7 @@ def read_table(path: Path) -> dict[Colour, str]:
     return table
 
 
-def _colour(words: list[str]) -> Colour | None:
+def _colour(words: Sequence[str]) -> Colour | None:
     if len(words) == 3 and all(word.isdigit() and int(word) < 256 for word in words):
         return int(words[0]), int(words[1]), int(words[2])
     return None
