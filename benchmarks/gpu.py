@@ -1,10 +1,10 @@
 """Kernels, backbones and whole models on one NVIDIA GPU: ``python -m benchmarks.gpu``.
 
-Checks every kernel against float64, measures what a copy and matrix products reach, then times the
-fused operators on the stages' shapes, the backbones, and whole detectors and segmenters, against
-eager and compiled torch, timm, the official form and stock OpenMMLab. It ends within 9 minutes,
-says what it left out, and writes all results as JSON. Parts whose packages are not installed are
-left out with a line. See docs/gpu.md.
+Checks every plan of every kernel against float64, measures what a copy and matrix products reach,
+then times the fused operators on the stages' shapes, the backbones, and whole detectors and
+segmenters, against eager and compiled torch, timm, the official form and stock OpenMMLab. It ends
+within 9 minutes and says what it left out. Each fact is a line of JSON, written when it is known.
+Sides whose packages are not installed are left out with a line. See docs/gpu.md.
 
 ``--smoke`` runs all of it in tiny on a CPU, under Triton's interpreter, to try the code; its times
 mean nothing.
@@ -16,10 +16,11 @@ import sys
 import time
 from importlib.util import find_spec
 from multiprocessing import get_context
-from pathlib import Path
 
 from convnext_dense.cores import core_count
 
+#: in their order; a kernel's plans, then what a user runs, then the long tail of shapes
+PARTS = ('checks', 'backbones', 'models', 'kernels')
 SECONDS = 520  # of the 9 minutes; the rest is for starting, and for the last case begun
 TINY = 'configs/demo/upernet_convnext_shapes.py'
 
@@ -27,7 +28,10 @@ TINY = 'configs/demo/upernet_convnext_shapes.py'
 def main(arguments=None):
     parser = argparse.ArgumentParser(description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('--out', default='gpu.json', help='where the results go (%(default)s)')
+    parser.add_argument('--parts', nargs='+', choices=PARTS, default=PARTS, metavar='PART',
+                        help=f'of {", ".join(PARTS)} (default: all)')
+    parser.add_argument('--out', default='gpu.jsonl', help='file that gets a line for each fact; '
+                        'lines that it has stay (%(default)s)')
     parser.add_argument('--seconds', type=float, default=SECONDS,
                         help='time for the measurements (%(default)s)')
     parser.add_argument('--smoke', action='store_true', help='a tiny run on the CPU')
@@ -42,10 +46,15 @@ def main(arguments=None):
     if find_spec('triton') is None:
         print('benchmarks.gpu: Triton is not installed', file=sys.stderr)
         return 2
-    results = run(smoke() if args.smoke else full(), args.seconds)
-    Path(args.out).write_text(json.dumps(results, indent=1) + '\n')
+    with open(args.out, 'a') as file:
+        def keep(part, fact):
+            file.write(json.dumps(dict(part=part, **fact)) + '\n')
+            file.flush()
+        checked = [fact['passed'] for part, fact in run(
+            smoke() if args.smoke else full(), args.seconds, args.parts, keep) if part == 'checks']
     print(f'all results are in {args.out}')
-    return 0 if all(case['passed'] for case in results['checks']) else 1
+    # what was not checked has not passed
+    return 0 if 'checks' not in args.parts or checked and False not in checked else 1
 
 
 def full():
@@ -77,50 +86,69 @@ def smoke():
         compile_options=dict(backend='aot_eager'), backbone_compile_options=dict(backend='eager'))
 
 
-def run(plan, seconds, report=lambda text: print(text, flush=True)):
+def run(plan, seconds, parts=PARTS, keep=lambda part, fact: None,
+        report=lambda text: print(text, flush=True)):
     """Check and measure all of a plan.
 
     Args:
         plan (dict): see :func:`full`.
         seconds (float): after which nothing new is begun.
+        parts (Sequence[str]): of ``PARTS``.
+        keep (Callable[[str, dict], None]): gets each fact when it is known: its part and plain
+            values. Beside the parts there are ``machine``, ``rates`` and, at the end, ``left_out``.
 
     Returns:
-        dict: plain values: ``machine``, ``rates``, ``checks``, ``kernels``, ``backbones``,
-        ``models``, ``left_out`` and ``seconds``.
+        list[tuple[str, dict]]: all facts.
     """
     import torch
     from mmengine.logging import MMLogger
 
-    from benchmarks import gpu_kernels, gpu_models
+    from benchmarks import gpu_checks, gpu_kernels, gpu_models
     from benchmarks.gpu_measuring import Budget, Clock, machine_rates
     from convnext_dense.acceleration.triton import give_kernels
     from convnext_dense.analysis.machine import describe_machine
     MMLogger.get_current_instance().setLevel('WARNING')
     begin, budget, device = time.monotonic(), Budget(seconds), plan['device']
+    facts = []
+
+    def note(part, fact):
+        facts.append((part, fact))
+        keep(part, fact)
+
     _, form = give_kernels(torch.nn.Identity(), 'triton', torch.device(device))
     machine = dict(describe_machine(device), ops=form)
+    note('machine', machine)
     report(f'{machine.get("gpu", machine["cpu"])}, torch {torch.__version__}, {machine["ops"]}')
     if device == 'cuda':
         compile_beforehand(plan, budget.section(.25), report)
     clock = Clock(device, plan['rounds'])
     rates = machine_rates(clock, plan['matrix'])
+    note('rates', rates)
     report(f'copy {rates["copy"] / 1e12:.3f} TB/s, matrix product bf16 '
            f'{rates["bf16"] / 1e12:.1f} and fp32 {rates["fp32"] / 1e12:.1f} T operations/s')
-    results = dict(machine=machine, rates=rates)
-    results['checks'] = gpu_kernels.check(device, plan['check_shapes'], plan['dtypes'],
-                                          budget.section(.15), report)
-    # the whole models and backbones come before the long tail of shapes
-    results['models'] = gpu_models.measure_models(clock, plan['models'], budget.section(.4), report)
-    results['backbones'] = gpu_models.measure_backbones(
-        clock, plan['backbones'], budget.section(.6), report, plan['backbone_compile_options'],
-        plan['archs'])
-    results['kernels'] = gpu_kernels.measure(clock, plan['shapes'], rates, budget, report,
-                                             plan['compile_options'], plan['detailed'])
+    measured = dict(
+        checks=lambda budget: gpu_checks.check(device, plan['check_shapes'], plan['dtypes'],
+                                               budget, report),
+        backbones=lambda budget: gpu_models.measure_backbones(
+            clock, plan['backbones'], budget, report, plan['backbone_compile_options'],
+            plan['archs']),
+        models=lambda budget: gpu_models.measure_models(clock, plan['models'], budget, report),
+        kernels=lambda budget: gpu_kernels.measure(
+            clock, plan['shapes'], rates, budget, report, plan['compile_options'],
+            plan['detailed']))
+    chosen = [part for part in PARTS if part in parts]
+    for index, part in enumerate(chosen):
+        for fact in measured[part](budget.section(1 / (len(chosen) - index))):
+            note(part, fact)
+        if part == 'checks':
+            found = [fact['passed'] for name, fact in facts if name == 'checks']
+            report(f'checked {len(found)} plans against float64: {found.count(True)} passed, '
+                   f'{found.count(False)} failed, {found.count(None)} do not fit this GPU')
     if budget.left_out:
         report(f'left out for lack of time or memory: {len(budget.left_out)} cases, '
                f'from {budget.left_out[0]} to {budget.left_out[-1]}')
-    results.update(left_out=budget.left_out, seconds=time.monotonic() - begin)
-    return results
+    note('left_out', dict(cases=budget.left_out, seconds=time.monotonic() - begin))
+    return facts
 
 
 def compile_beforehand(plan, budget, report):

@@ -56,11 +56,14 @@ def backbone_sides(version, arch, compile_options):
         module = TimmFeatures(version, arch)
         return torch.compile(module, **compile_options), torch.channels_last
 
+    layouts = dict(channels_last=torch.channels_last, contiguous=torch.contiguous_format)
     return dict(
         ours=lambda: (ConvNeXt(**options), torch.channels_last),
-        official=lambda: (OfficialForm(**options), torch.contiguous_format),
-        timm=lambda: (TimmFeatures(version, arch), torch.contiguous_format),
-        timm_compiled=timm_compiled)
+        timm_compiled=timm_compiled,
+        **{f'official_{name}': lambda layout=layout: (OfficialForm(**options), layout)
+           for name, layout in layouts.items()},
+        **{f'timm_{name}': lambda layout=layout: (TimmFeatures(version, arch), layout)
+           for name, layout in layouts.items()})
 
 
 class BackboneSide:
@@ -103,10 +106,9 @@ class BackboneSide:
 def measure_backbones(clock, cases, budget, report, compile_options, archs=ARCHS):
     """Time inference and a training step of backbones.
 
-    Returns:
-        list[dict]: version, arch, size, batch, mode, times, ratios and peak memory of each side.
+    Yields:
+        dict: version, arch, size, batch, mode, times, ratios and peak memory of each side.
     """
-    results = []
     for version, arch, size, batch in cases:
         name = f'backbone {version}-{arch} {batch}x{size[0]}x{size[1]}'
         if not budget.allows(name):
@@ -114,9 +116,8 @@ def measure_backbones(clock, cases, budget, report, compile_options, archs=ARCHS
         builders = {
             side: partial(BackboneSide, build, size, batch, clock.device)
             for side, build in backbone_sides(version, archs[arch], compile_options).items()}
-        results += _compare(clock, name, builders, ('infer', 'train'), budget, report, dict(
+        yield from _compare(clock, name, builders, ('infer', 'train'), budget, report, dict(
             version=version, arch=arch, size=size, batch=batch))
-    return results
 
 
 def _compare(clock, name, builders, modes, budget, report, result):
@@ -127,7 +128,6 @@ def _compare(clock, name, builders, modes, budget, report, result):
             sides[side], memory[side] = clock.build(build, modes)
         except MissingPackage as missing:
             report(f'{name}: without {side}: {missing}')
-    results = []
     for mode in modes:
         if not budget.allows(f'{name} {mode}'):
             continue
@@ -136,12 +136,10 @@ def _compare(clock, name, builders, modes, budget, report, result):
         text = '' if peaks['ours'] is None else 'peak memory ' + ', '.join(
             f'{side} {value / 2**30:.2f} GiB' for side, value in peaks.items())
         report(line(f'{name} {mode}', times, text))
-        results.append(dict(result, mode=mode, times=times, ratios=ratios(times),
-                            peak_memory=peaks))
+        yield dict(result, mode=mode, times=times, ratios=ratios(times), peak_memory=peaks)
     del sides
     if clock.device == 'cuda':
         torch.cuda.empty_cache()
-    return results
 
 
 # -- detectors and segmenters --------------------------------------------------------------------
@@ -199,7 +197,8 @@ class ModelSide:
             scaled = precision == torch.float16 and device == 'cuda'
             if scaled:
                 from mmengine.optim import AmpOptimWrapper
-                wrapper = AmpOptimWrapper(optimizer=wrapper.optimizer, dtype='float16')
+                wrapper = AmpOptimWrapper(optimizer=wrapper.optimizer, dtype='float16',
+                                          clip_grad=cfg.optim_wrapper.get('clip_grad'))
             assert isinstance(wrapper, OptimWrapper)
             self.optimizer = wrapper
 
@@ -210,11 +209,11 @@ class ModelSide:
 
     def train(self):
         with self.autocast():
-            self.model.train_step(copy.deepcopy(self.data), self.optimizer)
+            self.model.train_step(self.data, self.optimizer)
 
     def infer(self):
         with torch.inference_mode(), self.autocast():
-            return self.model.test_step(copy.deepcopy(self.data))
+            return self.model.test_step(self.data)
 
 
 def _plain(wrapper):
@@ -225,10 +224,9 @@ def _plain(wrapper):
 def measure_models(clock, models, budget, report):
     """Time whole models, inference of one image and a training step, against stock ones.
 
-    Returns:
-        list[dict]: name, mode, batch, times, ratios and peak memory of each side.
+    Yields:
+        dict: name, mode, batch, times, ratios and peak memory of each side.
     """
-    results = []
     for name, (path, size, batch) in models.items():
         for mode, images in (('train', batch), ('infer', 1)):
             label = f'{name} {images}x{size[0]}x{size[1]}'
@@ -241,6 +239,5 @@ def measure_models(clock, models, budget, report):
                 side: partial(ModelSide, f'{ROOT}/{path}', size, images, clock.device, precision,
                               side == 'ours', mode == 'train')
                 for side, precision in precisions.items()}
-            results += _compare(clock, label, builders, (mode, ), budget, report, dict(
+            yield from _compare(clock, label, builders, (mode, ), budget, report, dict(
                 model=name, batch=images, size=size))
-    return results

@@ -5,7 +5,7 @@ import pytest
 import torch
 from mmengine.config import Config
 
-from benchmarks import gpu, gpu_kernels, gpu_models
+from benchmarks import gpu, gpu_checks, gpu_kernels, gpu_models
 from benchmarks.gpu_measuring import Budget, Clock, line, machine_rates, ratios
 from convnext_dense.acceleration.triton import plans
 
@@ -34,25 +34,51 @@ def test_shapes_are_those_of_the_stages_each_once():
                      for batch in (1, 2, 16, 64)}
 
 
-def test_every_operator_is_checked_and_a_wrong_one_found(monkeypatch):
+def test_every_plan_of_every_operator_is_checked_and_a_wrong_one_found(monkeypatch):
     messages = []
-    results = gpu_kernels.check('cpu', [(2, 5, 2, 3)], [torch.float32], Budget(1e9),
-                                messages.append)
-    assert [result['step'] for result in results] == list(gpu_kernels.steps())
-    assert all(result['passed'] for result in results)
+    results = list(gpu_checks.check('cpu', [(2, 5, 2, 3)], [torch.float32], Budget(1e9),
+                                    messages.append))
+    assert {result['step'] for result in results} == set(gpu_kernels.steps())
+    assert all(result['passed'] for result in results) and not messages
+    taken = [plan for result in results for plan in result['plans']]
+    for step, ways in dict(dwconv_norm=plans.dwconv_norm(5), dwconv_input=plans.convolution(5),
+                           dwconv_weight=plans.weight_gradient(5),
+                           norm=plans.norm(5, True), residual=plans.elementwise(5)).items():
+        for how, tile in ways:
+            assert f'{step}: {how} {tuple(tile) if tile else ""}'.rstrip() in taken
     right = gpu_kernels.steps()['residual']
     wrong = dict(residual=right._replace(plain=lambda *inputs: 2 * right.plain(*inputs)))
-    monkeypatch.setattr(gpu_kernels, 'steps', lambda: wrong)
-    assert not gpu_kernels.check('cpu', [(2, 5, 2, 3)], [torch.float32], Budget(1e9),
-                                 messages.append)[0]['passed']
-    assert messages[-1] == 'checked 1 cases against float64, 1 failed'
-    assert messages[-2].startswith('FAILED check residual (2, 5, 2, 3)')
+    monkeypatch.setattr(gpu_checks, 'steps', lambda: wrong)
+    assert not any(result['passed'] for result in gpu_checks.check(
+        'cpu', [(2, 5, 2, 3)], [torch.float32], Budget(1e9), messages.append))
+    assert messages[-1].startswith('FAILED check residual (2, 5, 2, 3)')
+
+
+def test_a_value_that_was_never_written_is_found(monkeypatch):
+    right = gpu_kernels.steps()['residual']
+    lazy = right._replace(fused=lambda x, *others: torch.empty_like(x) + 0 * right.fused(
+        x, *others))
+    monkeypatch.setattr(gpu_checks, 'steps', lambda: dict(residual=lazy))
+    assert not next(gpu_checks.check('cpu', [(2, 5, 2, 3)], [torch.float32], Budget(1e9),
+                                     print))['passed']
+
+
+def test_a_plan_that_does_not_fit_the_gpu_is_no_success(monkeypatch):
+    import triton
+
+    def refuse(*inputs):
+        raise triton.TritonError('out of resource: shared memory')
+    step = gpu_kernels.steps()['residual']._replace(fused=refuse)
+    monkeypatch.setattr(gpu_checks, 'steps', lambda: dict(residual=step))
+    found, = gpu_checks.check('cpu', [(2, 5, 2, 3)], [torch.float32], Budget(1e9), print)
+    assert found['passed'] is None and 'shared memory' in found['reason']
 
 
 def test_operators_are_timed_against_eager_and_compiled_torch():
     messages, rates = [], dict(copy=1e9, fp32=1e9)
-    results = gpu_kernels.measure(Clock('cpu', 1), {(1, 4, 2, 2): 'T1 tiny'}, rates, Budget(1e9),
-                                  messages.append, dict(backend='eager'), [(1, 4, 2, 2)])
+    results = list(gpu_kernels.measure(
+        Clock('cpu', 1), {(1, 4, 2, 2): 'T1 tiny'}, rates, Budget(1e9), messages.append,
+        dict(backend='eager'), [(1, 4, 2, 2)]))
     assert [(result['step'], result['mode']) for result in results] == [
         (name, mode) for name in gpu_kernels.steps()
         for mode in ('forward', 'forward + backward')]
@@ -72,10 +98,10 @@ def test_a_spent_budget_leaves_out_what_is_left():
     budget = Budget(0)
     part = budget.section(.5)
     assert not part.allows('a') and not budget.allows('b') and budget.left_out == ['a', 'b']
-    assert gpu_kernels.measure(Clock('cpu', 1), {(1, 4, 2, 2): 'x'}, {}, budget, print, {}) == []
+    assert not [*gpu_kernels.measure(Clock('cpu', 1), {(1, 4, 2, 2): 'x'}, {}, budget, print, {})]
     assert len(budget.left_out) == 3
-    assert gpu_models.measure_backbones(None, gpu_models.BACKBONES, budget, print, {}) == []
-    assert gpu_models.measure_models(None, gpu_models.MODELS, budget, print) == []
+    assert not [*gpu_models.measure_backbones(None, gpu_models.BACKBONES, budget, print, {})]
+    assert not [*gpu_models.measure_models(None, gpu_models.MODELS, budget, print)]
     assert Budget(100).section(.25).left() == pytest.approx(25, abs=1)
 
 
@@ -132,8 +158,8 @@ def test_the_whole_run_in_tiny(tmp_path):
     """Checks, kernels, backbones and a segmenter, written as JSON; about 3 minutes."""
     import subprocess
     import sys
-    out = tmp_path / 'gpu.json'
+    out = tmp_path / 'gpu.jsonl'
     subprocess.run([sys.executable, '-m', 'benchmarks.gpu', '--smoke', '--out', str(out)],
                    check=True)
-    results = json.loads(out.read_text())
-    assert all(results[part] for part in ('checks', 'kernels', 'backbones', 'models'))
+    facts = [json.loads(line) for line in out.read_text().splitlines()]
+    assert {fact['part'] for fact in facts} == {'machine', 'rates', *gpu.PARTS, 'left_out'}
