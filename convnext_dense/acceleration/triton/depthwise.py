@@ -44,7 +44,9 @@ def convolve_kernel(x_ptr, weight_ptr, bias_ptr, norm_weight_ptr, norm_bias_ptr,
         start = tl.load(bias_ptr + c, mask=real, other=0.).to(ACC)
     else:
         start = tl.zeros([COLUMNS, CHANNELS], ACC)
-    sums = (start, ) * ROWS
+    sums = ()  # no product of a tuple and a number: Triton 3.6's interpreter has none
+    for _ in tl.static_range(ROWS):
+        sums = sums + (start, )
     for right in range(TAPS):
         column = w + (right - HALO)
         inside = (column >= 0) & real
@@ -102,7 +104,12 @@ def weight_gradient_kernel(x_ptr, grad_ptr, partial_ptr, height, width, stride_n
     c = tl.program_id(1) * CHANNELS + tl.arange(0, CHANNELS)[None, :]
     real = c < C
     zero = tl.zeros([COLUMNS, CHANNELS], ACC)
-    sums = ((zero, ) * TAPS, ) * TAPS
+    column = ()
+    for _ in tl.static_range(TAPS):
+        column = column + (zero, )
+    sums = ()
+    for _ in tl.static_range(TAPS):
+        sums = sums + (column, )
     for item in range(program * share, tl.minimum((program + 1) * share, items)):
         w = item % tiles * COLUMNS + tl.arange(0, COLUMNS)[:, None]
         h = item // tiles % strips * ROWS
