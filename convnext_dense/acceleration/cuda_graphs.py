@@ -33,13 +33,15 @@ class Graphed:
     def __call__(self, x: Tensor) -> Tensor:
         if not self._fits(x):
             return self.forward(self.module, x)
-        key = (x.shape, x.stride(), x.dtype, torch.is_autocast_enabled(x.device.type),
-               torch.get_autocast_dtype(x.device.type))
-        if key not in self.graphs:
-            if len(self.graphs) >= self.most:
-                return self.forward(self.module, x)
-            self.graphs[key] = self.capture(lambda x: self.forward(self.module, x), x)
-        return self.graphs[key](x)
+        # a graph that was captured in inference mode holds tensors that nothing else may write to
+        key = (x.shape, x.stride(), x.dtype, x.device, torch.is_inference_mode_enabled(),
+               torch.is_autocast_enabled(x.device.type), torch.get_autocast_dtype(x.device.type))
+        with torch.cuda.device_of(x):
+            if key not in self.graphs:
+                if len(self.graphs) >= self.most:
+                    return self.forward(self.module, x)
+                self.graphs[key] = self.capture(lambda x: self.forward(self.module, x), x)
+            return self.graphs[key](x)
 
     def _fits(self, x):
         return x.is_cuda and not self.module.training and not torch.is_grad_enabled() and \
@@ -75,7 +77,8 @@ def capture_graph(forward: Callable, x: Tensor) -> Callable:
             for _ in range(WARM_UPS):
                 forward(held)
         torch.cuda.current_stream().wait_stream(side)
-        with torch.cuda.graph(graph):
+        # threads that pin memory for the next batch may go on
+        with torch.cuda.graph(graph, capture_error_mode='thread_local'):
             results = forward(held)
 
     def replay(x):

@@ -41,6 +41,15 @@ def test_autocast_has_graphs_of_its_own(graphed):
     assert captured == [(3, ), (3, )]
 
 
+def test_inference_mode_has_graphs_of_its_own(graphed):
+    """What was captured there could not be written to elsewhere."""
+    run, captured = graphed
+    for context in (torch.inference_mode, torch.no_grad, torch.inference_mode):
+        with context():
+            run(torch.randn(3))
+    assert captured == [(3, ), (3, )]
+
+
 def test_training_runs_the_module(graphed):
     run, captured = graphed
     run.module.train()

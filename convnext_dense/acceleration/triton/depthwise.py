@@ -44,7 +44,7 @@ def convolve_kernel(x_ptr, weight_ptr, bias_ptr, norm_weight_ptr, norm_bias_ptr,
         start = tl.load(bias_ptr + c, mask=real, other=0.).to(ACC)
     else:
         start = tl.zeros([COLUMNS, CHANNELS], ACC)
-    sums = ()  # no product of a tuple and a number: Triton 3.6's interpreter has none
+    sums: tuple = ()  # no product of a tuple and a number: Triton 3.6's interpreter has none
     for _ in tl.static_range(ROWS):
         sums = sums + (start, )
     for right in range(TAPS):
@@ -107,7 +107,7 @@ def weight_gradient_kernel(x_ptr, grad_ptr, partial_ptr, height, width, stride_n
     column = ()
     for _ in tl.static_range(TAPS):
         column = column + (zero, )
-    sums = ()
+    sums: tuple = ()
     for _ in tl.static_range(TAPS):
         sums = sums + (column, )
     for item in range(program * share, tl.minimum((program + 1) * share, items)):

@@ -13,6 +13,8 @@ from convnext_dense.acceleration.triton.tiles import Tile, pixel_tile
 ROWS = 7
 #: channels up to which one program may hold a pixel
 MOST_CHANNELS = 4096
+#: bytes of shared memory that every GPU from compute capability 8.0 on gives a program
+MOST_SHARED = 2**16
 
 
 class Plan(NamedTuple):
@@ -63,9 +65,15 @@ def weight_gradient(channels: int) -> list[Plan]:
 
 
 def norm(channels: int, channels_last: bool) -> list[Plan]:
-    """Plans of LayerNorm; a channels-first map is read 16 pixels, 32 bytes, at a time or more."""
+    """Plans of LayerNorm; a channels-first map is read 16 pixels, 32 bytes, at a time or more.
+
+    It goes through shared memory, of which some GPUs (compute capability 8.6, 12.0) have 100 KiB a
+    program: where 16 pixels are more, the first plan has fewer.
+    """
     block = triton.next_power_of_2(channels)
     plans = []
+    if not channels_last and 16 * 4 * block > MOST_SHARED:
+        plans.append(Plan('fused', Tile(1, MOST_SHARED // (4 * block), block, 16)))
     for values in (8, 16, 32):
         warps = min(max(block * (1 if channels_last else 16) // (32 * values), 4), 16)
         pixels = max(32 * warps * values // block, 1 if channels_last else 16)

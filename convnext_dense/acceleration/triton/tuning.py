@@ -13,6 +13,7 @@ from pathlib import Path
 
 import torch
 import triton
+from mmengine.dist import get_world_size
 from torch import Tensor
 
 from convnext_dense.acceleration.triton.plans import Plan
@@ -76,10 +77,10 @@ def key_of(step: str, x: Tensor) -> str:
 def may_measure(x: Tensor) -> bool:
     """Whether plans can be timed now: on a GPU, outside of graph capture, if not switched off.
 
-    Runs that ask for deterministic algorithms take what is remembered or the first plan.
+    Plans round differently: one of several processes must not choose another one than its
+    neighbours, so there all take what a single process found before, or the first plan.
     """
-    return x.is_cuda and os.environ.get(SWITCH) != '0' and \
-        not torch.are_deterministic_algorithms_enabled() and \
+    return x.is_cuda and os.environ.get(SWITCH) != '0' and get_world_size() == 1 and \
         not torch.cuda.is_current_stream_capturing()
 
 
@@ -97,8 +98,8 @@ def choose(step: str, x: Tensor, plans: Callable[[], list[Plan]], run: Callable[
     Returns:
         Plan: one of ``plans``.
     """
-    if not (x.is_cuda or seconds):
-        return plans()[0]
+    if not (x.is_cuda or seconds) or torch.are_deterministic_algorithms_enabled():
+        return plans()[0]  # the same on every machine
     known = choices(torch.cuda.get_device_name(x.device) if x.is_cuda else 'CPU')
     key = key_of(step, x)
     if key in known.sure:

@@ -111,7 +111,28 @@ def test_tiles_cover_the_channels_and_fit_a_program(channels):
         assert plan.how == 'split' or plan.tile.channels >= channels
     for last in (True, False):
         for plan in plans.norm(channels, last):
-            assert plan.tile.channels >= channels and (last or plan.tile.columns >= 16)
+            assert plan.tile.channels >= channels
+    first, *others = plans.norm(channels, channels_last=False)
+    assert first.tile.columns * first.tile.channels * 4 <= 2**16 or first.tile.columns == 16
+    assert all(plan.tile.columns >= 16 for plan in others)
+
+
+def test_deterministic_runs_take_the_first_plan_whatever_is_remembered():
+    assert choose({FAST: 1., SLOW: 2.})[0] == FAST
+    torch.use_deterministic_algorithms(True)
+    try:
+        assert choose({FAST: 1., SLOW: 2.}) == (SLOW, [])
+    finally:
+        torch.use_deterministic_algorithms(False)
+
+
+def test_one_of_several_processes_measures_nothing(monkeypatch):
+    class OnGpu:
+        is_cuda = True
+    monkeypatch.setattr(torch.cuda, 'is_current_stream_capturing', lambda: False)
+    assert tuning.may_measure(OnGpu())
+    monkeypatch.setattr(tuning, 'get_world_size', lambda: 2)
+    assert not tuning.may_measure(OnGpu())
 
 
 @pytest.mark.parametrize('pixels, images, blocks', [(1, 1, 1), (49, 64, 12), (60800, 2, 3)])
