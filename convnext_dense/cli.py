@@ -17,7 +17,7 @@ from types import ModuleType
 from typing import Any
 
 from convnext_dense import __version__
-from convnext_dense.errors import InputError, in_one_line
+from convnext_dense.errors import InputError, in_one_line, printable
 
 COMMANDS = {
     'new': 'from images and annotations to a folder that trains',
@@ -87,7 +87,7 @@ def run_command(command: str, argv: Sequence[str] | None = None, prog: str | Non
     except InputError as error:
         if args.debug:
             raise
-        print(f'error: {error}', file=sys.stderr)
+        print(f'error: {printable(str(error))}', file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print('stopped by Ctrl-C', file=sys.stderr)
@@ -95,11 +95,19 @@ def run_command(command: str, argv: Sequence[str] | None = None, prog: str | Non
     except Exception as error:
         if args.debug:
             raise
-        file = Path(tempfile.gettempdir()) / f'convnext-dense-{os.getpid()}.log'
-        file.write_text(traceback.format_exc())
-        print(f'error: {in_one_line(error)}; the traceback is in {file}, --debug prints it',
+        print(f'error: {printable(in_one_line(error))}; {_keep_traceback()}--debug prints it',
               file=sys.stderr)
         return 1
+
+
+def _keep_traceback():
+    """Write the traceback that is being handled to a file; where that lies, for a message."""
+    file = Path(tempfile.gettempdir()) / f'convnext-dense-{os.getpid()}.log'
+    try:
+        file.write_text(traceback.format_exc())
+    except OSError:  # that disk is full, too
+        return ''
+    return f'the traceback is in {file}, '
 
 
 def main(argv: Sequence[str] | None = None) -> int:

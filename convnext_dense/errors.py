@@ -1,4 +1,5 @@
 """The one error that a user's mistake raises."""
+import os
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -39,6 +40,12 @@ def is_out_of_memory(error: BaseException) -> bool:
     # torch's class by its name, as torch takes long to import; on a CPU it has none
     return isinstance(error, MemoryError) or 'OutOfMemory' in type(error).__name__ or (
         isinstance(error, RuntimeError) and 'DefaultCPUAllocator' in str(error))
+
+
+def printable(text: str | os.PathLike) -> str:
+    """A text without control characters, which could change what a terminal shows."""
+    return ''.join(letter if letter.isprintable() else
+                   letter.encode('unicode_escape').decode() for letter in os.fspath(text))
 
 
 def in_one_line(error: BaseException) -> str:

@@ -19,6 +19,7 @@ FLOORS = [
     ['detection', 'segmentation', 'optim'],
     ['models'],
     # what every room may import
+    ['resolved_config'],
     ['config'],
     ['config_files', 'data_root'],
     ['classes', 'published', 'registry'],

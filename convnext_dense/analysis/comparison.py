@@ -4,25 +4,25 @@ A model is known by the stem of its config's name, or by the name that it is giv
 directories of one model are its training seeds.
 """
 import json
-from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from convnext_dense.analysis.matches import DetectionMatches, SegmentationCounts
+from convnext_dense.analysis.run_files import (
+    SUMMARIES,
+    read_config,
+    read_curves,
+    read_results,
+    read_seconds,
+)
 from convnext_dense.command_names import typed
 from convnext_dense.config_files import find_config
-from convnext_dense.errors import InputError
+from convnext_dense.errors import InputError, convert_errors
 
-SUMMARIES = {'detection.json': 'convnext_dense.detection/1',
-             'segmentation.json': 'convnext_dense.segmentation/1'}
 #: metric of the report: its title, key of the published figure
 KINDS = {'bbox': ('box AP', 'box_ap'), 'segm': ('mask AP', 'mask_ap'), 'mIoU': ('mIoU', 'miou')}
-#: keys of the log that are figures of validation, and what they are called in the report
-CURVES = {'coco/bbox_mAP': 'bbox', 'coco/segm_mAP': 'segm', 'mIoU': 'mIoU'}
 #: what the report reads of each model in a benchmark file
 MEASURED = ('name', 'mode', 'batch', 'rounds', 'images_per_s', 'latency_ms', 'stages_ms',
             'peak_memory_MiB')
@@ -85,7 +85,8 @@ def gather(paths: Sequence[str], size: tuple[int, int] | None = None) -> list[Mo
                                  f'{name}= out')
             benchmarks.append((path, read_benchmark(path)))
         elif path.is_dir():
-            _add_work_dir(by_name, path, name)
+            with convert_errors(str(path), 'look at the files in it'):
+                _add_work_dir(by_name, path, name)
         elif path.suffix == '.py' or not path.exists():
             _add_config(by_name, find_config(path), name)
         else:
@@ -99,9 +100,13 @@ def gather(paths: Sequence[str], size: tuple[int, int] | None = None) -> list[Mo
     for model in models:
         _check_recipes(model)
     for path, report in benchmarks:
-        _add_benchmark(models, path, report)
+        with convert_errors(str(path), f'measure again with {typed("benchmark")}'):
+            _add_benchmark(models, path, report)
     for model in models:
-        _count(model, size)
+        with convert_errors(f'{model.name}: its multiply-adds cannot be counted',
+                            'look at model and data_preprocessor of its config, and at the '
+                            'benchmark file'):
+            _count(model, size)
     return models
 
 
@@ -117,11 +122,15 @@ def split_name(text: str) -> tuple[str | None, Path]:
 
 def _add_config(models, path, name=None):
     from convnext_dense.config import load_config
+    _add(models, path, load_config(path), name)
+
+
+def _add(models, path, cfg, name):
+    """The model of a config, which may be there already."""
     model = models.setdefault(name or path.stem, Model(name or path.stem, path.stem,
                                                        named=bool(name)))
-    cfg = load_config(path)
     model.cfg = model.cfg or cfg
-    return model, cfg
+    return model
 
 
 def _add_work_dir(models, folder, name=None):
@@ -137,9 +146,10 @@ def _add_work_dir(models, folder, name=None):
                          'evaluate with report=True in the config\'s test_evaluator, e.g. '
                          f'{typed("test")} CONFIG CHECKPOINT --cfg-options '
                          'test_evaluator.report=True')
-    model, cfg = _add_config(models, configs[-1], name)
-    model.runs.append(Run(str(folder), cfg, read_curves(folder), read_results(summaries[-1]),
-                          read_seconds(folder)))
+    cfg = read_config(configs[-1])
+    run = Run(str(folder), cfg, read_curves(folder), read_results(summaries[-1]),
+              read_seconds(folder))
+    _add(models, configs[-1], cfg, name).runs.append(run)
 
 
 def _split_runs(model):
@@ -161,84 +171,6 @@ def _check_recipes(model):
             if run.cfg.get(key) != first.cfg.get(key):
                 raise InputError(f'{first.folder} and {run.folder} are seeds of {model.name}, but '
                                  f'differ in {key}; name them apart: NAME={run.folder}')
-
-
-def read_curves(folder: str | Path) -> dict[str, tuple[list, list]]:
-    """Learning curves from the scalars that mmengine wrote, resumed trainings joined.
-
-    Returns:
-        dict[str, tuple[list, list]]: for ``loss``, ``bbox``, ``segm`` and ``mIoU``, where known,
-        steps (iterations, or epochs where training counts epochs) and values.
-    """
-    curves: dict[str, dict] = defaultdict(dict)
-    for path in sorted(Path(folder).glob('*/vis_data/scalars.json')):
-        for line in path.read_text().splitlines():
-            entry = json.loads(line)
-            for key, value in entry.items():
-                name = 'loss' if key == 'loss' else CURVES.get(key)
-                if name and entry.get('step'):
-                    # mmseg logs mIoU in percent, mmdet AP in [0, 1]
-                    percent = 100 if key.startswith('coco/') else 1
-                    curves[name][entry['step']] = value * percent
-    return {name: (sorted(points), [points[step] for step in sorted(points)])
-            for name, points in curves.items()}
-
-
-def read_seconds(folder: str | Path) -> tuple[list, list]:
-    """Steps, and the seconds of training up to each, without validation, from mmengine's scalars.
-
-    Returns:
-        tuple[list, list]: steps and seconds; empty where no times were logged.
-    """
-    times = {}
-    for path in sorted(Path(folder).glob('*/vis_data/scalars.json')):
-        for line in path.read_text().splitlines():
-            entry = json.loads(line)
-            if 'loss' in entry and 'time' in entry and entry.get('step'):
-                times[entry['step']] = entry['time']  # mean of a step since the entry before
-    steps = sorted(times)
-    lengths = np.diff([0, *steps])
-    return steps, np.cumsum(lengths * [times[step] for step in steps]).tolist()
-
-
-def read_results(summary: Path) -> dict[str, DetectionMatches | SegmentationCounts]:
-    """Results by kind from ``detection.json`` or ``segmentation.json``."""
-    try:
-        report = json.loads(summary.read_text())
-    except ValueError as error:
-        raise InputError(f'{summary}: not JSON: {error}') from error
-    expected = SUMMARIES[summary.name]
-    if report.get('format') != expected:
-        raise InputError(f'{summary}: format {report.get("format")!r}, expected {expected!r}; '
-                         'evaluate again with this version of the toolkit')
-    read = _read_detection if summary.name == 'detection.json' else _read_segmentation
-    return read(summary, report)
-
-
-def _read_detection(summary, report):
-    annotations = Path(report['annotations'])
-    beside = summary.parent / annotations.name
-    if not annotations.is_file() and beside.is_file():
-        annotations = beside
-    elif not annotations.is_file():
-        raise InputError(f'{summary}: its annotations {annotations} are not there; run where the '
-                         'evaluation ran, or copy the file beside it')
-    return {kind: DetectionMatches(annotations, summary.parent / evaluation['detections'], kind,
-                                   report['image_ids'], report['categories'])
-            for kind, evaluation in report['evaluations'].items() if kind in KINDS}
-
-
-def _read_segmentation(summary, report):
-    classes = report['classes']
-    shape = len(report['images']), len(classes)
-    intersection, union = np.zeros(shape), np.zeros(shape)
-    for row, image in enumerate(report['images']):
-        columns = image['classes']
-        common = np.array(image['intersection'])
-        intersection[row, columns] = common
-        union[row, columns] = np.array(image['prediction']) + image['label'] - common
-    names = [image['name'] for image in report['images']]
-    return {'mIoU': SegmentationCounts(names, classes, intersection, union)}
 
 
 def read_benchmark(path: Path) -> dict[str, Any]:

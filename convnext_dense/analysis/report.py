@@ -20,7 +20,7 @@ from convnext_dense.analysis.comparison_table import (
 from convnext_dense.analysis.differences import Difference, compare_all
 from convnext_dense.analysis.fairness import fairness_lines
 from convnext_dense.analysis.labels import short_names
-from convnext_dense.errors import InputError
+from convnext_dense.errors import InputError, printable
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -156,7 +156,7 @@ def _runs(models):
 def _markdown_page(title, fairness, sections, models):
     parts = [f'# {title}']
     if fairness:
-        parts += [f'## {FAIRNESS}', '\n'.join(f'- {line}' for line in fairness)]
+        parts += [f'## {FAIRNESS}', '\n'.join(f'- {printable(line)}' for line in fairness)]
     for name, text, head, rows in sections:
         parts += [f'## {name}', text, markdown(head, rows)]
     parts += ['## Sources', '\n'.join(f'- {line}' for line in _runs(models) + [

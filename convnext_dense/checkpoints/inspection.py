@@ -12,7 +12,7 @@ from convnext_dense.checkpoints.loading import state_dict_of
 from convnext_dense.checkpoints.lora import describe_adapters
 from convnext_dense.checkpoints.origins import program_of, project_of
 from convnext_dense.checkpoints.reading import read_checkpoint
-from convnext_dense.errors import convert_errors
+from convnext_dense.errors import convert_errors, printable
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -198,4 +198,4 @@ def summary(described: dict[str, Any]) -> str:
     lines += [(f'meta.{key}', str(value).replace('\n', ' ')) for key, value in
               described['meta'].items() if key not in ('epoch', 'iter', 'format', 'arch')]
     width = max(len(name) for name, _ in lines) + 2
-    return '\n'.join(f'{name:<{width}}{value}' for name, value in lines)
+    return '\n'.join(f'{printable(name):<{width}}{printable(value)}' for name, value in lines)

@@ -16,7 +16,7 @@ import webbrowser
 from pathlib import Path
 
 from convnext_dense.analysis.sizes import parse_size
-from convnext_dense.errors import InputError
+from convnext_dense.errors import InputError, convert_errors
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -62,8 +62,11 @@ def run(args: argparse.Namespace) -> None:
 
     def write(paths, tuning, static):
         size = parse_size(args.size) if args.size else None
-        write_report(gather(paths, size), args.out, args.title, args.resamples, static,
-                     args.wanted, tuning, lambda line: print(line, file=sys.stderr))
+        models = gather(paths, size)
+        with convert_errors(f'compare: the report of {", ".join(map(str, paths))}',
+                            f'look at the file or setting, and whether {args.out} has space'):
+            write_report(models, args.out, args.title, args.resamples, static,
+                         args.wanted, tuning, lambda line: print(line, file=sys.stderr))
     if args.demo:
         args.paths, tuning = train_models(Path(args.out), args.seed,
                                           lambda paths, lines: write(paths, lines, False))

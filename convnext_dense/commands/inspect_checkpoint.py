@@ -18,9 +18,10 @@ def run(args: argparse.Namespace) -> None:
     import json
 
     from convnext_dense.checkpoints.inspection import inspect_checkpoint, summary
+    from convnext_dense.errors import printable
     described = inspect_checkpoint(args.source)
     print(json.dumps(described, indent=1) if args.json else summary(described))
     if args.keys:
         from convnext_dense.checkpoints import locate, read_checkpoint, state_dict_of
         for key, tensor in state_dict_of(read_checkpoint(locate(args.source))).items():
-            print(key, tuple(tensor.shape))
+            print(printable(key), tuple(tensor.shape))

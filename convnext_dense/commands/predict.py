@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from convnext_dense.errors import InputError
+from convnext_dense.errors import InputError, printable
 
 if TYPE_CHECKING:
     from convnext_dense.prediction.predictor import Predictor
@@ -53,7 +53,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     from convnext_dense.prediction.sources import count_images, find_sources
-    from convnext_dense.prediction.writing import printable
     sources = find_sources(args.sources, sys.stdin if '-' in args.sources else (), args.out)
     from convnext_dense.commands.options import choose_device
     from convnext_dense.prediction.exported import is_export

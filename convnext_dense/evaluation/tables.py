@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from prettytable import PrettyTable
 
 from convnext_dense.datasets.coco_file import Id
+from convnext_dense.errors import printable
 
 from .coco_figures import CLASS_FIGURES, FIGURES
 
@@ -41,7 +42,7 @@ def class_table(rows: dict[Id, dict[str, float]], categories: list[dict]) -> str
     table = PrettyTable(['category', *CLASS_FIGURES], float_format='.3')
     table.align['category'] = 'l'
     for category in categories:
-        table.add_row([category['name'], *rows[category['id']].values()])
+        table.add_row([printable(str(category["name"])), *rows[category['id']].values()])
     return table.get_string()
 
 
@@ -55,5 +56,6 @@ def percent_table(classes: Sequence[str], by_class: dict[str, np.ndarray]) -> st
     table = PrettyTable(['Class', *by_class], float_format='.2')
     table.align['Class'] = 'l'
     for row, name in enumerate(classes):
-        table.add_row([name, *(float(values[row]) * 100 for values in by_class.values())])
+        table.add_row([printable(str(name)),
+                       *(float(values[row]) * 100 for values in by_class.values())])
     return table.get_string()

@@ -9,7 +9,7 @@ from mmengine.config import Config
 from convnext_dense.config import load_config, nested
 from convnext_dense.config_files import FOLDER, find_config
 from convnext_dense.errors import InputError
-from convnext_dense.prediction.resolved_config import check_parts, parse_config
+from convnext_dense.resolved_config import check_parts, parse_config
 
 CHECKPOINTS = ('.pth', '.pt', '.safetensors')
 

@@ -5,7 +5,6 @@ its ``write`` gets what that made, image after image; ``close`` ends its files.
 """
 import csv
 import json
-import os
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -263,9 +262,3 @@ def _file_of(frame, suffix):
     if frame.number is None:
         return Path(f'{frame.name}{suffix}')
     return Path(frame.source.name) / f'{frame.number:06d}{suffix}'
-
-
-def printable(text: str | os.PathLike) -> str:
-    """A text without control characters, which could change what a terminal shows."""
-    return ''.join(letter if letter.isprintable() else
-                   letter.encode('unicode_escape').decode() for letter in os.fspath(text))

@@ -11,8 +11,11 @@ from mmengine.logging import print_log
 
 from convnext_dense.checks.image_files import MAX_PIXELS
 from convnext_dense.errors import InputError
+from convnext_dense.runtime.files import explain
 
 MOST_LISTED = 50
+#: what a line holds; the file may be of another run, or from elsewhere
+ENTRY: dict[str, Any] = dict(file=str, problem=str, used=bool, size=(int, type(None)))
 
 
 class BadImageList:
@@ -84,8 +87,9 @@ class BadImageList:
             detail: a traceback.
 
         Raises:
-            InputError: ``strict``.
+            InputError: ``strict``, or the file cannot be written.
         """
+        file = str(file)
         if self.strict:
             raise InputError(f'{file}: {problem}; mend or remove it, or set '
                              'bad_images.strict=False to go on without it')
@@ -96,11 +100,14 @@ class BadImageList:
         if detail:
             entry['detail'] = detail
         line = (json.dumps(entry) + '\n').encode()
-        descriptor = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
         try:
-            os.write(descriptor, line)  # one write: lines of several workers do not mix
-        finally:
-            os.close(descriptor)
+            descriptor = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+            try:
+                os.write(descriptor, line)  # one write: lines of several workers do not mix
+            finally:
+                os.close(descriptor)
+        except OSError as error:  # torch hands it on from a data worker without its number
+            raise InputError(str(explain(self.path, error))) from error
 
     def poll(self) -> None:
         """Read what the data workers wrote since the last call.
@@ -130,9 +137,10 @@ class BadImageList:
         for line in text.splitlines():
             try:
                 entry = json.loads(line)
-            except ValueError:  # cut by a power failure
+            except (ValueError, RecursionError):  # cut by a power failure
                 continue
-            if isinstance(entry, dict) and {'file', 'problem', 'used', 'size'} <= entry.keys():
+            if isinstance(entry, dict) and all(isinstance(entry.get(key, entry), kind)
+                                               for key, kind in ENTRY.items()):
                 entries.append(entry)
         return entries
 

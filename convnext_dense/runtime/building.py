@@ -12,6 +12,7 @@ from torch import nn
 
 from convnext_dense.errors import convert_errors
 from convnext_dense.model_wrappers import unwrap
+from convnext_dense.runtime.files import raise_write_errors
 from convnext_dense.runtime.loops import (
     EpochBasedTrainLoop,
     IterBasedTrainLoop,
@@ -54,8 +55,12 @@ class BuildingRunner(MMEngineRunner):
         return super().wrap_model(model_wrapper_cfg, model)
 
     def build_logger(self, *args: Any, **kwargs: Any) -> MMLogger:
-        """mmengine's logger, which leaves a terminal to the line of progress."""
+        """mmengine's logger, which leaves a terminal to the line of progress.
+
+        A line that cannot be written to the log file ends the run.
+        """
         logger = super().build_logger(*args, **kwargs)
+        raise_write_errors(logger)
         if shows_progress(self.cfg):
             self.progress_hook = ProgressHook(quiet_terminal(logger))
         return logger

@@ -79,8 +79,8 @@ def write_atomically(path: str | Path, write: Callable[[_File], object],
 
 def concerns_writing(error: OSError, folder: str | Path) -> bool:
     """Whether an OSError says that a folder cannot be written to any more."""
-    inside = isinstance(error.filename, str) and os.path.abspath(error.filename).startswith(
-        os.path.join(os.path.abspath(folder), ''))
+    inside = isinstance(error.filename, str) and os.path.join(
+        os.path.abspath(error.filename), '').startswith(os.path.join(os.path.abspath(folder), ''))
     return error.errno in (*_NO_SPACE, errno.EROFS, errno.ESTALE) or inside
 
 

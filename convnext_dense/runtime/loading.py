@@ -18,6 +18,7 @@ from convnext_dense.runtime.samples import (
     SeededSampler,
     StartWorker,
 )
+from convnext_dense.runtime.workers import end_with_process
 
 
 def build_loader(config: dict, name: str, bad_images: BadImageList, run_seed: int,
@@ -74,4 +75,5 @@ def build_loader(config: dict, name: str, bad_images: BadImageList, run_seed: in
     loader.generator = torch.Generator()  # or each iterator draws from the global one
     loader.generator.manual_seed(run_seed)
     loader.worker_init_fn = StartWorker(loader.worker_init_fn)
+    end_with_process()
     return loader

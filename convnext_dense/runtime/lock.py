@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 from typing import ClassVar
 
-from convnext_dense.errors import InputError
+from convnext_dense.errors import InputError, printable
 from convnext_dense.runtime.files import explain
 
 NAME = '.training'
@@ -75,12 +75,12 @@ class WorkDirLock:
 
     def _remove_if_stale(self):
         try:
-            holder, age = json.loads(self.path.read_text()), time.time() - os.stat(
-                self.path).st_mtime
+            age = time.time() - os.stat(self.path).st_mtime
+            holder = json.loads(self.path.read_text())
         except FileNotFoundError:
             return
-        except (OSError, ValueError):  # being written, or cut by a power failure
-            holder, age = None, time.time() - os.stat(self.path).st_mtime
+        except (OSError, ValueError, RecursionError):  # being written, or cut by a power failure
+            holder = None
         if not isinstance(holder, dict):
             holder, stale = {}, age > TOUCHED
         elif holder.get('host') == socket.gethostname():
@@ -91,22 +91,24 @@ class WorkDirLock:
         else:
             stale = age > FRESH
         if not stale:
-            raise InputError(
-                f'{self.path.parent}: a training runs here on {holder.get("host", "?")}, process '
-                f'{holder.get("pid", "?")}, since {holder.get("since", "?")}; choose another '
-                f'--work-dir, or remove {self.path} if that is not so')
+            host, pid, since = (f'{holder.get(key, "?")!s:.60}' for key in ('host', 'pid', 'since'))
+            raise InputError(printable(
+                f'{self.path.parent}: a training runs here on {host}, process {pid}, since '
+                f'{since}; choose another --work-dir, or remove {self.path} if that is not so'))
         aside = self.path.with_name(f'{NAME}.{socket.gethostname()}.{os.getpid()}')
         try:
             os.rename(self.path, aside)  # of several starts only one succeeds
         except FileNotFoundError:
             return
+        except OSError as error:  # a folder of this name, or a disk that became read-only
+            raise explain(self.path, error) from error
         aside.unlink(missing_ok=True)
 
 
 def _start_of(pid):
     """When a process started, in the system's ticks, or -1 where it does not tell; None: no such
     process."""
-    if not isinstance(pid, int) or pid <= 0:
+    if not isinstance(pid, int) or not 0 < pid < 1 << 31:
         return None
     try:
         os.kill(pid, 0)

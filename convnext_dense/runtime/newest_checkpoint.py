@@ -11,6 +11,8 @@ from convnext_dense.runtime.checkpoint_folder import (
     refuse_pointer,
 )
 
+LATEST = 1e11  # seconds since 1970; a later time is none
+
 
 def read_outline(path: str | Path) -> dict[str, Any]:
     """A checkpoint's structure with its tensors left on the disk.
@@ -79,11 +81,11 @@ def written_at(checkpoint: dict[str, Any]) -> tuple[float, int]:
     """
     own, meta = checkpoint.get('convnext_dense'), checkpoint['meta']
     stamp = own.get('written') if isinstance(own, dict) else None
-    if not isinstance(stamp, (int, float)):
+    if not isinstance(stamp, (int, float)) or not 0 <= stamp < LATEST:
         try:
             stamp = time.mktime(time.strptime(meta['time'], '%Y%m%d_%H%M%S'))
         except (KeyError, ValueError, TypeError, OverflowError):
             stamp = 0.
-    if not isinstance(meta['iter'], int):
+    if type(meta['iter']) is not int or not 0 <= meta['iter'] < 1 << 63:
         raise ValueError(f'iter is {meta["iter"]!r}')
     return stamp, meta['iter']

@@ -38,9 +38,15 @@ from convnext_dense.errors import InputError
 from convnext_dense.model_wrappers import unwrap
 from convnext_dense.runtime.checkpoint_content import describe_run
 from convnext_dense.runtime.checkpoint_folder import CheckpointFolder
-from convnext_dense.runtime.fingerprint import IMPLEMENTATION, differences
+from convnext_dense.runtime.fingerprint import differences
 from convnext_dense.runtime.newest_checkpoint import newest_whole, read_outline, run_of
 from convnext_dense.runtime.random_state import random_state, seed_all, seeded
+from convnext_dense.runtime.state_checks import (
+    check_counts,
+    check_kinds,
+    check_place,
+    check_seed,
+)
 
 if TYPE_CHECKING:
     from convnext_dense.runtime.runner import Runner
@@ -104,99 +110,10 @@ def _start_at(path, lines):
     if 'optimizer' not in outline or not isinstance(outline.get('meta'), dict):
         raise InputError(f'--resume {path}: it holds weights only, no state of a training; start '
                          'from it with load_from')
+    check_seed(outline['meta'].get('seed'), path)
     start = Start(path, outline['meta'].get('seed'), lines=lines)
     start.run_id = run_of(outline) or start.run_id
     return start
-
-
-def load_states(runner: Runner, checkpoint: dict[str, Any], filename: str,
-                resume_optimizer: bool = True, resume_schedulers: bool = True) -> None:
-    """Load model, optimizer, schedulers and message hub.
-
-    Raises:
-        InputError: weights only, or of another model or optimizer.
-    """
-    for key in ('meta', 'state_dict', 'message_hub', 'optimizer'):
-        if key not in checkpoint:
-            raise InputError(f'{filename} has no {key!r}: it is no state of a training; start '
-                             'from it with load_from')
-    try:
-        unwrap(runner.model).load_state_dict(checkpoint['state_dict'], strict=True)
-    except RuntimeError as error:
-        raise InputError(f'{filename} is of another model: {_short(error)}; resume with the config '
-                         'that wrote it, or start from its weights with load_from') from error
-    runner.message_hub.load_state_dict(checkpoint['message_hub'])
-    if resume_optimizer:
-        state = dict(checkpoint['optimizer'])
-        if not state.get('loss_scaler'):  # of a run without loss scaling, in bfloat16 say
-            state.pop('loss_scaler', None)
-            _say_new_scaler(runner.optim_wrapper, filename)
-        _keep_implementation(runner.optim_wrapper, state)
-        try:
-            runner.optim_wrapper.load_state_dict(state)
-        except (ValueError, KeyError) as error:
-            raise InputError(f'{filename} is of another optimizer: {_short(error)}; resume with '
-                             'the config that wrote it') from error
-    if resume_schedulers and runner.param_schedulers is not None:
-        _load_schedulers(runner.param_schedulers, checkpoint.get('param_schedulers'), filename)
-    kept, now = (meta and dict(meta).get('classes') for meta in (
-        checkpoint['meta'].get('dataset_meta'),
-        getattr(runner.train_dataloader.dataset, 'metainfo', None)))
-    if kept is not None and now is not None and tuple(kept) != tuple(now):
-        raise InputError(f'{filename} was trained on the classes {list(kept)}, the config has '
-                         f'{list(now)}; start from its weights with load_from')
-
-
-def _keep_implementation(optim_wrapper, state):
-    """Keep how the update is computed (fused or not): a loss scaler relies on the config's way."""
-    groups, kept = (getattr(getattr(optim_wrapper, 'optimizer', None), 'param_groups', None),
-                    state.get('param_groups'))
-    if groups is None or not isinstance(kept, (list, tuple)):
-        return
-    state['param_groups'] = [
-        dict(old, **{key: group[key] for key in IMPLEMENTATION if key in group})
-        for group, old in zip(groups, kept)] + list(kept[len(groups):])
-
-
-def _say_new_scaler(optim_wrapper, filename):
-    scaler = getattr(optim_wrapper, 'loss_scaler', None)
-    if scaler is not None and scaler.is_enabled():
-        print_log(f'{filename} was written without loss scaling: the scale starts at '
-                  f'{scaler.get_scale():g}', 'current', logging.WARNING)
-
-
-def _load_schedulers(schedulers, states, filename):
-    groups = schedulers.values() if isinstance(schedulers, dict) else [schedulers]
-    kept = states.values() if isinstance(states, dict) else [states]
-    for group, group_states in zip(groups, kept):
-        if group_states is None or len(group) != len(group_states):
-            raise InputError(f'{filename} has {len(group_states or ())} schedules of the learning '
-                             f'rate, the config {len(group)}; resume with the config that wrote '
-                             'it')
-        for scheduler, state in zip(group, group_states):
-            own = scheduler.state_dict()
-            for key, value in state.items():  # load_state_dict takes anything
-                if key in own and _is_number(own[key]) and not _is_number(value):
-                    raise InputError(f'{filename}: {key} of a schedule is {value!r}, expected a '
-                                     'number; the file is damaged')
-            scheduler.load_state_dict(state)
-
-
-def _is_number(value):
-    return isinstance(value, (int, float))
-
-
-def _check_counts(counts, keys, filename):
-    for key in keys:
-        count = counts[key]
-        if not isinstance(count, int) or count < 0:
-            raise InputError(f'{filename}: {key} is {count!r}, expected a number from 0 on; the '
-                             'file is damaged')
-
-
-def _short(error):
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return ' '.join(lines)[:300]
 
 
 def restore_progress(runner: Runner, checkpoint: dict[str, Any],
@@ -211,7 +128,7 @@ def restore_progress(runner: Runner, checkpoint: dict[str, Any],
     """
     loop, meta = runner.train_loop, checkpoint['meta']
     own = checkpoint.get('convnext_dense')
-    _check_counts(meta, ('epoch', 'iter'), filename)
+    check_counts(meta, ('epoch', 'iter'), filename)
     loop._epoch, loop._iter = meta['epoch'], meta['iter']
     if not hasattr(loop, 'start_from'):
         print_log(f'{type(loop).__name__} cannot start in the middle of an epoch', 'current',
@@ -224,7 +141,11 @@ def restore_progress(runner: Runner, checkpoint: dict[str, Any],
                   'with a new random state', 'current', logging.WARNING)
         return None
     progress, was, now = dict(own['progress']), own['run'], describe_run(runner)
-    _check_counts(progress, ('epoch', 'batch'), filename)
+    check_counts(progress, ('epoch', 'batch'), filename)
+    check_counts(own, ('skipped', ), filename)
+    check_counts(dict(was, batch_size=was['batch_size'] or 1), (
+        'world_size', 'batch_size', 'samples'), filename)
+    check_kinds(dict(validation_due=True, kind=''), progress, 'its progress', filename)
     if progress['kind'] != kind:
         raise InputError(f'{filename} is of a run by {progress["kind"]}, the config trains by '
                          f'{kind}; resume with the config that wrote it')
@@ -238,6 +159,7 @@ def restore_progress(runner: Runner, checkpoint: dict[str, Any],
     if now[length] != was[length]:
         reasons.append(f'{was[length]} {unit} became {now[length]}; the learning rate follows '
                        'the schedule of the checkpoint')
+    check_place(progress, meta['iter'], filename)
     reasons += _changed_settings(runner, own.get('fingerprint'))
     if kind == 'epoch':
         loop._epoch = progress['epoch']

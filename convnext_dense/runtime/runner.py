@@ -38,6 +38,7 @@ from convnext_dense.runtime.progress import SHOWN
 from convnext_dense.runtime.random_state import set_random_state
 from convnext_dense.runtime.run_errors import explained_errors
 from convnext_dense.runtime.start_line import start_line
+from convnext_dense.runtime.state_loading import load_states
 from convnext_dense.runtime.stop_signals import StopSignals
 from convnext_dense.runtime.trainable_hook import TrainableHook
 
@@ -81,14 +82,19 @@ class Runner(BuildingRunner):
                  self.trainable]
         if kwargs.get('train_cfg'):
             hooks += init_from_hooks(settings.get('init_from'))
-        super().__init__(model, work_dir, load_from=load_from, resume=resume, cfg=cfg, **kwargs)
+        try:
+            super().__init__(model, work_dir, load_from=load_from, resume=resume, cfg=cfg,
+                             **kwargs)
+            for line in self._resume_lines:
+                self.logger.warning(line)
+        except OSError as error:
+            if not files.concerns_writing(error, self._work_dir):
+                raise
+            raise files.explain(error.filename or self._work_dir, error) from error
         if self.progress_hook is not None:
             hooks.append(self.progress_hook)
         for hook in hooks:
             self.register_hook(hook)
-        files.raise_write_errors(self.logger)
-        for line in self._resume_lines:
-            self.logger.warning(line)
 
     # -- what is read ----------------------------------------------------------------------------
 
@@ -156,8 +162,7 @@ class Runner(BuildingRunner):
                             'with load_from'):
             # a hook may swap tensors (EMA); the flag tells it that this is no start
             self.call_hook('after_load_checkpoint', checkpoint=checkpoint)
-            resuming.load_states(self, checkpoint, filename, resume_optimizer,
-                                 resume_param_scheduler)
+            load_states(self, checkpoint, filename, resume_optimizer, resume_param_scheduler)
             self._pending_state = resuming.restore_progress(self, checkpoint, filename)
             self._written = written_at(checkpoint)[0]
         self._has_loaded = True
@@ -239,7 +244,9 @@ class Runner(BuildingRunner):
         if fn_name == 'before_run':
             start_line(self)
         if fn_name == 'before_train' and self._pending_state is not None:
-            set_random_state(self._pending_state)
+            with convert_errors(f'{self.resumed_from}: its random state', 'the file is damaged: '
+                                'resume with another checkpoint'):
+                set_random_state(self._pending_state)
             self._pending_state = None
 
     def after_step(self) -> None:

@@ -1,4 +1,7 @@
-"""What became of a data worker that torch found dead."""
+"""Data workers: what became of one that torch found dead, and their end with the run's process."""
+import atexit
+import multiprocessing
+import os
 import re
 import time
 
@@ -65,3 +68,27 @@ def explain(text: str) -> str | None:
         return (f'{name} exited with status {status[1]}; what it printed above says why. Go on '
                 'with --resume')
     return f'{name} was {_CAUSES["Killed"]}. Go on with --resume'
+
+
+def end_with_process() -> None:
+    """Let data workers end with this process.
+
+    They ignore SIGTERM, see :func:`~convnext_dense.runtime.stop_signals.ignore_in_worker`. Where
+    one is left at the end, because an error still holds its data loader, Python would send it
+    SIGTERM and wait for it without end.
+    """
+    atexit.unregister(_end)
+    atexit.register(_end, os.getpid())  # runs before what was registered earlier
+
+
+def _end(process, seconds=1.):
+    if os.getpid() != process:  # a fork of it
+        return
+    left = [child for child in multiprocessing.active_children() if child.daemon]
+    for child in left:
+        child.terminate()
+    end = time.monotonic() + seconds
+    for child in left:
+        child.join(max(0., end - time.monotonic()))
+        if child.is_alive():
+            child.kill()

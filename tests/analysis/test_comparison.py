@@ -14,7 +14,8 @@ from example_results import (
     write_work_dir,
 )
 
-from convnext_dense.analysis.comparison import gather, read_results, split_name
+from convnext_dense.analysis.comparison import gather, split_name
+from convnext_dense.analysis.run_files import read_results
 from convnext_dense.cli import main
 from convnext_dense.errors import InputError
 

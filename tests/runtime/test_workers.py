@@ -1,7 +1,10 @@
 """Data workers that the system killed."""
 import os
 import signal
+import subprocess
+import sys
 import uuid
+from pathlib import Path
 
 import pytest
 from mmengine.registry import DATASETS
@@ -63,3 +66,21 @@ def test_an_error_that_is_the_cause_of_its_own_cause_ends():
     first, second = ValueError('first'), ValueError('second')
     first.__cause__, second.__cause__ = second, first
     assert explain_killed_worker(first) is None
+
+
+def test_a_process_whose_error_still_holds_the_data_workers_ends(tmp_path):
+    """As under pytest and in notebooks; Python would wait for them without end."""
+    script = '''
+import sys
+from tiny import toy_config
+from convnext_dense.runtime import Runner
+runner = Runner.from_cfg(toy_config(sys.argv[1], workers=2))
+held = iter(runner.build_dataloader(runner._train_dataloader))
+next(held)
+sys.exit(3)
+'''
+    here = Path(__file__).parent
+    ran = subprocess.run([sys.executable, '-c', script, tmp_path], timeout=240, env=dict(
+        os.environ, OMP_NUM_THREADS='1',
+        PYTHONPATH=os.pathsep.join(map(str, [here.parents[1], here.parent, here]))))
+    assert ran.returncode == 3

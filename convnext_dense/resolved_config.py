@@ -28,12 +28,13 @@ CONFIG_SUFFIXES = ('.py', '.yaml', '.yml', '.json', '.pkl', '.pickle')
 ADVICE = 'give the config itself and --weights, if you trust it: it then runs as in training'
 
 
-def parse_config(text: str, name: str) -> Config:
+def parse_config(text: str, name: str, advice: str = ADVICE) -> Config:
     """Read the text of a resolved config.
 
     Args:
         text (str): what ``mmengine.Config.pretty_text`` gives.
         name (str): what messages call it.
+        advice (str): what to do where it is none.
 
     Returns:
         Config: its settings.
@@ -42,7 +43,7 @@ def parse_config(text: str, name: str) -> Config:
         InputError: not a resolved config.
     """
     if not isinstance(text, str) or len(text) > LONGEST:
-        raise InputError(f'{name} is no text of at most {LONGEST} characters; {ADVICE}')
+        raise InputError(f'{name} is no text of at most {LONGEST} characters; {advice}')
     try:
         statements = ast.parse(text).body
         settings = {}
@@ -53,8 +54,8 @@ def parse_config(text: str, name: str) -> Config:
             settings[node.targets[0].id] = _value(node.value)
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise InputError(f'{name} is no resolved config: {reason}; {ADVICE}') from error
-    with convert_errors(name, ADVICE):
+        raise InputError(f'{name} is no resolved config: {reason}; {advice}') from error
+    with convert_errors(name, advice):
         return Config(settings)
 
 
@@ -101,13 +102,14 @@ def _refusal(node):
     return ValueError(f'line {node.lineno} has code: {ast.unparse(node)[:80]!r}')
 
 
-def check_parts(settings: dict | list, scope: str, name: str) -> None:
+def check_parts(settings: dict | list, scope: str, name: str, advice: str = ADVICE) -> None:
     """Refuse settings of a model or pipeline whose building would run something unknown.
 
     Args:
         settings (dict | list): of the model or pipeline.
         scope (str): the config's ``default_scope``.
         name (str): what messages call the config.
+        advice (str): what to do where one is refused.
 
     Raises:
         InputError: a ``type`` that no OpenMMLab package registers, or a text that a library would
@@ -115,19 +117,19 @@ def check_parts(settings: dict | list, scope: str, name: str) -> None:
     """
     if scope not in PACKAGES:  # mmengine imports the registry of a scope
         raise InputError(f'{name}: default_scope={str(scope)[:80]!r}; known are '
-                         f'{", ".join(PACKAGES)}; {ADVICE}')
+                         f'{", ".join(PACKAGES)}; {advice}')
     for part in nested(settings):
         if part.get('_scope_', scope) not in PACKAGES:
             raise InputError(f'{name}: _scope_={str(part["_scope_"])[:80]!r}; known are '
-                             f'{", ".join(PACKAGES)}; {ADVICE}')
+                             f'{", ".join(PACKAGES)}; {advice}')
         for key, value in part.items():
             if not isinstance(value, str):
                 continue
             if '(' in value or value.lower().endswith(CONFIG_SUFFIXES):
-                raise InputError(f'{name}: {key}={value[:80]!r} could run code; {ADVICE}')
+                raise InputError(f'{name}: {key}={value[:80]!r} could run code; {advice}')
             if key == 'type' and value not in NMS_TYPES and not _is_registered(value, scope):
                 raise InputError(f'{name}: type={value[:80]!r} is registered by none of '
-                                 f'{", ".join(PACKAGES)}; {ADVICE}')
+                                 f'{", ".join(PACKAGES)}; {advice}')
 
 
 def _is_registered(kind, scope):

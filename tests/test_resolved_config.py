@@ -8,7 +8,7 @@ from convnext_dense.config import load_config
 from convnext_dense.config_files import config_names
 from convnext_dense.errors import InputError
 from convnext_dense.prediction.model_files import find_model, pipeline_of_tests
-from convnext_dense.prediction.resolved_config import check_parts, parse_config
+from convnext_dense.resolved_config import check_parts, parse_config
 
 
 @pytest.mark.parametrize('name', sorted(config_names()))
