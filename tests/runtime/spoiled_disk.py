@@ -17,10 +17,10 @@ from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
 from tiny import toy_config, with_validation
 
+from convnext_dense.checkpoints.reading import is_whole
 from convnext_dense.cli import run_command
 from convnext_dense.commands import train
 from convnext_dense.commands.options import build_runner
-from convnext_dense.runtime.files import is_whole
 
 CASES = ('full', 'full at the start', 'removed', 'unmounted')
 STEP = 4
