@@ -10,8 +10,8 @@ from torch import Tensor
 
 from convnext_dense.errors import InputError, convert_errors
 from convnext_dense.prediction.building import build
-from convnext_dense.prediction.resolved_config import check_parts
 from convnext_dense.prediction.runtimes import open_session
+from convnext_dense.resolved_config import check_parts
 
 CARD = 'model_card.json'
 FORMAT = 'convnext-dense export 1'
