@@ -44,7 +44,7 @@ def convolve_kernel(x_ptr, weight_ptr, bias_ptr, norm_weight_ptr, norm_bias_ptr,
         start = tl.load(bias_ptr + c, mask=real, other=0.).to(ACC)
     else:
         start = tl.zeros([COLUMNS, CHANNELS], ACC)
-    sums: tuple = ()  # no product of a tuple and a number: Triton 3.6's interpreter has none
+    sums = ()  # no product of a tuple and a number: Triton 3.6's interpreter has none
     for _ in tl.static_range(ROWS):
         sums = sums + (start, )
     for right in range(TAPS):
@@ -75,7 +75,7 @@ def convolve_kernel(x_ptr, weight_ptr, bias_ptr, norm_weight_ptr, norm_bias_ptr,
     for j in tl.static_range(ROWS):
         pixel = (n * height + (h + j)) * width
         within = w < tl.where(h + j < height, width, 0)
-        values = sums[j]
+        values = sums[j]  # type: ignore[var-annotated]
         if NORM:
             if KEEP:
                 tl.store(z_ptr + pixel * C + (w * C + c), values.to(dtype), mask=within & real)
@@ -104,12 +104,12 @@ def weight_gradient_kernel(x_ptr, grad_ptr, partial_ptr, height, width, stride_n
     c = tl.program_id(1) * CHANNELS + tl.arange(0, CHANNELS)[None, :]
     real = c < C
     zero = tl.zeros([COLUMNS, CHANNELS], ACC)
-    column = ()
+    of_column = ()
     for _ in tl.static_range(TAPS):
-        column = column + (zero, )
-    sums: tuple = ()
+        of_column = of_column + (zero, )
+    sums = ()
     for _ in tl.static_range(TAPS):
-        sums = sums + (column, )
+        sums = sums + (of_column, )
     for item in range(program * share, tl.minimum((program + 1) * share, items)):
         w = item % tiles * COLUMNS + tl.arange(0, COLUMNS)[:, None]
         h = item // tiles % strips * ROWS
@@ -126,7 +126,7 @@ def weight_gradient_kernel(x_ptr, grad_ptr, partial_ptr, height, width, stride_n
             column = w + (right - HALO)
             inside = (column >= 0) & real
             inputs = first + (column * stride_w + c)
-            taps = sums[right]
+            taps = sums[right]  # type: ignore[var-annotated]
             for i in tl.static_range(ROWS + TAPS - 1):
                 row = h + (i - HALO)
                 end = tl.where((row >= 0) & (row < height), width, 0)
