@@ -8,7 +8,8 @@ train_pipeline = [
     if step.type != 'FilterAnnotations'
 ]
 test_pipeline = [
-    load if step.type == 'LoadAnnotations' else step for step in _base_.test_pipeline
+    dict(type='LoadImageFromFile'),
+    *[load if step.type == 'LoadAnnotations' else step for step in _base_.test_pipeline[1:]],
 ]
 del load
 

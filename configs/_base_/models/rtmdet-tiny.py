@@ -1,4 +1,4 @@
-"""RTMDet of size tiny, for any small backbone.
+"""RTMDet of size tiny, for small backbones and small batches on each device.
 
 A config adds the backbone, with the outputs of its last three stages, and ``neck.in_channels``.
 """

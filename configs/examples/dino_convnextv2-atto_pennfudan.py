@@ -1,0 +1,24 @@
+"""ConvNeXt V2-Atto in a small DINO on Penn-Fudan, boxes alone, from nothing, on a CPU."""
+_base_ = [
+    '../_base_/models/dino-4scale-128.py',
+    '../_base_/datasets/pennfudan_detection.py',
+    '../_base_/schedules/one-cycle.py',
+    '../_base_/runtime/detection.py',
+]
+max_iters = 1000
+
+model = dict(
+    backbone=dict(
+        type='convnext_dense.ConvNeXt',
+        arch='atto',
+        use_grn=True,
+        out_indices=[1, 2, 3],
+        layer_scale_init_value=0.),
+    neck=dict(in_channels=[80, 160, 320]),
+    bbox_head=dict(num_classes=1))
+train_cfg = dict(max_iters=max_iters, val_interval=250)
+optim_wrapper = dict(clip_grad=dict(max_norm=1.))
+param_scheduler = [
+    dict(type='OneCycleLR', eta_max=1e-3, total_steps=max_iters, pct_start=0.1, by_epoch=False)]
+default_hooks = dict(logger=dict(interval=20), checkpoint=dict(by_epoch=False, interval=250))
+log_processor = dict(window_size=20, by_epoch=False)
