@@ -18,6 +18,8 @@ model = dict(
     neck=dict(in_channels=[80, 160, 320]),
     bbox_head=dict(num_classes=1))
 train_cfg = dict(max_iters=max_iters, val_interval=250)
+# its levels share convolutions
+optim_wrapper = dict(paramwise_cfg=dict(bypass_duplicate=True))
 param_scheduler = [
     dict(type='OneCycleLR', eta_max=2e-3, total_steps=max_iters, pct_start=0.1, by_epoch=False)]
 default_hooks = dict(logger=dict(interval=20), checkpoint=dict(by_epoch=False, interval=250))

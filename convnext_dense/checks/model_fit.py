@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from convnext_dense.checks.arguments import class_of, parameters
+from convnext_dense.checks.panoptic_checks import check_things
 from convnext_dense.classes import class_counts
 from convnext_dense.config import type_name
 from convnext_dense.datasets.splits import Split
@@ -30,7 +31,9 @@ def check_model(cfg: Config, splits: Sequence[Split]) -> None:
         if channels:
             check_channels(model, channels, cfg)
     for split in splits:
-        if split.classes:
+        if split.kind == 'panoptic':
+            check_things(model, split)
+        elif split.classes:
             check_num_classes(model, split.classes, split.where)
 
 

@@ -17,6 +17,7 @@ from convnext_dense.checks.coco_checks import check_class_order, check_coco, che
 from convnext_dense.checks.image_checks import count_values, look_at_image
 from convnext_dense.checks.loading import loader_of
 from convnext_dense.checks.model_fit import check_model
+from convnext_dense.checks.panoptic_checks import check_panoptic
 from convnext_dense.checks.sampling import evenly
 from convnext_dense.checks.settings import check_settings
 from convnext_dense.config import type_name
@@ -98,6 +99,11 @@ def check_split(split: Split) -> None:
     with convert_errors(split.where, 'look at its annotations and at its settings in the config'):
         if split.kind == 'coco':
             _check_coco(split)
+        elif split.kind == 'panoptic':
+            images = check_panoptic(split)
+            check_exist(split.where, split.dataset.data_prefix.get('img') or '',
+                        [image['img_path'] for image in images])
+            _check_images(split.where, loader_of(split), images)
         elif split.kind == 'labels':
             _check_labels(split)
 

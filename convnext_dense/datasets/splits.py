@@ -24,8 +24,8 @@ class Split(NamedTuple):
             concatenates several data sets.
         cfg (dict): its config, without wrappers.
         dataset (mmengine.dataset.BaseDataset): the data set object, not loaded.
-        kind (str): ``coco`` (COCO annotations), ``labels`` (one label map an image) or
-            ``other``.
+        kind (str): ``coco`` (COCO annotations), ``panoptic`` (COCO's panoptic ones), ``labels``
+            (one label map an image) or ``other``.
         classes (tuple[str]): names, in label order; empty where the data set has none.
         scope (str): where types without a scope are looked up.
         max_pixels (int | None): the config's ``bad_images.max_pixels``.
@@ -176,6 +176,8 @@ def _import_quietly(kind):
 
 def _kind(dataset):
     """How the data set keeps its annotations, from where its loading method was written."""
+    if any(kind.__name__ == 'CocoPanopticDataset' for kind in type(dataset).__mro__):
+        return 'panoptic'
     module = type(dataset).load_data_list.__module__
     return {'mmdet.datasets.coco': 'coco', 'convnext_dense.datasets.coco_dataset': 'coco',
             'mmseg.datasets.basesegdataset': 'labels'}.get(module, 'other')

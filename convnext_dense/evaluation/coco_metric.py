@@ -128,9 +128,17 @@ class CocoMetric(BaseMetric):
         assert self._truth is not None
         return self._truth
 
+    @property
+    def _classes(self) -> Sequence[str]:
+        """Names of the labels; of a panoptic data set the things alone, which come first."""
+        meta = self.dataset_meta
+        if not meta.get('stuff_classes'):
+            return meta['classes']
+        return [name for name in meta['classes'] if name not in meta['stuff_classes']]
+
     def _check_masks(self):
         content = self._known_truth.content
-        labels = category_labels('CocoMetric', content, self.dataset_meta['classes'])
+        labels = category_labels('CocoMetric', content, self._classes)
         if 'segm' in self.metrics:
             check_masks("CocoMetric: metric 'segm'", content, labels[content.categories] >= 0,
                         "evaluate boxes alone (metric='bbox'), or leave these annotations out")
@@ -148,7 +156,7 @@ class CocoMetric(BaseMetric):
     def categories(self) -> list[dict]:
         """list[dict]: the data set's category of each label."""
         if self._categories is None:
-            self._categories = label_categories(self._known_truth, self.dataset_meta['classes'],
+            self._categories = label_categories(self._known_truth, self._classes,
                                                 self.sort_categories)
         return self._categories
 

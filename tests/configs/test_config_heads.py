@@ -222,9 +222,9 @@ def test_mask2former_spares_a_convnext_s_norms_too():
     name = 'mask2former_convnext-t_8xb2-160k_ade20k-512x512'
     found = groups(config(name), meta_model(name))
     undecayed = {key for key, (_, weight_decay) in found.items() if not weight_decay}
+    norms = r'backbone\.(norm\d\.|stages\.\d\.\d\.norm\.|downsample_layers\.(0\.1|[123]\.0)\.)'
     assert {key for key in undecayed if key.startswith('backbone.')} == {
-        key for key in found if re.match(
-            r'backbone\.(norm\d\.|stages\.\d\.\d\.norm\.|downsample_layers\.(0\.1|[123]\.0)\.)', key)}
+        key for key in found if re.match(norms, key)}
     assert {'decode_head.query_embed.weight', 'decode_head.level_embed.weight'} <= undecayed
 
 

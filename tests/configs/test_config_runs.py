@@ -1,7 +1,4 @@
 """The configs' models train and test on a CPU, shrunk to a few channels a layer."""
-import json
-
-import cv2
 import numpy as np
 import pytest
 import torch
@@ -53,53 +50,16 @@ def shrunk(name, root):
     return cfg
 
 
-@pytest.fixture(scope='module')
-def coco(tmp_path_factory):
-    """COCO's layout with one image of two objects."""
-    root = tmp_path_factory.mktemp('coco')
-    boxes = [[5, 5, 30, 25], [40, 20, 35, 25]]
-    content = dict(
-        info={}, images=[dict(id=1, file_name='1.jpg', width=90, height=60)],
-        annotations=[dict(id=n, image_id=1, category_id=1, iscrowd=0, bbox=[x, y, w, h],
-                          area=w * h, segmentation=[[x, y, x + w, y, x + w, y + h, x, y + h]])
-                     for n, (x, y, w, h) in enumerate(boxes, 1)])
-    from mmdet.datasets import CocoDataset
-    content['categories'] = [dict(id=n, name=name)
-                             for n, name in enumerate(CocoDataset.METAINFO['classes'], 1)]
-    (root / 'annotations').mkdir()
-    for split in ('train', 'val'):
-        (root / f'{split}2017').mkdir()
-        (root / f'annotations/instances_{split}2017.json').write_text(json.dumps(content))
-        cv2.imwrite(str(root / f'{split}2017/1.jpg'), random_image(60, 90))
-    return str(root)
-
-
-@pytest.fixture(scope='module')
-def ade20k(tmp_path_factory):
-    """ADE20K's layout with one image."""
-    root = tmp_path_factory.mktemp('ade20k')
-    for split in ('training', 'validation'):
-        for kind in ('images', 'annotations'):
-            (root / kind / split).mkdir(parents=True)
-        cv2.imwrite(str(root / f'images/{split}/1.jpg'), random_image(60, 80))
-        labels = np.random.default_rng(0).integers(0, 151, (60, 80), dtype=np.uint8)
-        cv2.imwrite(str(root / f'annotations/{split}/1.png'), labels)
-    return str(root)
-
-
-def random_image(height, width):
-    return np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
-
-
 def runner_of(cfg, tmp_path):
     cfg.update(work_dir=str(tmp_path), experiment_name=tmp_path.name, log_level='ERROR')
     cfg.default_hooks.checkpoint = None
     return Runner.from_cfg(cfg)
 
 
-def train_one_step(cfg, tmp_path):
+def train_one_step(cfg, tmp_path, warm_up=1):
     """The losses of one step, which changes every weight of the backbone."""
-    cfg.param_scheduler = cfg.param_scheduler[1:]  # the warm-up's first step is below rounding
+    # the warm-up's first step is below rounding
+    cfg.param_scheduler = cfg.param_scheduler[warm_up:]
     runner = runner_of(cfg, tmp_path)
     weights = {name: weight for name, weight in runner.model.backbone.named_parameters()
                if name.endswith('.weight')}

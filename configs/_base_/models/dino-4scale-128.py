@@ -18,6 +18,7 @@ model = dict(
         layer_cfg=dict(
             self_attn_cfg=attention, cross_attn_cfg=attention, ffn_cfg=feed_forward)),
     positional_encoding=dict(num_feats=64),
+    bbox_head=dict(embed_dims=128),
     dn_cfg=dict(group_cfg=dict(num_dn_queries=50)),
     test_cfg=dict(max_per_img=50))
 del attention, feed_forward
