@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from convnext_dense.checks.sampling import evenly
-from convnext_dense.datasets.panoptic_file import PanopticFile, read_panoptic
+from convnext_dense.datasets.panoptic_file import read_panoptic
 from convnext_dense.datasets.splits import Split
 from convnext_dense.errors import InputError
 
@@ -46,7 +46,7 @@ def check_things(model: dict, split: Split) -> None:
                                  f'{number} of the classes; set it to {number}')
 
 
-def _check_segments(where, content: PanopticFile):
+def _check_segments(where, content):
     known = {category['id'] for category in content.content['categories']}
     for row in content.annotations:
         for number, segment in enumerate(row['segments_info']):

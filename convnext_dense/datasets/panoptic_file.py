@@ -1,5 +1,6 @@
 """Annotation files in COCO's panoptic format, checked before any work."""
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -32,7 +33,7 @@ class PanopticFile(NamedTuple):
         """PNG file and segments of each image."""
         return self.content['annotations']
 
-    def categories_of(self, classes, where: str) -> list[dict]:
+    def categories_of(self, classes: Sequence[str], where: str) -> list[dict]:
         """The category of each label.
 
         Args:
@@ -89,6 +90,11 @@ def read_panoptic(path: str | os.PathLike) -> PanopticFile:
             if lacking:
                 raise InputError(f'{path}: {key}[{number}] has no {lacking[0]!r}; expected COCO\'s '
                                  'panoptic format')
+    for row in content['annotations']:
+        name = Path(row['file_name'])
+        if name.is_absolute() or '..' in name.parts:
+            raise InputError(f'{path}: the file_name {row["file_name"]} of image '
+                             f'{row["image_id"]} leads out of the folder of the PNG files')
     if not content['annotations']:
         raise InputError(f'{path} has no annotations')
     return PanopticFile(str(path), content)

@@ -111,7 +111,7 @@ class PanopticMetric(BaseMetric):
         """
         results = collect_images(self.results, 'img_id', self.collect_device, self.collect_dir)
         self.results.clear()
-        figures = on_main_process(lambda: self.compute_metrics(results))
+        figures = on_main_process(lambda: self.compute_metrics(results or []))
         return {f'{self.prefix}/{key}' if self.prefix else key: value
                 for key, value in figures.items()}
 
@@ -156,8 +156,8 @@ class PanopticMetric(BaseMetric):
     @contextmanager
     def _folder(self):
         if self.outfile_prefix is None:
-            with tempfile.TemporaryDirectory(prefix='panoptic_') as folder:
-                yield Path(folder)
+            with tempfile.TemporaryDirectory(prefix='panoptic_') as temporary:
+                yield Path(temporary)
             return
         folder = Path(f'{self.outfile_prefix}.panoptic')
         folder.mkdir(parents=True, exist_ok=True)

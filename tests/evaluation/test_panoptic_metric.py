@@ -186,7 +186,9 @@ def test_things_behind_stuff_are_refused(tmp_path):
     ('[]', 'has no list of images'),
     ('{"images": [], "annotations": [{"image_id": 1}], "categories": []}',
      r"annotations\[0\] has no 'file_name'"),
-    ('{"images": [], "annotations": [], "categories": []}', 'has no annotations')])
+    ('{"images": [], "annotations": [], "categories": []}', 'has no annotations'),
+    ('{"images": [], "annotations": [{"image_id": 1, "file_name": "../1.png", "segments_info": []}]'
+     ', "categories": []}', 'file_name ../1.png of image 1 leads out of the folder')])
 def test_a_file_of_another_format_is_refused(content, message, tmp_path):
     (tmp_path / 'file.json').write_text(content)
     with pytest.raises(InputError, match=message):
