@@ -1,7 +1,7 @@
 """Where images come from: files, folders, globs, videos, a webcam, a list."""
 import glob
 import os
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -20,10 +20,13 @@ class Source(NamedTuple):
         place (str | int): the path, or the number of a webcam.
         name (str): for its results: a relative path with ``/``, unique among the sources.
         kind (str): ``image`` or ``video``.
+        stem (str): the name of its label files without suffix: ``name`` without its own, unless
+            another source has the same then.
     """
     place: str | int
     name: str
     kind: str
+    stem: str
 
 
 class Frame(NamedTuple):
@@ -77,8 +80,21 @@ def find_sources(arguments: Sequence[str], listed: Iterable[str] = (),
             real = os.path.realpath(place) if isinstance(place, str) else f'webcam {place}'
             if real not in found:
                 found[real], places[real] = name, place
-    return [Source(places[real], name, _kind(places[real]))
-            for real, name in _unique(found).items()]
+    names = _unique(found)
+    stems = _stems(names.values())
+    return [Source(places[real], name, _kind(places[real]), stems[name])
+            for real, name in names.items()]
+
+
+def _stems(names):
+    """The stem of each name, for which see :class:`Source`."""
+    counts = Counter(os.path.splitext(name)[0].lower() for name in names)
+    taken = {*map(str.lower, names), 'classes'}  # classes.txt lists the names of classes
+    stems = {}
+    for name in names:
+        stem = os.path.splitext(name)[0]
+        stems[name] = stem if counts[stem.lower()] == 1 and stem.lower() not in taken else name
+    return stems
 
 
 def _kind(place):

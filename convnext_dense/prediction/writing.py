@@ -258,7 +258,7 @@ def _outline(crop):
 
 
 def _file_of(frame, suffix):
-    """The name of an image's own file: its path, its suffix kept, so that none is written twice."""
+    """The name of an image's own label file, as tools pair them: the image's with that suffix."""
     if frame.number is None:
-        return Path(f'{frame.name}{suffix}')
+        return Path(f'{frame.source.stem}{suffix}')
     return Path(frame.source.name) / f'{frame.number:06d}{suffix}'

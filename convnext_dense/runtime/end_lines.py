@@ -27,7 +27,7 @@ def end_lines(runner: Runner) -> list[str]:
         lines += [f'curves: {curves}'] if curves else []
     except OSError as error:  # the training is done and saved: a full disk takes the image alone
         lines += [f'curves: not drawn, {error}']
-    lines += viewing_lines(runner.cfg, runner.log_dir)
+    lines += viewing_lines(runner.cfg)
     report = os.path.join(runner.log_dir, 'evaluation')
     lines += [f'report of the last validation: {report}'] if os.path.isdir(report) else []
     config = getattr(runner.cfg, 'filename', None)

@@ -20,8 +20,8 @@ def add_log_backends(cfg: Config, names: Sequence[str]) -> None:
     """Let a run's visualizer write to these, beside what the config names.
 
     Weights & Biases and MLflow read their environment variables as always (``WANDB_PROJECT``,
-    ``WANDB_MODE=offline``, ``MLFLOW_TRACKING_URI``, ...). Without the last, MLflow's files stand in
-    the run's folder.
+    ``WANDB_MODE=offline``, ``MLFLOW_TRACKING_URI``, ...). Without the last, MLflow writes into a
+    database in the work directory: its files of old, mmengine's default, it refuses by now.
 
     Args:
         cfg: changed in place; its work directory is set.
@@ -49,24 +49,24 @@ def _settings(name, cfg):
     if name == 'wandb':
         return dict(init_kwargs=dict(name=run))
     if name == 'mlflow':
+        settings = dict(exp_name='convnext_dense', run_name=run)
         uri = os.environ.get('MLFLOW_TRACKING_URI')
-        return dict(run_name=run, **(dict(tracking_uri=uri) if uri else {}))
+        if uri:
+            return dict(settings, tracking_uri=uri)
+        folder = os.path.abspath(cfg.work_dir)
+        return dict(settings, tracking_uri=f'sqlite:///{folder}/mlflow.db',
+                    artifact_location=f'file://{folder}/mlflow')
     return {}
 
 
-def viewing_lines(cfg: Config, log_dir: str) -> list[str]:
-    """How to look at what the backends of a run wrote, a line each.
-
-    Args:
-        cfg: of the run.
-        log_dir: of the run.
-    """
+def viewing_lines(cfg: Config) -> list[str]:
+    """How to look at what the backends of a run wrote, a line each."""
     lines = []
     for backend in (cfg.get('visualizer') or {}).get('vis_backends') or []:
         kind = type_name(backend)
         if kind == 'TensorboardVisBackend':
             lines.append(f'TensorBoard: tensorboard --logdir {cfg.work_dir}')
-        elif kind == 'MLflowVisBackend':
-            uri = backend.get('tracking_uri') or f'file://{os.path.abspath(log_dir)}/vis_data'
+        elif kind == 'MLflowVisBackend' and backend.get('tracking_uri'):
+            uri = backend['tracking_uri']
             lines.append(f'MLflow: mlflow ui --backend-store-uri {uri}')
     return lines

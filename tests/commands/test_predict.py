@@ -43,7 +43,7 @@ def test_a_detector_writes_every_format(folder, detector, tmp_path, capsys):  # 
     assert r'torn\x1b[2J.png is truncated' in printed.err and '\x1b' not in printed.err
     assert files_of(out) == [
         'coco.json', 'images/a/1.png', 'images/b/1.png', 'images/b/2.png', 'predictions.csv',
-        'yolo/a/1.png.txt', 'yolo/b/1.png.txt', 'yolo/b/2.png.txt', 'yolo/classes.txt']
+        'yolo/a/1.txt', 'yolo/b/1.txt', 'yolo/b/2.txt', 'yolo/classes.txt']
 
     expected = Predictor(detector, device='cpu', threshold=0)(
         [folder / 'a' / '1.png', folder / 'b' / '1.png', folder / 'b' / '2.png'])
@@ -70,12 +70,12 @@ def test_a_segmenter_writes_label_maps_and_their_colours(folder, segmenter, tmp_
     assert run_command('predict', [str(folder / 'a'), str(folder / 'b' / '2.png'), '--model',
                                    str(segmenter), '--out', str(out), '--device', 'cpu']) == 0
     assert files_of(out) == [f'{kind}/{name}' for kind, names in (
-        ('colours', ('1.png.png', '2.png.png')), ('images', ('1.png', '2.png')),
-        ('labels', ('1.png.png', '2.png.png'))) for name in names]
+        ('colours', ('1.png', '2.png')), ('images', ('1.png', '2.png')),
+        ('labels', ('1.png', '2.png'))) for name in names]
     expected = Predictor(segmenter, device='cpu')(folder / 'a' / '1.png')
     np.testing.assert_array_equal(
-        cv2.imread(str(out / 'labels' / '1.png.png'), cv2.IMREAD_UNCHANGED), expected.labels)
-    np.testing.assert_array_equal(cv2.imread(str(out / 'colours' / '1.png.png')),
+        cv2.imread(str(out / 'labels' / '1.png'), cv2.IMREAD_UNCHANGED), expected.labels)
+    np.testing.assert_array_equal(cv2.imread(str(out / 'colours' / '1.png')),
                                   expected.coloured())
 
 

@@ -51,9 +51,19 @@ def test_a_list_names_files_folders_and_globs(tree):
         find_sources(['-'], [])
 
 
+def test_label_files_are_called_as_their_images_unless_two_would_be_one(tree):
+    for name in ('same/a.jpg', 'same/a.PNG', 'same/b.jpg', 'same/b.jpg.png', 'same/classes.tif'):
+        (tree / name).parent.mkdir(exist_ok=True)
+        (tree / name).write_bytes(b'x')
+    assert {source.name: source.stem for source in find_sources(['same'])} == {
+        'a.jpg': 'a.jpg', 'a.PNG': 'a.PNG', 'b.jpg': 'b', 'b.jpg.png': 'b.jpg.png',
+        'classes.tif': 'classes.tif'}
+
+
 def test_videos_and_webcams_are_told_from_files(tree):
     assert find_sources(['other/clip.mp4', '0']) == [
-        Source('other/clip.mp4', 'clip.mp4', 'video'), Source(0, 'webcam-0', 'video')]
+        Source('other/clip.mp4', 'clip.mp4', 'video', 'clip'),
+        Source(0, 'webcam-0', 'video', 'webcam-0')]
     assert count_images(find_sources(['0'])) is None
     assert find_sources(['other/3'])[0].kind == 'image'  # any file that is named
 

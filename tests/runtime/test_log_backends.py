@@ -55,9 +55,18 @@ def test_mlflow_goes_where_its_variable_says(installed, monkeypatch):
     monkeypatch.setenv('MLFLOW_TRACKING_URI', 'http://tracking:5000')
     cfg = config()
     add_log_backends(cfg, ['mlflow', 'tensorboard'])
-    assert viewing_lines(cfg, 'work/fruit/1') == [
+    assert viewing_lines(cfg) == [
         'MLflow: mlflow ui --backend-store-uri http://tracking:5000',
         'TensorBoard: tensorboard --logdir work/fruit']
+
+
+def test_mlflow_writes_into_the_work_directory_where_nothing_says_else(installed, monkeypatch):
+    monkeypatch.delenv('MLFLOW_TRACKING_URI', raising=False)
+    cfg = Config(dict(work_dir='/work/fruit'))
+    add_log_backends(cfg, ['mlflow'])
+    backend = cfg.visualizer.vis_backends[1]
+    assert backend.tracking_uri == 'sqlite:////work/fruit/mlflow.db'
+    assert backend.artifact_location == 'file:///work/fruit/mlflow'
 
 
 @pytest.mark.parametrize('name', LOGS)

@@ -15,3 +15,5 @@ train_dataloader = dict(
 val_dataloader = dict(
     dataset=dict(ann_file='annotations/val.json', data_prefix=dict(img='val/')))
 test_dataloader = val_dataloader
+# each validation writes its report over that of the one before
+val_evaluator = dict(report=True)

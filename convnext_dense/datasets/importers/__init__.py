@@ -5,7 +5,9 @@ Each format is a module with ``TITLE``, ``found(files)`` (the files that speak f
 """
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from xml.etree import ElementTree
 
 from convnext_dense.datasets.importers import (
     coco,
@@ -51,7 +53,22 @@ def recognise(files: SourceFiles) -> str:
                          'images and annotations')
     raise InputError(f'{files.root} holds {len(files.images)} images, but no annotations that '
                      'are known: COCO, LabelMe, Pascal VOC, CVAT, YOLO (with data.yaml or '
-                     'classes.txt) or masks in a folder named masks, labels or annotations')
+                     'classes.txt) or masks in a folder named masks, labels or annotations'
+                     + _unknown(files))
+
+
+def _unknown(files):
+    """What is wrong with the first file that could have been of annotations."""
+    for path in files.having('.json', '.xml'):
+        try:
+            if path.suffix.lower() == '.json':
+                json.loads(path.read_text(encoding='utf-8-sig'))
+            else:
+                ElementTree.parse(path)
+        except (ValueError, RecursionError, ElementTree.ParseError) as error:
+            return f'; {path.relative_to(files.root)} is damaged ({error}): export it again'
+        return f'; {path.relative_to(files.root)} is none of them'
+    return ''
 
 
 def read_source(root: Path, format: str | None = None, options: Options = Options()) -> Source:

@@ -43,6 +43,17 @@ def labels_without_images(root):
         path.unlink()
 
 
+def cut_off(root):
+    write_coco(root)
+    path = root / 'annotations/instances_default.json'
+    path.write_text(path.read_text()[:40])
+
+
+def of_another_kind(root):
+    write_images(root)
+    (root / 'notes.json').write_text('{"author": "me"}')
+
+
 def no_object(root):
     write_coco(root)
     path = root / 'annotations/instances_default.json'
@@ -203,6 +214,8 @@ def colours_of_a_video(root):
     (only_text, 'holds no images'),
     (labels_without_images, 'no image of the source has annotations .*; 4 label files without an '
                             'image: left out'),
+    (cut_off, 'no annotations that are known: .*; annotations/instances_default.json is damaged'),
+    (of_another_kind, 'no annotations that are known: .*; notes.json is none of them'),
     (no_object, 'no object is annotated in the 4 images'),
     (no_label_file, 'none of the 4 images has a label file'),
     (class_beyond_the_names, 'line 2 of .*b.txt has class 7, but .*data.yaml names 3 classes'),
