@@ -6,10 +6,11 @@ _base_ = [
     '../_base_/runtime/segmentation.py',
 ]
 
+loss = dict(avg_non_ignore=True)  # pixels without a class are no part of the mean
 model = dict(
     backbone=dict(
         type='convnext_dense.ConvNeXt', arch='atto', use_grn=True, layer_scale_init_value=0.),
-    decode_head=dict(in_channels=[40, 80, 160, 320]),
-    auxiliary_head=dict(in_channels=160))
+    decode_head=dict(in_channels=[40, 80, 160, 320], loss_decode=loss),
+    auxiliary_head=dict(in_channels=160, loss_decode=loss))
 default_hooks = dict(logger=dict(interval=10), checkpoint=dict(save_best='mIoU'))
 log_processor = dict(window_size=10)
