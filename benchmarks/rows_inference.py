@@ -32,8 +32,9 @@ def stock(cfg):
     from convnext_dense.config import nested
     import_mmpretrain()
     cfg = copy.deepcopy(cfg)
-    cfg.model.backbone.update(type='mmpretrain.ConvNeXt', out_indices=(0, 1, 2, 3),
-                              gap_before_final_norm=False)
+    cfg.model.backbone.update(
+        type='mmpretrain.ConvNeXt', gap_before_final_norm=False,
+        out_indices=cfg.model.backbone.get('out_indices', (0, 1, 2, 3)))
     for node in nested(cfg.model):
         for key, value in node.items():
             if isinstance(value, str):

@@ -102,7 +102,7 @@ def side(name, stock=False, wrapper='OptimWrapper', **settings):
         results = {key: value.detach() for key, value in losses.items()}
         if name == UPERNET:  # what transformers gives, too
             results = dict(loss=loss.detach())
-        return dict(results, gradient=_gradient(model))
+        return dict(results, gradient=gradient_norm(model))
     return Side(step, outputs)
 
 
@@ -116,7 +116,7 @@ def build_optimizer(model, cfg):
     return build_optim_wrapper(model, wrapper_cfg)
 
 
-def _gradient(model):
+def gradient_norm(model):
     """The norm of all gradients, which are deleted."""
     norm = torch.stack([p.grad.norm() for p in model.parameters() if p.grad is not None]).norm()
     model.zero_grad()
@@ -167,7 +167,7 @@ def transformers_side():
     def outputs():
         value = loss()
         value.backward()
-        return dict(loss=value.detach(), gradient=_gradient(model))
+        return dict(loss=value.detach(), gradient=gradient_norm(model))
     return Side(lambda: optimizer.update_params(loss()), outputs)
 
 

@@ -41,6 +41,8 @@ def random_batch(cfg: Config, size: tuple[int, int], batch: int, seed: int = 0) 
 def number_of_classes(cfg: Config) -> int:
     """Classes of the model's (last) head."""
     model = cfg.model
+    if 'panoptic_head' in model:
+        return model.panoptic_head.num_things_classes
     heads = model.get('decode_head') or (model.get('roi_head') or model).get('bbox_head')
     head = heads[-1] if isinstance(heads, (list, tuple)) else heads
     return head.num_classes

@@ -34,6 +34,17 @@ def linear_operator() -> Any:
     return getattr(torch.ops.mkldnn, '_linear_pointwise', None)
 
 
+def row_products(vectors: Tensor, table: Tensor, rows: Tensor) -> Tensor:
+    """The product of each vector with its rows of a table: (N, C), (rows, C), (N, K) to (N, K).
+
+    It is the gradient of ``embedding_bag`` for the weights, without another forward pass.
+    """
+    bags = torch.arange(len(rows), dtype=rows.dtype)
+    return torch.ops.aten._embedding_bag_per_sample_weights_backward(
+        vectors, table, rows.flatten(), bags * rows.shape[1],
+        bags.repeat_interleave(rows.shape[1]), 0).view_as(rows)
+
+
 def norms(tensors: list[Tensor]) -> tuple[Tensor, ...]:
     """The 2-norm of each tensor, in few launches."""
     return torch._foreach_norm(tensors)

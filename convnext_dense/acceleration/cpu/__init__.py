@@ -3,7 +3,7 @@ from torch import nn
 
 
 def give_training_forms(model: nn.Module, winograd: bool) -> dict[str, int]:
-    """Give blocks their form with hand-written gradients.
+    """Give layers their forms with hand-written gradients, or with fewer steps.
 
     Args:
         model (nn.Module): changed in place.
@@ -12,10 +12,16 @@ def give_training_forms(model: nn.Module, winograd: bool) -> dict[str, int]:
     Returns:
         dict[str, int]: how many modules of each name have a form now.
     """
+    from convnext_dense.acceleration.cpu.attention import drop_weights
     from convnext_dense.acceleration.cpu.block import CpuBlock
+    from convnext_dense.acceleration.cpu.deformable_attention import DeformableAttention
+    from convnext_dense.acceleration.cpu.feed_forward import ChunkedFFN
     from convnext_dense.acceleration.cpu.winograd import WinogradConv2d
     from convnext_dense.acceleration.forms import give_form
     counts = {'blocks': give_form(model, CpuBlock)}
+    counts['feed-forward networks'] = give_form(model, ChunkedFFN, ChunkedFFN.fits)
+    counts['deformable attentions'] = give_form(model, DeformableAttention)
+    counts['attentions without weights'] = drop_weights(model)
     if winograd:
         counts['3x3 convolutions'] = give_form(model, WinogradConv2d, WinogradConv2d.fits)
     return counts

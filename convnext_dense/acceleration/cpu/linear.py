@@ -31,6 +31,13 @@ def linear_gelu(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     return ONEDNN.default(x, weight, bias, 'gelu', [], 'none')
 
 
+def linear_relu(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """ReLU of :func:`linear`."""
+    if not _by_onednn(x):
+        return F.linear(x, weight, bias).relu_()
+    return ONEDNN.default(x, weight, bias, 'relu', [], '')
+
+
 def linear_add(x: Tensor, weight: Tensor, bias: Tensor | None, other: Tensor) -> Tensor:
     """:func:`linear` of (rows, I) plus ``other``, of shape (rows, O)."""
     if not _by_onednn(x):
@@ -45,9 +52,7 @@ def product(a: Tensor, b: Tensor) -> Tensor:
 
 def product_relu(a: Tensor, b: Tensor) -> Tensor:
     """ReLU of :func:`product`."""
-    if not _by_onednn(a):
-        return torch.mm(a, b).relu_()
-    return ONEDNN.default(a, b.T, None, 'relu', [], '')
+    return linear_relu(a, b.T, None)
 
 
 def _by_onednn(x):
