@@ -4,6 +4,7 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submod_attrs={
     'instance_tta': ['InstanceTTAModel'],
     'mask2former': ['Mask2Former', 'MaskFormerFusionHead'],
+    'mask2former_head': ['Mask2FormerHead'],
     'mask_head': ['FCNMaskHead'],
     'roi_align': ['RoIAlign'],
     'roi_extractor': ['SingleRoIExtractor'],

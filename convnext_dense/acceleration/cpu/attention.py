@@ -14,12 +14,14 @@ class AttentionWithoutWeights(nn.MultiheadAttention, Form):
     mmcv's ``MultiheadAttention`` asks torch for the weights and drops them.
     """
 
-    def forward(self, query: Tensor, *args: Any, need_weights: bool = True, **kwargs: Any
-                ) -> tuple[Tensor, Tensor | None]:
+    def forward(self, query: Tensor, key: Tensor, value: Tensor,
+                key_padding_mask: Tensor | None = None, need_weights: bool = True,
+                *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor | None]:
         """See torch; the weights are None where this form computes."""
         plain = is_plain(self) and in_float32_on_cpu(query) and \
             not (self.training and self.dropout)  # whose random numbers would be others
-        return super().forward(query, *args, need_weights=need_weights and not plain, **kwargs)
+        return super().forward(query, key, value, key_padding_mask, need_weights and not plain,
+                               *args, **kwargs)
 
 
 def drop_weights(model: nn.Module) -> int:
@@ -31,5 +33,6 @@ def drop_weights(model: nn.Module) -> int:
     Returns:
         int: how many have it now.
     """
-    return sum(give_form(module.attn, AttentionWithoutWeights) for module in model.modules()
-               if type(module) is MultiheadAttention)
+    layers: list[Any] = [module for module in model.modules()
+                         if type(module) is MultiheadAttention]
+    return sum(give_form(layer.attn, AttentionWithoutWeights) for layer in layers)

@@ -6,6 +6,7 @@ all threads and writes the sum alone; mmcv samples channel by channel and keeps 
 the sparse matrix S of sums by rows the output is S V, so the gradient of V is S' times that of the
 output: the samples, sorted by cell instead of query, are summed up in the same way.
 """
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -30,8 +31,8 @@ class DeformableAttention(MultiScaleDeformableAttention, Form):
 
     def forward(self, query: Tensor, key: Tensor | None = None, value: Tensor | None = None,
                 identity: Tensor | None = None, query_pos: Tensor | None = None,
-                key_padding_mask: Tensor | None = None, reference_points: Tensor | None = None,
-                spatial_shapes: Tensor | None = None, level_start_index: Tensor | None = None,
+                key_padding_mask: Tensor | None = None, reference_points: Any = None,
+                spatial_shapes: Any = None, level_start_index: Tensor | None = None,
                 **kwargs: Any) -> Tensor:
         """See mmcv; (queries, N, C) or, with ``batch_first``, (N, queries, C)."""
         tensors = (query, query if value is None else value, reference_points)
@@ -95,7 +96,7 @@ class Table:
         dtype (torch.dtype): of the places.
     """
 
-    def __init__(self, sizes, heads, points, dtype):
+    def __init__(self, sizes: list, heads: int, points: int, dtype: torch.dtype) -> None:
         self.sizes, self.heads = sizes, heads
         widths = [width + BORDER for _, width in sizes]
         self.begins = [0]
@@ -113,10 +114,11 @@ class Table:
         self.neighbours = torch.tensor(self.steps, dtype=torch.int32).T.repeat_interleave(points, 1)
 
     @property
-    def rows(self):
+    def rows(self) -> int:
+        """Rows of the table."""
         return self.begins[-1] * self.heads
 
-    def maps(self, table):
+    def maps(self, table: Tensor) -> Iterator[Tensor]:
         """The maps of a table (rows, C), as views (height, width, heads * C)."""
         cells = table.view(self.begins[-1], -1)
         for begin, (height, width) in zip(self.begins, self.sizes):
@@ -124,12 +126,12 @@ class Table:
             level = cells[begin:begin + height * (width + BORDER)]
             yield level.view(height, width + BORDER, -1)[:, :width]
 
-    def levels(self, value):
+    def levels(self, value: Tensor) -> list[Tensor]:
         """The maps of cells (cells, heads, C), as views (height, width, heads * C)."""
         parts = value.split([height * width for height, width in self.sizes])
         return [part.view(*size, -1) for part, size in zip(parts, self.sizes)]
 
-    def fill(self, value):
+    def fill(self, value: Tensor) -> Tensor:
         """The table of one image's cells (cells, heads, C)."""
         table = value.new_zeros(self.rows, value.shape[2])
         for place, level in zip(self.maps(table), self.levels(value)):
@@ -187,7 +189,7 @@ def _chunks(places):
 class _WeightedSamples(Function):
 
     @staticmethod
-    def forward(ctx, value, places, weights, sizes):
+    def forward(ctx: Any, value: Tensor, places: Tensor, weights: Tensor, sizes: list) -> Tensor:
         ctx.save_for_backward(value, places, weights)
         ctx.table = table = Table(sizes, value.shape[2], places.shape[4], places.dtype)
         output = value.new_empty(len(value), places.shape[1], value.shape[2] * value.shape[3])
@@ -204,18 +206,19 @@ class _WeightedSamples(Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx, grad):
+    def backward(ctx: Any, grad: Tensor) -> tuple:
         tensors = ctx.saved_tensors
         grads = [torch.empty_like(tensor) if needed else None
                  for tensor, needed in zip(tensors, ctx.needs_input_grad)]
         for image, grad_of_image in enumerate(grad):
-            _gradients(grad_of_image, *(tensor[image] for tensor in tensors), ctx.table,
+            _gradients(grad_of_image, [tensor[image] for tensor in tensors], ctx.table,
                        [one if one is None else one[image] for one in grads])
         return *grads, None
 
 
-def _gradients(grad, value, places, weights, table, grads):
+def _gradients(grad, tensors, table, grads):
     """Write the gradients of one image's value, places and weights, where they are not None."""
+    value, places, weights = tensors
     value_grad, places_grad, weights_grad = grads
     heads, channels = value.shape[1:]
     grad = grad.reshape(-1, channels)

@@ -1,4 +1,6 @@
 """mmcv's feed-forward networks on a CPU: wide maps in chunks that fit the cache."""
+from typing import Any
+
 import torch
 from mmcv.cnn.bricks.transformer import FFN
 from mmcv.cnn.bricks.wrappers import Linear
@@ -50,7 +52,8 @@ class _FeedForward(Function):
     """
 
     @staticmethod
-    def forward(ctx, x, shortcut, weight1, bias1, weight2, bias2, keep):
+    def forward(ctx: Any, x: Tensor, shortcut: Tensor, weight1: Tensor, bias1: Tensor,
+                weight2: Tensor, bias2: Tensor, keep: bool) -> Tensor:
         keep = keep and any(ctx.needs_input_grad)
         wide = x.new_empty(len(x), len(weight1)) if keep else None
         out = torch.empty_like(x)
@@ -64,7 +67,7 @@ class _FeedForward(Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx, grad):
+    def backward(ctx: Any, grad: Tensor) -> tuple:
         x, wide, weight1, weight2 = ctx.saved_tensors
         grad = grad.contiguous()
         x_grad = torch.empty_like(x)

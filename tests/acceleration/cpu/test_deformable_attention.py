@@ -157,3 +157,22 @@ def test_it_may_be_computed_again_in_the_backward_pass():
         grads.append(torch.autograd.grad(output.square().sum(), list(layer.parameters())))
     for ours, theirs in zip(*grads, strict=True):
         torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize('mode', ['train', 'infer'])
+def test_a_prepared_encoder_gives_the_same_values(mode):
+    from mmdet.models.layers import DeformableDetrTransformerEncoder
+
+    from convnext_dense.acceleration import prepare
+    torch.manual_seed(0)
+    encoder = DeformableDetrTransformerEncoder(2, dict(
+        self_attn_cfg=dict(embed_dims=32, num_heads=4, num_levels=len(SIZES), dropout=0.),
+        ffn_cfg=dict(embed_dims=32, feedforward_channels=48, ffn_drop=0.)))
+    ready = copy.deepcopy(encoder)
+    done = prepare(ready, mode)
+    assert {'2 feed-forward networks', '2 deformable attentions'} <= set(done)
+    arguments = inputs(queries=CELLS, padded=True)
+    arguments = {name: value for name, value in arguments.items()
+                 if name not in ('value', 'reference_points')}
+    ours, theirs = ready(**arguments), encoder(**arguments)
+    assert (ours - theirs).abs().max() <= 1e-5 * theirs.abs().max()
