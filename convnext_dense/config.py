@@ -3,7 +3,7 @@
 Each function changes the given config in place and does one thing, so that a script can do what
 the commands do.
 """
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -12,17 +12,20 @@ from mmengine.config import Config, ConfigDict
 from mmengine.logging import print_log
 
 from convnext_dense.classes import LOADERS, apply_classes
+from convnext_dense.config_device import enable_amp as enable_amp
+from convnext_dense.config_device import enable_amp_tests as enable_amp_tests
+from convnext_dense.config_device import set_device as set_device
 from convnext_dense.config_files import find_config
+from convnext_dense.config_nodes import SYNCHRONISED_NORMS as SYNCHRONISED_NORMS
+from convnext_dense.config_nodes import full_type_name as full_type_name
+from convnext_dense.config_nodes import nested as nested
+from convnext_dense.config_nodes import type_name as type_name
 from convnext_dense.data_root import set_data_root as set_data_root
 from convnext_dense.errors import InputError, convert_errors
 from convnext_dense.registry import SCOPE  # its import lets mmengine find convnext_dense::...
 
-#: boxes from which on a call a level or class takes less time than one for all
-MOST_BOXES_AT_ONCE = 500
 #: ``init_cfg`` that reads a file, by name and by class
 PRETRAINED = ('Pretrained', 'PretrainedInit')
-#: batch norms of several processes, by name and by class
-SYNCHRONISED_NORMS = ('SyncBN', 'MMSyncBN', 'SyncBatchNorm')
 #: what mmengine's runner and this toolkit read, whether a config has it or not
 TOP_LEVEL_KEYS = (
     'model', 'work_dir', 'train_dataloader', 'val_dataloader', 'test_dataloader', 'train_cfg',
@@ -94,36 +97,6 @@ def _first_line(error):
     return (str(error).strip().splitlines() or ['no message'])[0]
 
 
-def nested(node: Any) -> Iterator[dict]:
-    """Every dict inside ``node``, itself included."""
-    if isinstance(node, dict):
-        yield node
-        node = node.values()
-    elif not isinstance(node, (list, tuple)):
-        return
-    for child in node:
-        yield from nested(child)
-
-
-def type_name(node: Any) -> str | None:
-    """The name of a config's ``type`` without scope or module, or None.
-
-    A type may be a string (``'mmdet.DetDataSample'``, ``'CocoDataset'``), or the class itself in
-    mmengine's pure-Python configs. Every comparison of types in the package asks here.
-    """
-    kind = node.get('type') if isinstance(node, dict) else None
-    if isinstance(kind, str):
-        return kind.rpartition('.')[2]
-    return getattr(kind, '__name__', None)
-
-
-def full_type_name(node: Mapping) -> str:
-    """The text of a config's ``type``: a string as written, a class with its module, else ''."""
-    kind = node.get('type')
-    return kind if isinstance(kind, str) else '' if kind is None else \
-        f'{getattr(kind, "__module__", "")}.{getattr(kind, "__name__", kind)}'
-
-
 def set_work_dir(cfg: Config, work_dir: str | Path | None) -> None:
     """Work directory: the option, or the config's own, or ``work_dirs/<name of the config>``."""
     cfg.work_dir = work_dir or cfg.get('work_dir') or str(
@@ -159,130 +132,6 @@ def set_init_from(cfg: Config, source: str | None = None,
     init_cfg = backbone.get('init_cfg') if backbone else None
     if type_name(init_cfg) in PRETRAINED:
         backbone.init_cfg = None
-
-
-def set_device(cfg: Config, device: str) -> None:
-    """Fit the config to the device that will be used.
-
-    A CPU has no SyncBN and no NCCL: they become BN and gloo; mixed precision is bfloat16 there, if
-    the config says so or a measured check finds that it pays, else it is off. On a GPU, it is
-    bfloat16 where the GPU computes in it, else float16 with a loss scaler as published;
-    convolutions work on channels-last maps, and SyncBN stays only where there are several
-    processes. With either, predictions are in float32. AdamW is the fused one. On a CPU the time
-    of NMS grows with the square of the boxes, so that of many boxes, of which only those of the
-    same level or class suppress one another, is split.
-
-    Args:
-        device (str): ``cpu`` or ``cuda``.
-    """
-    changed = _fit_to_cpu(cfg) if device == 'cpu' else _fit_to_gpu(cfg)
-    changed |= _fuse_adamw(cfg)
-    if changed:
-        print_log(f'on a {"CPU" if device == "cpu" else "GPU"}: {", ".join(sorted(changed))}',
-                  logger='current')
-
-
-def _fit_to_cpu(cfg):
-    changed = _replace_syncbn(cfg)
-    for node in nested(cfg.model):
-        nms = node.get('nms')
-        if isinstance(nms, dict) and type_name(nms) == 'nms' and 'split_thr' not in nms:
-            nms['split_thr'] = MOST_BOXES_AT_ONCE
-            changed.add(f'NMS of {MOST_BOXES_AT_ONCE} boxes and more is split by level or class')
-    wrapper = cfg.get('optim_wrapper') or {}
-    if type_name(wrapper) == 'AmpOptimWrapper':
-        on, why = _bfloat16_on_cpu(wrapper.get('dtype'))
-        cfg.optim_wrapper = ConfigDict(
-            {key: value for key, value in wrapper.items()
-             if key not in ('loss_scale', 'dtype', 'use_fsdp')},
-            type='convnext_dense.Bfloat16OptimWrapper' if on else 'OptimWrapper')
-        if on:
-            _predict_in_float32(cfg)
-        changed.add(why)
-    dist_cfg = (cfg.get('env_cfg') or {}).get('dist_cfg') or {}
-    if dist_cfg.get('backend') == 'nccl':
-        dist_cfg['backend'] = 'gloo'
-    return changed
-
-
-def _fit_to_gpu(cfg):
-    changed = _replace_syncbn(cfg) if cfg.get('launcher', 'none') == 'none' else set()
-    wrapper = cfg.get('optim_wrapper') or {}
-    if type_name(wrapper) == 'AmpOptimWrapper':
-        _predict_in_float32(cfg)
-        if 'dtype' not in wrapper:
-            dtype = 'bfloat16' if _computes_in_bfloat16() else 'float16'
-            wrapper['dtype'] = dtype
-            if dtype == 'bfloat16':
-                wrapper['loss_scale'] = dict(enabled=False)  # it has the range of float32
-            changed.add(f'AMP in {dtype}')
-    return changed
-
-
-def _bfloat16_on_cpu(dtype):
-    """Whether a CPU trains with mixed precision in ``dtype`` (None: as it likes), and a phrase."""
-    from convnext_dense.bfloat16_gain import PAYS_FROM, bfloat16_gain
-    name = str(dtype).removeprefix('torch.')
-    if name == 'bfloat16':
-        return True, 'AMP in bfloat16, as the config says'
-    if name == 'float16':
-        return False, 'AMP is off: a CPU does not train in float16'
-    gain = bfloat16_gain()
-    if gain >= PAYS_FROM:
-        return True, f'AMP in bfloat16, in which this CPU multiplies {gain:.1f} times as fast'
-    return False, (f'AMP is off: this CPU multiplies {gain:.1f} times as fast in bfloat16, and '
-                   f"from {PAYS_FROM:g} on it pays (optim_wrapper.dtype='bfloat16' turns it on)")
-
-
-def _predict_in_float32(cfg):
-    acceleration = cfg.get('acceleration')
-    if acceleration is not False:
-        given = acceleration if isinstance(acceleration, dict) else {}
-        cfg.acceleration = dict(dict(float32_predictions=True), **given)
-
-
-def _fuse_adamw(cfg):
-    optimizer = (cfg.get('optim_wrapper') or {}).get('optimizer') or {}
-    if type_name(optimizer) != 'AdamW' or {'fused', 'foreach'} & set(optimizer):
-        return set()
-    optimizer['fused'] = True
-    return {'AdamW is fused'}
-
-
-def _replace_syncbn(cfg):
-    changed = set()
-    for node in nested(cfg.model):
-        if type_name(node) in SYNCHRONISED_NORMS:
-            node['type'] = 'BN'
-            changed.add('SyncBN became BN')
-    return changed
-
-
-def _computes_in_bfloat16():
-    import torch
-    return torch.cuda.is_bf16_supported(including_emulation=False)
-
-
-def enable_amp(cfg: Config) -> None:
-    """Train with automatic mixed precision; :func:`set_device` chooses its type."""
-    cfg.optim_wrapper.type = 'AmpOptimWrapper'
-
-
-def enable_amp_tests(cfg: Config, device: str) -> None:
-    """Test in bfloat16 where that is faster, else say why not.
-
-    Args:
-        device (str): ``cpu`` or ``cuda``.
-    """
-    if cfg.get('acceleration') is False:
-        raise InputError('--amp: the config says acceleration=False, which leaves the model in '
-                         'float32; take one of the two')
-    on, why = _bfloat16_on_cpu(None) if device == 'cpu' else (
-        _computes_in_bfloat16(), 'this GPU does not compute in bfloat16')
-    if on:
-        given = cfg.acceleration if isinstance(cfg.get('acceleration'), dict) else {}
-        cfg.acceleration = dict(given, bfloat16=True)
-    print_log('testing in bfloat16' if on else f'testing in float32: {why}', logger='current')
 
 
 def enable_auto_scale_lr(cfg: Config) -> None:

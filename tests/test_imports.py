@@ -21,9 +21,9 @@ FLOORS = [
     # what every room may import
     ['resolved_config'],
     ['config'],
-    ['config_files', 'data_root'],
+    ['config_device', 'config_files', 'data_root'],
     ['classes', 'published', 'registry'],
-    ['bfloat16_gain', 'command_names', 'cores', 'download', 'chunks', 'files', 'model_wrappers',
+    ['bfloat16_gain', 'command_names', 'config_nodes', 'cores', 'download', 'chunks', 'files', 'model_wrappers',
      'plain_layers'],
     ['private'],
     ['errors'],

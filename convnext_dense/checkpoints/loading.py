@@ -27,7 +27,6 @@ from convnext_dense.checkpoints.reading import read_checkpoint
 from convnext_dense.checkpoints.values import check_values
 from convnext_dense.errors import InputError, convert_errors
 from convnext_dense.model_wrappers import unwrap
-from convnext_dense.registry import WEIGHT_INITIALIZERS
 
 # what torch.compile, FSDP, activation checkpointing and DDP put into names
 _WRAPPERS = re.compile(
@@ -284,24 +283,3 @@ def _under(state, prefix, source):
         raise InputError(f'{source} has nothing under prefix {prefix!r}; it has '
                          f'{some(list(state))}')
     return inner
-
-
-@WEIGHT_INITIALIZERS.register_module()
-class Pretrained:
-    """``init_cfg=dict(type='Pretrained', checkpoint=...)`` that reads every format, safely.
-
-    Args: as for :func:`load_weights`; ``checkpoint`` is its source.
-    """
-
-    def __init__(self, checkpoint: str, prefix: str | None = None,
-                 map_location: str | torch.device = 'cpu', allow: Sequence[str] = ()) -> None:
-        self.checkpoint = checkpoint
-        self.prefix = prefix
-        self.map_location = map_location
-        self.allow = allow
-
-    def __call__(self, module: nn.Module) -> None:
-        load_weights(module, self.checkpoint, self.prefix, self.map_location, self.allow)
-        if hasattr(module, '_params_init_info'):
-            from mmengine.model.weight_init import update_init_info
-            update_init_info(module, init_info=f'Pretrained: load from {self.checkpoint}')

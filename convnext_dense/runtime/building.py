@@ -10,6 +10,7 @@ from mmengine.runner import BaseLoop
 from mmengine.runner import Runner as MMEngineRunner
 from torch import nn
 
+from convnext_dense.config_nodes import type_name
 from convnext_dense.errors import convert_errors
 from convnext_dense.model_wrappers import unwrap
 from convnext_dense.runtime.files import raise_write_errors
@@ -18,7 +19,6 @@ from convnext_dense.runtime.loops import (
     IterBasedTrainLoop,
     TestLoop,
     ValLoop,
-    own_loop,
 )
 from convnext_dense.runtime.progress import ProgressHook, quiet_terminal, shows_progress
 from convnext_dense.runtime.trainable_hook import TrainableHook
@@ -96,3 +96,24 @@ class BuildingRunner(MMEngineRunner):
         """The loop of testing, the toolkit's in the place of mmengine's."""
         with convert_errors('test_cfg', ADVICE):
             return super().build_test_loop(own_loop(loop, TestLoop))
+
+
+def own_loop(loop: Any, default: type) -> Any:
+    """A config's loop with the toolkit's class in the place of mmengine's of the same name.
+
+    Args:
+        loop: a config, or a loop that was built already.
+        default: the class where the config names none.
+    """
+    if not isinstance(loop, dict):
+        return loop
+    loop = dict(loop)
+    if 'type' not in loop:
+        loop.pop('by_epoch', None)
+        return dict(loop, type=default)
+    kind = loop['type']
+    plain = kind.__module__.startswith('mmengine.') if isinstance(kind, type) else \
+        isinstance(kind, str) and '.' not in kind.removeprefix('mmengine.')
+    own = {one.__name__: one for one in (
+        EpochBasedTrainLoop, IterBasedTrainLoop, ValLoop, TestLoop)}
+    return dict(loop, type=own.get(type_name(loop) or '', kind) if plain else kind)

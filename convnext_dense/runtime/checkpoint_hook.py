@@ -15,7 +15,6 @@ from convnext_dense.errors import InputError
 from convnext_dense.registry import HOOKS
 from convnext_dense.runtime import files
 from convnext_dense.runtime.checkpoint_folder import CheckpointFolder
-from convnext_dense.runtime.graceful_stop import is_between_updates
 
 if TYPE_CHECKING:
     from convnext_dense.runtime.runner import Runner
@@ -258,3 +257,9 @@ class CheckpointHook(MMEngineCheckpointHook):
         path = f'{os.path.splitext(ckpt_path)[0]}-{digest}.pth'
         files.write_checkpoint(checkpoint, path)
         print_log(f'{ckpt_path} is published as {path}', 'current')
+
+
+def is_between_updates(runner: Runner) -> bool:
+    """Whether no gradients are half accumulated: only then a state can be saved."""
+    should_update = getattr(runner.optim_wrapper, 'should_update', None)
+    return should_update is None or should_update()

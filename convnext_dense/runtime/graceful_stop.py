@@ -1,23 +1,21 @@
 """Ending a run after the running step, with a saved state: on a signal, or after bad steps."""
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
+from mmengine.dist import is_main_process
 from mmengine.hooks import EMAHook
 
 from convnext_dense.command_names import typed_again
 from convnext_dense.errors import InputError
+from convnext_dense.runtime import files
+from convnext_dense.runtime.checkpoint_hook import CheckpointHook, is_between_updates
 from convnext_dense.runtime.progress import SHOWN
 from convnext_dense.runtime.stop_signals import SIGNALS, exit_status, name_of
 
 if TYPE_CHECKING:
     from convnext_dense.runtime.runner import Runner
-
-
-def is_between_updates(runner: Runner) -> bool:
-    """Whether no gradients are half accumulated: only then a state can be saved."""
-    should_update = getattr(runner.optim_wrapper, 'should_update', None)
-    return should_update is None or should_update()
 
 
 def stop_if_asked(runner: Runner) -> None:
@@ -48,8 +46,25 @@ def stop_evaluation_if_asked(runner: Runner) -> None:
     _stop(runner, asked)
 
 
+def save_now(runner: Runner) -> str:
+    """Write the state after the running step; all processes must call it.
+
+    Returns:
+        the checkpoint.
+    """
+    for hook in runner.hooks:
+        if isinstance(hook, CheckpointHook):
+            return hook.save_now(runner)
+    name = f'iter_{runner.iter + 1}.pth'
+    runner.save_checkpoint(runner.work_dir, name, by_epoch=False)
+    path = os.path.join(runner.work_dir, name)
+    if is_main_process():
+        files.move_pointer(runner.work_dir, path)
+    return path
+
+
 def _stop(runner, asked):
-    path = runner.save_now()
+    path = save_now(runner)
     if asked in SIGNALS:
         runner.logger.info(f'{name_of(asked)}: the state after iteration {runner.iter + 1} is in '
                            f'{path}; go on with: {typed_again("--resume")}', extra=SHOWN)

@@ -20,7 +20,6 @@ from mmengine.runner import ValLoop as MMEngineValLoop
 from torch import nn
 from torch.utils.data import DataLoader
 
-from convnext_dense.config import type_name
 from convnext_dense.errors import InputError, in_one_line, is_out_of_memory
 from convnext_dense.model_wrappers import unwrap
 from convnext_dense.registry import LOOPS
@@ -34,27 +33,6 @@ if TYPE_CHECKING:
 NO_BATCH = ('the training data give not a single batch: too few images for '
             'train_dataloader.batch_size with drop_last=True')
 OTHER_BATCHES = 2  # that are tried where the first step fails
-
-
-def own_loop(loop: Any, default: type) -> Any:
-    """A config's loop with the toolkit's class in the place of mmengine's of the same name.
-
-    Args:
-        loop: a config, or a loop that was built already.
-        default: the class where the config names none.
-    """
-    if not isinstance(loop, dict):
-        return loop
-    loop = dict(loop)
-    if 'type' not in loop:
-        loop.pop('by_epoch', None)
-        return dict(loop, type=default)
-    kind = loop['type']
-    plain = kind.__module__.startswith('mmengine.') if isinstance(kind, type) else \
-        isinstance(kind, str) and '.' not in kind.removeprefix('mmengine.')
-    own = {one.__name__: one for one in (
-        EpochBasedTrainLoop, IterBasedTrainLoop, ValLoop, TestLoop)}
-    return dict(loop, type=own.get(type_name(loop) or '', kind) if plain else kind)
 
 
 @contextmanager

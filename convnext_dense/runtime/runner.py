@@ -23,7 +23,6 @@ from convnext_dense.runtime.bad_image_list import BadImageLists
 from convnext_dense.runtime.building import ADVICE, BuildingRunner
 from convnext_dense.runtime.checkpoint_content import checkpoint_content, random_states
 from convnext_dense.runtime.checkpoint_folder import checkpoint_folder
-from convnext_dense.runtime.checkpoint_hook import CheckpointHook
 from convnext_dense.runtime.end_lines import end_lines
 from convnext_dense.runtime.fingerprint import fingerprint
 from convnext_dense.runtime.graceful_stop import stop_evaluation_if_asked, stop_if_asked
@@ -267,21 +266,6 @@ class Runner(BuildingRunner):
             stop_evaluation_if_asked(self)
 
     # -- what is written -------------------------------------------------------------------------
-
-    def save_now(self) -> str:
-        """Write the state after the running step; all processes must call it.
-
-        Returns:
-            str: the checkpoint.
-        """
-        for hook in self.hooks:
-            if isinstance(hook, CheckpointHook):
-                return hook.save_now(self)
-        name = f'iter_{self.iter + 1}.pth'
-        self.save_checkpoint(self.work_dir, name, by_epoch=False)
-        if is_main_process():
-            files.move_pointer(self.work_dir, os.path.join(self.work_dir, name))
-        return os.path.join(self.work_dir, name)
 
     def save_checkpoint(self, out_dir: str, filename: str, file_client_args: dict | None = None,
                         save_optimizer: bool = True, save_param_scheduler: bool = True,
