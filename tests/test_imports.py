@@ -23,8 +23,8 @@ FLOORS = [
     ['config'],
     ['config_device', 'config_files', 'data_root'],
     ['classes', 'published', 'registry'],
-    ['bfloat16_gain', 'command_names', 'config_nodes', 'cores', 'download', 'chunks', 'files', 'model_wrappers',
-     'plain_layers'],
+    ['bfloat16_gain', 'command_names', 'config_nodes', 'cores', 'download', 'chunks', 'files',
+     'model_wrappers', 'plain_layers'],
     ['private'],
     ['errors'],
 ]
