@@ -7,6 +7,7 @@ from mmengine.config import Config
 
 from convnext_dense import config as C
 from convnext_dense.commands.options import choose_device, parse_overrides
+from convnext_dense.config_device import MOST_BOXES_AT_ONCE
 from convnext_dense.errors import InputError
 
 
@@ -187,12 +188,12 @@ def test_on_a_cpu_nms_of_many_boxes_is_split():
     C.set_device(cfg, 'cuda')
     assert cfg.model.test_cfg.rpn.nms == nms
     C.set_device(cfg, 'cpu')
-    assert cfg.model.test_cfg.rpn.nms == dict(nms, split_thr=C.MOST_BOXES_AT_ONCE)
+    assert cfg.model.test_cfg.rpn.nms == dict(nms, split_thr=MOST_BOXES_AT_ONCE)
     assert cfg.model.test_cfg.rcnn.nms.split_thr == 7
     assert cfg.model.test_cfg.soft.nms == dict(type='soft_nms')
 
 
-@pytest.mark.parametrize('number', [C.MOST_BOXES_AT_ONCE - 1, C.MOST_BOXES_AT_ONCE])
+@pytest.mark.parametrize('number', [MOST_BOXES_AT_ONCE - 1, MOST_BOXES_AT_ONCE])
 def test_split_nms_keeps_the_same_boxes(number):
     from mmcv.ops import batched_nms
     torch.manual_seed(0)
@@ -201,7 +202,7 @@ def test_split_nms_keeps_the_same_boxes(number):
     scores, labels = torch.rand(number), torch.randint(0, 5, (number, ))
     nms = dict(type='nms', iou_threshold=.5, max_num=100)
     expected = batched_nms(boxes, scores, labels, nms)
-    found = batched_nms(boxes, scores, labels, dict(nms, split_thr=C.MOST_BOXES_AT_ONCE))
+    found = batched_nms(boxes, scores, labels, dict(nms, split_thr=MOST_BOXES_AT_ONCE))
     assert len(expected[1]) == 100
     assert all(torch.equal(a, b) for a, b in zip(found, expected))
 
