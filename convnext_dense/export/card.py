@@ -50,6 +50,12 @@ def markdown(card: dict) -> str:
             [[kind, f'`{spec["name"]}`', spec['type'],
               ', '.join(map(str, spec['shape'])), spec['meaning']]
              for kind in ('input', 'output') for spec in card[f'{kind}s']]), '']
+    if card['target'] == 'tensorrt-onnx':
+        parts += ['Its operators and types are those that TensorRT documents. It was tried in ONNX '
+                  'Runtime only: the machine that wrote it has no TensorRT.', '']
+    if 'calibration' in card:
+        parts += [f'Quantised by NNCF with {card["calibration"]["images"]} images of '
+                  f'{card["calibration"]["of"]}.', '']
     parts += _checked(card)
     parts += ['## From Python', '', '```python', python_code(card), '```', '',
               'or, with the pipeline of the test, files and folders:', '', '```',

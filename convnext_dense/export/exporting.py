@@ -10,15 +10,17 @@ import torch
 from convnext_dense.errors import InputError
 from convnext_dense.export import tracing
 from convnext_dense.export.card import licence_of, versions, write_card, write_json
-from convnext_dense.export.checking import compare, in_words, time_in_turns
+from convnext_dense.export.checking import compare, evaluate, in_words, time_in_turns
 from convnext_dense.export.images import read_images
 from convnext_dense.export.layers import use_exportable_layers
+from convnext_dense.export.quantization import network_inputs, quantise
 from convnext_dense.files import atomic_folder
 from convnext_dense.prediction import Predictor
 from convnext_dense.prediction.building import build_model
 from convnext_dense.prediction.exported import FORMAT
 from convnext_dense.prediction.image_input import GROUND_TRUTH
 from convnext_dense.prediction.model_files import find_model, pipeline_of_tests
+from convnext_dense.prediction.runtimes import import_runtime
 
 PACKAGES = ('convnext_dense', 'torch', 'onnx', 'onnxscript', 'onnxruntime', 'openvino', 'nncf')
 
@@ -39,6 +41,8 @@ class Target(NamedTuple):
 TARGETS = {
     'onnx': Target('model.onnx', 'onnxruntime', ('onnxruntime', 'openvino')),
     'openvino': Target('model.xml', 'openvino', ('openvino', )),
+    'torch': Target('model.pt2', 'torch', ('torch', )),
+    'tensorrt-onnx': Target('model.onnx', 'onnxruntime', ('onnxruntime', 'openvino')),
 }
 
 
@@ -54,6 +58,12 @@ class ExportOptions:
         images (Sequence[str]): files and folders to try it on; by default the test data.
         count (int): most images to try.
         data_root (str | None): folder of the config's data sets.
+        int8 (bool): quantise the network after training, and say what that costs.
+        calibration (Sequence[str]): files and folders to calibrate with; by default the training
+            data.
+        calibration_count (int): most images to calibrate with.
+        evaluate (int | None): images of the test data to evaluate model and export on; 0 leaves
+            it out; None is 200 with ``int8`` and 0 without.
     """
     target: str = 'onnx'
     output: str | None = None
@@ -61,12 +71,20 @@ class ExportOptions:
     images: Sequence[str] = ()
     count: int = 2
     data_root: str | None = None
+    int8: bool = False
+    calibration: Sequence[str] = ()
+    calibration_count: int = 100
+    evaluate: int | None = None
 
     def __post_init__(self) -> None:
         if self.target not in TARGETS:
             raise InputError(f'target {self.target!r}: give one of {", ".join(TARGETS)}')
-        if self.count < 1:
-            raise InputError(f'{self.count} images: give a number from 1 on')
+        for number in (self.count, self.calibration_count):
+            if number < 1:
+                raise InputError(f'{number} images: give a number from 1 on')
+        if self.int8 and self.target not in ('onnx', 'openvino'):
+            raise InputError(f'--int8 with --to {self.target}: NNCF quantises for onnx and '
+                             'openvino')
 
 
 def export_model(model: str | Path, out: str | Path, weights: str | Path | None = None,
@@ -110,13 +128,67 @@ def export_model(model: str | Path, out: str | Path, weights: str | Path | None 
         if not card['comparison']['equal']:
             raise InputError(f'the export of {files.source} gives other results than the model: '
                              f'{in_words(card["comparison"])}; it is not kept')
+        if options.int8:
+            samples = read_images(reference, files.cfg, options.calibration,
+                                  options.calibration_count, 'train')
+            report(f'quantising to int8 with {len(samples)} images')
+            quantise(folder / target.file, network_inputs(exported, samples))
+            card.update(precision='int8', calibration=dict(images=len(samples), of=', '.join(
+                options.calibration) or 'the training data'))
+            write_json(folder, card)
+            exported = Predictor(folder, threshold=0)
+            card['comparison'] = compare(reference, exported, images)
+            report(in_words(card['comparison']))
+        limit = (200 if options.int8 else 0) if options.evaluate is None else options.evaluate
+        if limit:
+            card['accuracy'] = _accuracy(reference, exported, files.cfg, limit, target.runtime)
+            report(loss_in_words(card['accuracy']))
         prepared = Predictor.of_model(files, build_model(files, torch.device('cpu')), threshold=0)
-        card['speed'] = _speed(dict(torch=reference, prepared=prepared,
-                                    **{target.runtime: exported}), images[0])
+        sides = dict(torch=reference, prepared=prepared, **_runtimes(folder, card, exported))
+        card['speed'] = _speed(sides, images[0])
         report('seconds an image: ' + ', '.join(
             f'{name} {seconds:.3f}' for name, seconds in card['speed']['seconds'].items()))
         write_card(folder, card)
     return card
+
+
+def _runtimes(folder, card, exported):
+    """The export in every runtime that reads it, and in bf16 where the CPU computes that."""
+    sides = {card['runtime']: exported}
+    for runtime in card['runtimes']:
+        if runtime not in sides:
+            try:
+                import_runtime(runtime)
+            except InputError:
+                continue
+            sides[runtime] = Predictor(folder, threshold=0, runtime=runtime)
+    if 'openvino' in sides and card['precision'] == 'float32' and computes_bf16():
+        sides['openvino bf16'] = Predictor(folder, threshold=0, runtime='openvino',
+                                           precision='bf16')
+    return sides
+
+
+def computes_bf16() -> bool:
+    """Whether this CPU has instructions for bf16 (AVX512-BF16 or AMX)."""
+    try:
+        flags = Path('/proc/cpuinfo').read_text()
+    except OSError:
+        return False
+    return 'avx512_bf16' in flags or 'amx_bf16' in flags
+
+
+def _accuracy(reference, exported, cfg, limit, runtime):
+    figures = {name: evaluate(side.model, cfg, limit)
+               for name, side in (('torch', reference), (runtime, exported))}
+    return dict(data=f'at most {limit} images of the test data of the config', figures=figures)
+
+
+def loss_in_words(accuracy: dict) -> str:
+    """One line: each figure of the model and of the export, and the difference."""
+    before, after = accuracy['figures'].values()
+    return 'of the model and of the export: ' + ', '.join(
+        f'{name} {value:.4g} and {after[name]:.4g} ({after[name] - value:+.4g})'
+        for name, value in before.items() if name in after)
 
 
 def build_network(model: Any, options: ExportOptions) -> tuple[torch.nn.Module, dict]:
@@ -126,33 +198,48 @@ def build_network(model: Any, options: ExportOptions) -> tuple[torch.nn.Module, 
         InputError: no such models are exported, with the reason.
     """
     model = copy.deepcopy(model)
-    if hasattr(model, 'decode_head'):
-        from convnext_dense.export import segmenter
-        use_exportable_layers(model)
-        output = options.output or segmenter.default_output(model)
-        network = segmenter.SegmenterNetwork(model, output, options.normalise).eval()
-        return network, segmenter.describe(network)
-    raise InputError(f'{type(model).__name__}: only segmenters are exported')
+    use_exportable_layers(model)
+    if not hasattr(model, 'decode_head'):
+        if options.output:
+            raise InputError(f'--output {options.output}: a detector gives boxes; leave it out')
+        if options.target == 'torch':
+            raise InputError('--to torch: a package cannot hold the RoIAlign and NMS of a '
+                             'detector, which are operators of mmcv; export with --to onnx')
+        if options.target == 'tensorrt-onnx':
+            raise InputError('--to tensorrt-onnx: RoIAlign and NMS of a detector have not been '
+                             'tried in TensorRT; export with --to onnx')
+        from convnext_dense.export import detector
+        found = detector.TwoStageNetwork(model, options.normalise).eval()
+        return found, dict(detector.describe(found), task='instances')
+    from convnext_dense.export import segmenter
+    output = options.output or segmenter.default_output(model)
+    network = segmenter.SegmenterNetwork(model, output, options.normalise).eval()
+    if options.target == 'tensorrt-onnx':  # which gives no outputs of 8 bits
+        network.label_type = 'int32'
+    return network, dict(segmenter.describe(network), task='labels')
 
 
 def _write(network, path, options, described):
-    example = _example(described['inputs'])
+    program = tracing.trace(network, _example(described['inputs']))
+    if options.target == 'torch':
+        tracing.write_torch(program, path)
+        return
+    onnx_file = path.with_suffix('.onnx')
     inputs, outputs = ([spec['name'] for spec in described[part]]
                        for part in ('inputs', 'outputs'))
-    program = tracing.trace(network, example)
-    if options.target == 'onnx':
-        tracing.write_onnx(program, path, inputs, outputs)
-        return
-    intermediate = path.with_suffix('.onnx')
-    tracing.write_onnx(program, intermediate, inputs, outputs)
-    tracing.write_openvino(intermediate, path)
-    for file in path.parent.glob(f'{intermediate.name}*'):
-        file.unlink()
+    from convnext_dense.export.operators import translations
+    tracing.write_onnx(program, onnx_file, inputs, outputs, translations())
+    if options.target == 'openvino':
+        tracing.write_openvino(onnx_file, path)
+        for file in path.parent.glob(f'{onnx_file.name}*'):
+            file.unlink()
 
 
 def _example(inputs):
     """Inputs to trace a network with."""
-    images = torch.randint(0, 256, (2, 3, 160, 192)).to(getattr(torch, inputs[0]['type']))
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randint(0, 256, (2, 3, 160, 192), generator=generator)
+    images = images.to(getattr(torch, inputs[0]['type']))
     return [images, torch.tensor([100, 120])][:len(inputs)]
 
 
@@ -171,7 +258,7 @@ def _card(files, name, options, described):
     return dict(
         format=FORMAT, name=name, target=options.target, file=target.file, runtime=target.runtime,
         runtimes=list(target.runtimes), precision='float32', **described,
-        task='labels', classes=list(files.names), palette=_plain(files.palette),
+        classes=list(files.names), palette=_plain(files.palette),
         preprocessing=dict(default_scope=files.cfg.get('default_scope', 'mmengine'),
                            pipeline=_plain(steps), data_preprocessor=preprocessor),
         weights=dict(source=files.source, licence=licence_of(files.source, files.checkpoint)),

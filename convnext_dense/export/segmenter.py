@@ -35,6 +35,7 @@ class SegmenterNetwork(nn.Module):
         self.normalise = Normalise(model.data_preprocessor) if normalise else None
         self.divisor = _padding(model).get('size_divisor') or 1 if output == 'labels' else 1
         self.classes = max(model.decode_head.out_channels, 2)
+        self.label_type = 'uint8' if self.classes <= 256 else 'int32'
 
     def forward(self, images: Tensor, size: Tensor | None = None) -> Tensor:
         if self.normalise is not None:
@@ -51,7 +52,7 @@ class SegmenterNetwork(nn.Module):
             torch._check(side >= 1)
             torch._check(side <= 2**16)
         logits = F.interpolate(logits, (rows, columns), mode='bilinear', align_corners=corners)
-        return logits.argmax(1).to(torch.uint8 if self.classes <= 256 else torch.int32)
+        return logits.argmax(1).to(getattr(torch, self.label_type))
 
     def logits(self, images: Tensor) -> Tensor:
         """Logits of normalised images; a single class gets its threshold as a rival."""
@@ -110,7 +111,7 @@ def describe(network: SegmenterNetwork) -> dict:
     if network.output == 'labels':
         inputs.append(dict(name='size', type='int64', shape=[2],
                            meaning='height and width of the label maps in pixels'))
-        outputs = [dict(name='labels', type='uint8' if network.classes <= 256 else 'int32',
+        outputs = [dict(name='labels', type=network.label_type,
                         shape=['batch', 'size[0]', 'size[1]'],
                         meaning='index of the class of each pixel')]
     else:

@@ -5,9 +5,10 @@ from pathlib import Path
 import numpy as np
 import torch
 from mmengine.config import Config
-from mmengine.structures import PixelData
+from mmengine.structures import InstanceData, PixelData
 from torch import Tensor
 
+from convnext_dense.detection.mask_pasting import paste_masks
 from convnext_dense.errors import InputError, convert_errors
 from convnext_dense.prediction.building import build
 from convnext_dense.prediction.runtimes import open_session
@@ -33,11 +34,23 @@ def read_card(folder: str | Path) -> dict:
         card = json.loads(path.read_text(encoding='utf-8'))
         if not isinstance(card, dict) or card.get('format') != FORMAT:
             raise InputError(f'{path} is no card of {FORMAT!r}; export the model again')
+        card['preprocessing'] = _tuples(card['preprocessing'])
         scope = card['preprocessing']['default_scope']
         for part in (card['preprocessing']['pipeline'],
                      card['preprocessing']['data_preprocessor']):
             check_parts(part, scope, str(path))
     return card
+
+
+def _tuples(value):
+    """A part of JSON with tuples of plain values, as configs have them, in the place of lists."""
+    if isinstance(value, dict):
+        return {key: _tuples(item) for key, item in value.items()}
+    if isinstance(value, list):
+        items = [_tuples(item) for item in value]
+        return items if any(isinstance(item, (dict, list, tuple)) for item in items) else \
+            tuple(items)
+    return value
 
 
 class ExportedModel:
@@ -72,7 +85,7 @@ class ExportedModel:
         self._inputs = [(spec['name'], spec['type']) for spec in self.card['inputs']]
         self.run = open_session(
             self.folder / self.card['file'], self.runtime, torch.get_num_threads(), precision,
-            tuple(spec['name'] for spec in self.card['outputs']))
+            outputs=tuple(spec['name'] for spec in self.card['outputs']))
 
     def test_step(self, data: dict) -> list:
         """Predict, as ``BaseModel.test_step`` of mmengine.
@@ -124,5 +137,19 @@ class ExportedModel:
         return samples
 
     def _instances(self, images, samples):
-        raise NotImplementedError
+        outputs = {name: torch.from_numpy(value) for name, value in self._run(images).items()}
+        image = outputs.pop('image')
+        for index, sample in enumerate(samples):
+            mine = (image == index).nonzero()[:, 0]
+            boxes, scores, labels, *masks = (outputs[name][mine] for name in (
+                'boxes', 'scores', 'labels', *(['masks'] if 'masks' in outputs else [])))
+            meta = sample.metainfo
+            if 'scale_factor' in meta:
+                boxes = boxes / boxes.new_tensor(meta['scale_factor']).repeat(2)
+            found = InstanceData(bboxes=boxes, scores=scores, labels=labels.long())
+            if masks:
+                found.masks = paste_masks(masks[0], boxes, *meta['ori_shape'][:2],
+                                          self.card['network']['mask_threshold'])
+            sample.pred_instances = found
+        return samples
 

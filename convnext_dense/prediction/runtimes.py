@@ -14,7 +14,7 @@ Session = Callable[[Mapping[str, np.ndarray]], dict[str, np.ndarray]]
 
 
 def open_session(file: Path, runtime: str, threads: int, precision: str = 'float32',
-                 outputs: tuple[str, ...] = ()) -> Session:
+                 *, outputs: tuple[str, ...]) -> Session:
     """A network on this machine's CPU.
 
     Args:
@@ -22,7 +22,7 @@ def open_session(file: Path, runtime: str, threads: int, precision: str = 'float
         runtime (str): a name of ``RUNTIMES``.
         threads (int): that it may use.
         precision (str): ``float32``, or ``bf16`` where the runtime and the CPU have it.
-        outputs (tuple[str]): names of the outputs, for a package of torch, which has none.
+        outputs (tuple[str]): names of the outputs, in order.
 
     Returns:
         Callable: takes the inputs by name and gives the outputs by name.
@@ -67,10 +67,9 @@ def _onnxruntime(file, threads, precision, outputs):
     options.intra_op_num_threads = threads
     options.log_severity_level = 3
     session = runtime.InferenceSession(str(file), options, providers=['CPUExecutionProvider'])
-    names = [output.name for output in session.get_outputs()]
 
     def run(inputs):
-        return dict(zip(names, session.run(names, dict(inputs))))
+        return dict(zip(outputs, session.run(list(outputs), dict(inputs))))
     return run
 
 
@@ -81,11 +80,10 @@ def _openvino(file, threads, precision, outputs):
     compiled = openvino.Core().compile_model(str(file), 'CPU', {
         'INFERENCE_PRECISION_HINT': hint, 'INFERENCE_NUM_THREADS': threads,
         'PERFORMANCE_HINT': 'LATENCY'})
-    names = [output.get_any_name() for output in compiled.outputs]
 
     def run(inputs):
         results = compiled(dict(inputs))
-        return {name: np.array(results[output]) for name, output in zip(names, compiled.outputs)}
+        return {name: np.array(results[name]) for name in outputs}
     return run
 
 

@@ -20,27 +20,27 @@ def test_the_card_says_what_was_compared(exported_segmenter):
     assert found['equal'] and found['equal_pixels'] >= .9999
     assert found['cases']['sizes'] == [[32, 32], [48, 48], [64, 64]]
     assert found['cases']['batches'] == [1, 2]
-    assert set(card['speed']['seconds']) == {'torch', 'prepared', 'onnxruntime'}
+    assert {'torch', 'prepared', 'onnxruntime', 'openvino'} <= set(card['speed']['seconds'])
     assert 'licence' in (exported_segmenter / 'MODEL_CARD.md').read_text().lower()
 
 
 @pytest.mark.parametrize('runtime', ['onnxruntime', 'openvino'])
 @pytest.mark.parametrize('size', [(64, 64), (45, 83), (200, 130)])
-def test_label_maps_equal_the_models(exported_segmenter, segmenter, images, runtime, size):  # noqa: F811
+def test_label_maps_equal_the_models(exported_segmenter, clear_segmenter, images, runtime, size):  # noqa: F811
     image = cv2.resize(cv2.imread(str(images[0])), size)
     pair = [image, np.ascontiguousarray(image[::-1])]
-    expected = Predictor(segmenter, device='cpu', batch_size=2)(pair)
+    expected = Predictor(clear_segmenter, device='cpu', batch_size=2)(pair)
     exported = Predictor(exported_segmenter, runtime=runtime, batch_size=2)
-    assert exported.task == 'labels'
+    assert exported.task == 'labels' and len(np.unique(expected[0].labels)) > 1
     for ours, theirs in zip(exported(pair), expected):
         assert ours.labels.shape == theirs.labels.shape == size[::-1]
         assert (ours.labels == theirs.labels).mean() >= .9999
         assert ours.labels.dtype == theirs.labels.dtype and ours.names == theirs.names
 
 
-def test_predict_takes_an_export(exported_segmenter, segmenter, images, tmp_path):  # noqa: F811
+def test_predict_takes_an_export(exported_segmenter, clear_segmenter, images, tmp_path):  # noqa: F811
     for name, options in (('torch', []), ('ort', ['--runtime', 'onnxruntime'])):
-        model = exported_segmenter if options else segmenter
+        model = exported_segmenter if options else clear_segmenter
         assert run_command('predict', [str(images[0].parent), '--model', str(model), '--out',
                                        str(tmp_path / name), '--device', 'cpu', *options]) == 0
     files = sorted(path.relative_to(tmp_path / 'torch')
@@ -51,14 +51,14 @@ def test_predict_takes_an_export(exported_segmenter, segmenter, images, tmp_path
         assert (ours == theirs).mean() > .999
 
 
-def test_the_cards_program_runs(exported_segmenter, segmenter, images, tmp_path):  # noqa: F811
+def test_the_cards_program_runs(exported_segmenter, clear_segmenter, images, tmp_path):  # noqa: F811
     text = (exported_segmenter / 'MODEL_CARD.md').read_text()
     program = text.split('```python\n')[1].split('```')[0]
     (tmp_path / 'photo.jpg').write_bytes(images[0].read_bytes())  # the content says what it is
     program = program.replace("'model.onnx'", repr(str(exported_segmenter / 'model.onnx')))
     program += "\nnp.save('labels.npy', results['labels'])\n"
     subprocess.run([sys.executable, '-c', program], cwd=tmp_path, check=True)
-    expected = Predictor(segmenter, device='cpu')(images[0]).labels
+    expected = Predictor(clear_segmenter, device='cpu')(images[0]).labels
     assert (np.load(tmp_path / 'labels.npy')[0] == expected).mean() >= .9999
 
 
