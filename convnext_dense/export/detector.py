@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from convnext_dense.errors import InputError
-from convnext_dense.export.layers import Normalise, pad_to_multiple
+from convnext_dense.export.layers import Normalise, describe_images, pad_to_multiple
 from convnext_dense.export.operators import roi_align, suppress
 
 
@@ -197,12 +197,8 @@ def check(model: Any) -> None:
                              "set type='nms'")
 
 
-def describe(network: TwoStageNetwork) -> dict:
-    """What a card says of the network: ``inputs``, ``outputs`` and ``network``."""
-    inputs = [dict(name='images', type='uint8' if network.normalise else 'float32',
-                   shape=['batch', 3, 'height', 'width'],
-                   meaning='images in BGR order, values 0 to 255' if network.normalise else
-                   'images in RGB order, normalised: (pixels - mean) / std of the preprocessing')]
+def describe_objects(network: Any) -> dict:
+    """``inputs`` and ``outputs`` of a detector without masks, for the card."""
     outputs = [
         dict(name='boxes', type='float32', shape=['objects', 4],
              meaning='x1, y1, x2, y2 in pixels of the input, of all images of the batch'),
@@ -210,10 +206,17 @@ def describe(network: TwoStageNetwork) -> dict:
         dict(name='labels', type='int64', shape=['objects'], meaning='index of the class'),
         dict(name='image', type='int64', shape=['objects'],
              meaning='image of the batch, from 0; its objects lie together, by falling score')]
-    more = {}
+    return dict(inputs=[describe_images(network)], outputs=outputs)
+
+
+def describe(network: TwoStageNetwork) -> dict:
+    """What a card says of the network: ``inputs``, ``outputs`` and ``network``."""
+    found = describe_objects(network)
+    of_network = dict(least_side=network.divisor)
     if network.mask_stages:
         side = 2 * network.mask_stages[0][1].roi_layers[0].output_size[0]
-        outputs.append(dict(name='masks', type='float32', shape=['objects', side, side],
-                            meaning='probability of each cell of the box'))
-        more['mask_threshold'] = network.model.roi_head.test_cfg.mask_thr_binary
-    return dict(inputs=inputs, outputs=outputs, network=dict(least_side=network.divisor, **more))
+        found['outputs'].append(dict(
+            name='masks', type='float32', shape=['objects', side, side],
+            meaning='probability of each cell of the box'))
+        of_network['mask_threshold'] = network.model.roi_head.test_cfg.mask_thr_binary
+    return dict(found, network=of_network)

@@ -208,9 +208,12 @@ def build_network(model: Any, options: ExportOptions) -> tuple[torch.nn.Module, 
         if options.target == 'tensorrt-onnx':
             raise InputError('--to tensorrt-onnx: RoIAlign and NMS of a detector have not been '
                              'tried in TensorRT; export with --to onnx')
-        from convnext_dense.export import detector
-        found = detector.TwoStageNetwork(model, options.normalise).eval()
-        return found, dict(detector.describe(found), task='instances')
+        from convnext_dense.export import detector, rtmdet
+        if hasattr(model, 'roi_head'):
+            two_stages = detector.TwoStageNetwork(model, options.normalise).eval()
+            return two_stages, dict(detector.describe(two_stages), task='instances')
+        one_stage = rtmdet.OneStageNetwork(model, options.normalise).eval()
+        return one_stage, dict(rtmdet.describe(one_stage), task='instances')
     from convnext_dense.export import segmenter
     output = options.output or segmenter.default_output(model)
     network = segmenter.SegmenterNetwork(model, output, options.normalise).eval()
@@ -220,7 +223,8 @@ def build_network(model: Any, options: ExportOptions) -> tuple[torch.nn.Module, 
 
 
 def _write(network, path, options, described):
-    program = tracing.trace(network, _example(described['inputs']))
+    program = tracing.trace(network, _example(described['inputs']),
+                            described['network'].get('multiple', 1))
     if options.target == 'torch':
         tracing.write_torch(program, path)
         return

@@ -83,3 +83,18 @@ class Normalise(nn.Module):
             images = images.flip(1)
         images = images.float()
         return (images - self.mean) / self.std if self.normalises else images
+
+
+def describe_images(network: Any) -> dict:
+    """The input ``images`` of a network, for the card.
+
+    Args:
+        network (nn.Module): its ``normalise`` is None where images come normalised.
+    """
+    if network.normalise is not None:
+        kind, meaning = 'uint8', 'images in BGR order, values 0 to 255'
+    else:
+        swaps = Normalise(network.model.data_preprocessor).swaps
+        kind, meaning = 'float32', (f'images in {"RGB" if swaps else "BGR"} order, normalised: '
+                                    '(pixels - mean) / std of the preprocessing')
+    return dict(name='images', type=kind, shape=['batch', 3, 'height', 'width'], meaning=meaning)

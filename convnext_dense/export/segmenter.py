@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from convnext_dense.errors import InputError
-from convnext_dense.export.layers import Normalise, pad_to_multiple
+from convnext_dense.export.layers import Normalise, describe_images, pad_to_multiple
 
 OUTPUTS = ('labels', 'logits')
 
@@ -104,10 +104,7 @@ def describe(network: SegmenterNetwork) -> dict:
     """
     model = network.model
     least = 4 * 2**max(getattr(model.backbone, 'out_indices', [3]))
-    inputs = [dict(name='images', type='uint8' if network.normalise else 'float32',
-                   shape=['batch', 3, 'height', 'width'],
-                   meaning='images in BGR order, values 0 to 255' if network.normalise else
-                   'images in RGB order, normalised: (pixels - mean) / std of the preprocessing')]
+    inputs = [describe_images(network)]
     if network.output == 'labels':
         inputs.append(dict(name='size', type='int64', shape=[2],
                            meaning='height and width of the label maps in pixels'))

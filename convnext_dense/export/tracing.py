@@ -20,19 +20,23 @@ MOST_BYTES = 1_900_000_000
 SIDES = (64, 16384)
 
 
-def trace(network: nn.Module, inputs: Sequence[Tensor]) -> torch.export.ExportedProgram:
+def trace(network: nn.Module, inputs: Sequence[Tensor], multiple: int = 1
+          ) -> torch.export.ExportedProgram:
     """The graph of a network whose first input, images (N, C, H, W), has any batch and size.
 
     Args:
         network (nn.Module): in evaluation mode.
         inputs (Sequence[Tensor]): an example; its batch must be larger than 1.
+        multiple (int): what height and width divide by.
 
     Raises:
         InputError: torch cannot follow what the network does.
     """
-    batch, height, width = (torch.export.Dim('batch', max=2**16),
-                            *(torch.export.Dim(name, min=SIDES[0], max=SIDES[1])
-                              for name in ('height', 'width')))
+    batch = torch.export.Dim('batch', max=2**16)
+    height, width = (torch.export.Dim(name, min=SIDES[0] // multiple, max=SIDES[1] // multiple)
+                     for name in ('height', 'width'))
+    if multiple > 1:
+        height, width = multiple * height, multiple * width
     shapes = ({0: batch, 2: height, 3: width}, *(None for _ in inputs[1:]))
     with quiet(), torch.no_grad(), convert_errors(
             'torch.export cannot follow the network', 'such a model is not exported'):

@@ -103,6 +103,11 @@ class ExportedModel:
         if self.card['network'].get('output') != 'logits' and min(images.shape[2:]) < least:
             raise InputError(f'an image of {images.shape[3]}x{images.shape[2]} pixels after the '
                              f'test pipeline: this export takes sides from {least} pixels on')
+        multiple = self.card['network'].get('multiple', 1)
+        if any(side % multiple for side in images.shape[2:]):
+            raise InputError(f'an image of {images.shape[3]}x{images.shape[2]} pixels after the '
+                             f'test pipeline: this export takes multiples of {multiple}; add '
+                             f'dict(type="Pad", size_divisor={multiple}) to the pipeline')
         if self.task == 'instances':
             return self._instances(images, samples)
         if self.card['network']['output'] == 'logits':
