@@ -50,10 +50,10 @@ def run(args: argparse.Namespace) -> None:
     print(f'{out}: {card["file"]} and its model card; {fastest(card, out)}')
 
 
-def fastest(card, out):
+def fastest(card: dict, out: Path) -> str:
     """What is fastest on this machine, and how to use it: the words after an export."""
     seconds = card['speed']['seconds']
-    best = min(seconds, key=seconds.get)
+    best = min(seconds, key=lambda name: seconds[name])
     own = min(seconds['torch'], seconds['prepared'])
     if best in ('torch', 'prepared'):
         other = min(value for name, value in seconds.items() if name not in ('torch', 'prepared'))

@@ -3,6 +3,7 @@
 Each is one operator in torch's graph and becomes ONNX's own operators when the graph is written.
 """
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -71,7 +72,8 @@ def _(maps, boxes, images, levels, scales, size, samples, aligned):
 
 def translations() -> dict[Callable, Callable]:
     """How ONNX says these operators, for ``torch.onnx.export``."""
-    from onnxscript import opset18 as op
+    from onnxscript import opset18
+    op: Any = opset18  # its hints ask for one type of each tensor
 
     def onnx_suppress(boxes, scores, groups, names, iou, most):
         mine = op.Equal(op.Unsqueeze(names, op.Constant(value_ints=[1])),
