@@ -121,7 +121,7 @@ def python_code(card: dict) -> str:
                   f'results = {{name: results[name] for name in {names}}}']
     else:
         values = ', '.join(f'torch.from_numpy({name.split("=")[0]})' for name in feed)
-        lines += [f"model = torch._inductor.aoti_load_package('{card['file']}')",
+        lines += [f"model = torch.export.load('{card['file']}').module()",
                   f'results = dict({names[0]}=model({values}))']
     return '\n'.join(lines)
 

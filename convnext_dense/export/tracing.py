@@ -78,14 +78,10 @@ def write_openvino(onnx_file: Path, path: Path) -> None:
 
 
 def write_torch(program: torch.export.ExportedProgram, path: Path) -> None:
-    """Compile a graph with AOTInductor for this machine's CPU and package it.
-
-    Raises:
-        InputError: torch's compiler fails, for example without a C++ compiler.
-    """
-    with quiet(), convert_errors('AOTInductor cannot compile the network',
-                                 'it needs a C++ compiler; or export with --to onnx'):
-        torch._inductor.aoti_compile_and_package(program, package_path=str(path))
+    """Write a graph as a package of torch, which ``torch.export.load`` reads."""
+    with quiet(), convert_errors('the network cannot be packaged by torch',
+                                 'export with --to onnx'):
+        torch.export.save(program, path)
 
 
 @contextlib.contextmanager

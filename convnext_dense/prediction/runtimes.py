@@ -39,7 +39,7 @@ def open_session(file: Path, runtime: str, threads: int, precision: str = 'float
     if precision not in PRECISIONS or precision == 'bf16' and runtime != 'openvino':
         raise InputError(f'precision {precision!r} with {runtime}: float32 runs everywhere, bf16 '
                          'with openvino, since onnxruntime has no operators in bf16 on CPUs and a '
-                         'package of torch is compiled for one type')
+                         'package of torch computes in the type that it was made with')
     if not file.is_file():
         raise InputError(f'{file} is not there; export the model again')
     open_file = dict(onnxruntime=_onnxruntime, openvino=_openvino, torch=_torch)[runtime]
@@ -89,7 +89,7 @@ def _openvino(file, threads, precision, outputs):
 
 def _torch(file, threads, precision, outputs):
     import torch
-    network = torch._inductor.aoti_load_package(str(file))
+    network = torch.export.load(file).module()
 
     def run(inputs):
         with torch.inference_mode():

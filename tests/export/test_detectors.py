@@ -1,15 +1,66 @@
-"""Cascade Mask R-CNN as one ONNX file: the boxes, scores and masks of the model."""
+"""Detectors as one network, and as one ONNX file: the boxes, scores and masks of the model."""
 import json
 
 import cv2
 import numpy as np
 import pytest
+import torch
+from export.networks import compare_with_mmdet, mask_rcnn, network_of, rtmdet
 
-from convnext_dense import Predictor
+from convnext_dense import InputError, Predictor
 from convnext_dense.export.checking import differences
+from convnext_dense.export.tracing import trace, write_onnx
 from convnext_dense.prediction.exported import CARD
+from convnext_dense.prediction.runtimes import open_session
+
+KINDS = [(rtmdet, [(64, 96), (128, 64)]), (mask_rcnn, [(64, 96), (101, 70), (130, 64)]),
+         (lambda: mask_rcnn(masks=False), [(75, 64)])]
 
 
+def is_equal(found):
+    return found['objects'] > 10 and not found['unmatched'] and \
+        found['box_difference'] <= .01 and found['score_difference'] <= 1e-4
+
+
+@pytest.mark.parametrize('build, sizes', KINDS, ids=['rtmdet', 'mask-rcnn', 'faster-rcnn'])
+def test_the_network_computes_what_mmdet_does(build, sizes):
+    model = build()
+    network, described = network_of(model)
+    assert described['task'] == 'instances'
+    with torch.no_grad():
+        found = compare_with_mmdet(model, network, sizes)
+    assert is_equal(found), found
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('build, sizes', KINDS[:2], ids=['rtmdet', 'mask-rcnn'])
+def test_one_file_computes_it_in_both_runtimes(build, sizes, tmp_path):
+    from convnext_dense.export.operators import translations
+    model = build()
+    network, described = network_of(model)
+    program = trace(network, [torch.randn(2, 3, 160, 192)],
+                    described['network'].get('multiple', 1))
+    outputs = tuple(spec['name'] for spec in described['outputs'])
+    write_onnx(program, tmp_path / 'model.onnx', ['images'], outputs, translations())
+    for runtime in ('onnxruntime', 'openvino'):
+        session = open_session(tmp_path / 'model.onnx', runtime, 1, outputs=outputs)
+        found = compare_with_mmdet(
+            model, lambda images: session(dict(images=images.numpy())).values(), sizes)
+        assert is_equal(found), (runtime, found)
+
+
+def test_parts_that_compute_in_another_way_are_refused():
+    model = mask_rcnn()
+    model.roi_head.test_cfg.nms = dict(type='soft_nms', iou_threshold=.5)
+    with pytest.raises(InputError, match='ONNX has hard NMS'):
+        network_of(model)
+    model = mask_rcnn()
+    model.roi_head.bbox_head.custom_activation = True
+    with pytest.raises(InputError, match='Shared2FCBBoxHead.*in a way of its own'):
+        network_of(model)
+
+
+@pytest.mark.slow
 def test_the_card_says_what_was_compared(exported_detector):
     card = json.loads((exported_detector / CARD).read_text())
     assert [spec['name'] for spec in card['outputs']] == [
@@ -18,6 +69,7 @@ def test_the_card_says_what_was_compared(exported_detector):
     assert found['equal'] and found['objects'] > 0 and not found['unmatched']
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('runtime', ['onnxruntime', 'openvino'])
 @pytest.mark.parametrize('size', [(64, 64), (45, 83), (200, 130)])
 def test_objects_equal_the_models(exported_detector, detector, images, runtime, size):  # noqa: F811
