@@ -25,7 +25,7 @@ def build(name, change):
     for key, value in model.state_dict().items():
         if key.endswith('running_var'):
             value.uniform_(.5, 2)
-        elif key.endswith(('rtm_cls.weight', 'rpn_cls.weight', 'fc_cls.weight')) or 'rtm_cls' in key:
+        elif 'rtm_cls' in key or key.endswith(('rpn_cls.weight', 'fc_cls.weight')):
             value.normal_(0, .3)
         elif key.endswith(('fc_reg.weight', 'rpn_reg.weight')):
             value.normal_(0, .05)

@@ -44,8 +44,10 @@ def test_one_file_computes_it_in_both_runtimes(build, sizes, tmp_path):
     write_onnx(program, tmp_path / 'model.onnx', ['images'], outputs, translations())
     for runtime in ('onnxruntime', 'openvino'):
         session = open_session(tmp_path / 'model.onnx', runtime, 1, outputs=outputs)
-        found = compare_with_mmdet(
-            model, lambda images: session(dict(images=images.numpy())).values(), sizes)
+
+        def run(images, session=session):
+            return session(dict(images=images.numpy())).values()
+        found = compare_with_mmdet(model, run, sizes)
         assert is_equal(found), (runtime, found)
 
 

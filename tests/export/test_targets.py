@@ -1,4 +1,4 @@
-"""The other targets: OpenVINO, packages of torch, TensorRT's operators, int8, and what is refused."""
+"""The other targets: OpenVINO in int8, packages of torch; what is refused, and what is kept."""
 import json
 
 import cv2
