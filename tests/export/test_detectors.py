@@ -57,7 +57,7 @@ def test_parts_that_compute_in_another_way_are_refused():
     with pytest.raises(InputError, match='ONNX has hard NMS'):
         network_of(model)
     model = mask_rcnn()
-    model.roi_head.bbox_head.custom_activation = True
+    model.roi_head.bbox_head.loss_cls.custom_activation = True
     with pytest.raises(InputError, match='Shared2FCBBoxHead.*in a way of its own'):
         network_of(model)
 
