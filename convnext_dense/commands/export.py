@@ -62,4 +62,4 @@ def fastest(card: dict, out: Path) -> str:
     runtime, _, precision = best.partition(' ')
     options = f' --precision {precision}' if precision else ''
     return (f'{best} is {own / seconds[best]:.2f} times as fast as predict and test in torch: '
-            f'convnext-dense predict IMAGES --model {out} --runtime {runtime}{options}')
+            f'convnext-dense predict IMAGES --model {out} --runtime {runtime.removesuffix(".export")}{options}')

@@ -154,9 +154,9 @@ def export_model(model: str | Path, out: str | Path, weights: str | Path | None 
 
 def _runtimes(folder, card, exported):
     """The export in every runtime that reads it, and in bf16 where the CPU computes that."""
-    sides = {card['runtime']: exported}
+    sides = {_side(card['runtime']): exported}
     for runtime in card['runtimes']:
-        if runtime not in sides:
+        if _side(runtime) not in sides:
             try:
                 import_runtime(runtime)
             except InputError:
@@ -166,6 +166,11 @@ def _runtimes(folder, card, exported):
         sides['openvino bf16'] = Predictor(folder, threshold=0, runtime='openvino',
                                            precision='bf16')
     return sides
+
+
+def _side(runtime):
+    """What tables call an export in a runtime, beside the model in torch."""
+    return 'torch.export' if runtime == 'torch' else runtime
 
 
 def computes_bf16() -> bool:
@@ -179,7 +184,7 @@ def computes_bf16() -> bool:
 
 def _accuracy(reference, exported, cfg, limit, runtime):
     figures = {name: evaluate(side.model, cfg, limit)
-               for name, side in (('torch', reference), (runtime, exported))}
+               for name, side in (('torch', reference), (_side(runtime), exported))}
     return dict(data=f'at most {limit} images of the test data of the config', figures=figures)
 
 
