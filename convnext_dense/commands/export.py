@@ -60,6 +60,7 @@ def fastest(card: dict, out: Path) -> str:
         return (f'on this machine the model in torch is {other / own:.2f} times as fast as its '
                 'exports')
     runtime, _, precision = best.partition(' ')
-    options = f' --precision {precision}' if precision else ''
+    options = f'--runtime {runtime.removesuffix(".export")}'
+    options += f' --precision {precision}' if precision else ''
     return (f'{best} is {own / seconds[best]:.2f} times as fast as predict and test in torch: '
-            f'convnext-dense predict IMAGES --model {out} --runtime {runtime.removesuffix(".export")}{options}')
+            f'convnext-dense predict IMAGES --model {out} {options}')

@@ -18,7 +18,8 @@ SCALES, BATCHES = (1., .75, .5), (1, 2)
 EQUAL_PIXELS, BOX_PIXELS, SCORE = .9999, .01, 1e-4
 
 
-def compare(reference: Predictor, exported: Predictor, images: Sequence[np.ndarray]) -> dict:
+def compare(reference: Predictor, exported: Predictor, images: Sequence[np.ndarray],
+            least: int = 1) -> dict:
     """Predict the same images with both, in three sizes and two batch sizes.
 
     A batch of two is an image and its mirror image.
@@ -27,6 +28,7 @@ def compare(reference: Predictor, exported: Predictor, images: Sequence[np.ndarr
         reference (Predictor): of the model in torch.
         exported (Predictor): of the export.
         images (Sequence[ndarray]): (H, W, 3), BGR.
+        least (int): images are not made smaller than sides of so many pixels.
 
     Returns:
         dict: ``equal`` (bool), ``cases`` (what was compared), and the worst of them: for label
@@ -34,8 +36,9 @@ def compare(reference: Predictor, exported: Predictor, images: Sequence[np.ndarr
         ``box_difference`` (pixels) and ``score_difference``.
     """
     found, sizes = [], set()
-    for scale in SCALES:
+    for wanted in SCALES:
         for image in images:
+            scale = min(max(wanted, least / min(image.shape[:2])), 1.)
             scaled = image if scale == 1 else cv2.resize(
                 image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
             sizes.add(scaled.shape[:2])

@@ -116,6 +116,9 @@ def export_model(model: str | Path, out: str | Path, weights: str | Path | None 
     reference = Predictor.of_model(files, plain, threshold=0)
     images = read_images(reference, files.cfg, options.images, options.count)
     network, described = build_network(plain, options)
+    if options.target == 'torch':  # which keeps to the sizes that the graph is made for
+        described['network']['least_side'] = tracing.SIDES[0]
+    least = described['network']['least_side']
     card = _card(files, out.name, options, described)
     with atomic_folder(out) as folder:
         report(f'writing {target.file}')
@@ -123,7 +126,7 @@ def export_model(model: str | Path, out: str | Path, weights: str | Path | None 
         write_json(folder, card)
         exported = Predictor(folder, threshold=0)
         report(f'running it in {target.runtime}')
-        card['comparison'] = compare(reference, exported, images)
+        card['comparison'] = compare(reference, exported, images, least)
         report(in_words(card['comparison']))
         if not card['comparison']['equal']:
             raise InputError(f'the export of {files.source} gives other results than the model: '
@@ -137,7 +140,7 @@ def export_model(model: str | Path, out: str | Path, weights: str | Path | None 
                 options.calibration) or 'the training data'))
             write_json(folder, card)
             exported = Predictor(folder, threshold=0)
-            card['comparison'] = compare(reference, exported, images)
+            card['comparison'] = compare(reference, exported, images, least)
             report(in_words(card['comparison']))
         limit = (200 if options.int8 else 0) if options.evaluate is None else options.evaluate
         if limit:

@@ -100,7 +100,8 @@ class ExportedModel:
         data = self._preprocess(data, False)
         images, samples = data['inputs'], data['data_samples']
         least = self.card['network']['least_side']
-        if self.card['network'].get('output') != 'logits' and min(images.shape[2:]) < least:
+        pads = self.card['network'].get('output') == 'logits' and self.card['target'] != 'torch'
+        if min(images.shape[2:]) < least and not pads:
             raise InputError(f'an image of {images.shape[3]}x{images.shape[2]} pixels after the '
                              f'test pipeline: this export takes sides from {least} pixels on')
         multiple = self.card['network'].get('multiple', 1)

@@ -79,14 +79,15 @@ def test_refusals_are_one_line_and_leave_nothing(  # noqa: F811
     assert list(tmp_path.iterdir()) == []
 
 
-def test_an_export_that_differs_is_not_kept(clear_segmenter, tmp_path, monkeypatch):
+def test_an_export_that_differs_is_not_kept(  # noqa: F811
+        clear_segmenter, images, tmp_path, monkeypatch):
     def write(network, path, options, described):
         network.model.decode_head.conv_seg.weight.neg_()
         written(network, path, options, described)
     written = exporting._write
     monkeypatch.setattr(exporting, '_write', write)
     with pytest.raises(InputError, match='gives other results than the model.*not kept'):
-        export(clear_segmenter, tmp_path / 'out', target='torch', count=1)
+        export(clear_segmenter, tmp_path / 'out', target='torch', images=[str(images[0])], count=1)
     assert list(tmp_path.iterdir()) == []
 
 
