@@ -1,6 +1,8 @@
 """Fetching a file: resumed, verified, and under its name only when it is whole.
 
 The one downloader of the toolkit: data sets and published weights both come through it.
+
+Longer than 300 lines: every line serves one transfer, which resumes, waits and verifies.
 """
 import contextlib
 import hashlib

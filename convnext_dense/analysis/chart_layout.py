@@ -13,7 +13,7 @@ FONT = dict(family='system-ui, "Segoe UI", "DejaVu Sans", Arial, sans-serif', si
 
 def set_layout(figure: go.Figure, x_title: str | None, y_title: str | None,
                height: int = 400) -> go.Figure:
-    """Give a plotly figure the house's look; returns it."""
+    """Give a plotly figure the look that all charts share; returns it."""
     figure.update_layout(
         template='none', autosize=True, height=height, font=FONT, paper_bgcolor=PAPER,
         plot_bgcolor=PAPER, hovermode='closest', barmode='group', dragmode=False,

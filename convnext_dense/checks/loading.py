@@ -9,6 +9,7 @@ import numpy as np
 from convnext_dense.checks.findings import Finding
 from convnext_dense.checks.image_files import MAX_PIXELS, explain, look_at_file
 from convnext_dense.config import nested, type_name
+from convnext_dense.datasets.label_maps import read_labels
 from convnext_dense.datasets.splits import Split
 from convnext_dense.errors import convert_errors
 
@@ -136,35 +137,6 @@ class Loader:
         if not isinstance(self.annotations, LoadAnnotations):
             return None
         return read_labels(path, self.annotations.imdecode_backend, self.annotations.backend_args)
-
-
-def read_labels(path: str, backend: str = 'pillow', backend_args: dict | None = None) -> np.ndarray:
-    """A label map as stored: all of its range, palettes not expanded.
-
-    Args:
-        path (str): the file.
-        backend (str): of mmcv, for decoding.
-        backend_args (dict, optional): of mmengine's file storage.
-
-    Returns:
-        ndarray: shape (height, width) of an integer type.
-    """
-    import mmcv
-    from mmengine import fileio
-    stored = mmcv.imfrombytes(fileio.get(path, backend_args=backend_args), flag='unchanged',
-                              backend=backend)
-    if stored is None:
-        raise ValueError('the decoder gives nothing')
-    if stored.ndim == 3 and stored.shape[2] == 1:
-        stored = stored[..., 0]
-    if stored.dtype == bool:
-        return stored.astype(np.uint8)
-    if stored.dtype.kind == 'f':
-        whole = stored.astype(np.int64)
-        if not np.array_equal(whole, stored):
-            raise ValueError(f'values like {stored[whole != stored][0]:g}; expected whole numbers')
-        return whole
-    return stored
 
 
 def _image_steps(steps):

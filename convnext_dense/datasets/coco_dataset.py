@@ -1,4 +1,5 @@
 """mmdet's CocoDataset on the toolkit's own reader of annotation files."""
+import os
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from convnext_dense.datasets.coco_requirements import (
     instances,
     listed,
 )
-from convnext_dense.datasets.image_size import image_size
+from convnext_dense.datasets.image_size import image_sizes
 from convnext_dense.errors import InputError
 from convnext_dense.registry import DATASETS
 
@@ -92,9 +93,9 @@ def complete_sizes(content: CocoFile, folder: str) -> None:
     """
     for place in np.flatnonzero(content.sizes.min(1) == 0):
         name = content.file_names[place]
-        size = image_size(folder, name) if name else None
-        if size is None:
+        try:
+            content.sizes[place] = image_sizes(os.path.join(folder, name or ''))[1]
+        except InputError as error:
             raise InputError(f'{content.name}: image {content.image_ids[place]!r} states no width '
                              f'and height, and {name} in {folder or "."} cannot be read; write '
-                             'them into the annotation file')
-        content.sizes[place] = size
+                             'them into the annotation file') from error

@@ -11,6 +11,8 @@ and can be had is computed or defaulted:
 Ids may be whole numbers of any size or texts, and stay as they are; where an annotation has a
 number as a text or the other way round, the texts are compared. Everything else that is wrong is a
 :class:`~convnext_dense.datasets.coco_problems.Problem`.
+
+Longer than 300 lines: the columns and the reading that fills them are one class.
 """
 import json
 import mmap

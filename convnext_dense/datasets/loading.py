@@ -3,7 +3,7 @@ import numpy as np
 from mmcv.transforms import LoadAnnotations as MMCVLoadAnnotations
 from mmseg.datasets.transforms import LoadAnnotations as MMSegLoadAnnotations
 
-from convnext_dense.checks.loading import read_labels
+from convnext_dense.datasets.label_maps import read_labels
 from convnext_dense.errors import InputError
 from convnext_dense.registry import TRANSFORMS
 

@@ -274,8 +274,7 @@ def _read_settings(root):
 
 
 def _write_split(root, split, count, size):
-    images: list[dict] = []
-    annotations: list[dict] = []
+    images, annotations = list[dict](), list[dict]()
     for folder in ('images', 'annotations'):
         (root / folder / split).mkdir(parents=True)
     for index in range(count):

@@ -224,7 +224,12 @@ def _gather(rows, sums):
 
 
 class _GatheredRoIAlign(Function):
-    """``order`` and ``levels`` are those of the matrix' RoIs, whose levels ascend."""
+    """RoIAlign as y = S x, of a sparse matrix S with a row of weights for each bin.
+
+    So the gradient of x is S^T times that of y: the same kind of sums, a bag for each pixel that
+    holds the bins to which it gave, with the weights that it gave. S' entries are sorted by pixel
+    for it. ``order`` and ``levels`` are those of the matrix' RoIs, whose levels ascend.
+    """
 
     @staticmethod
     def forward(ctx: Any, output_size: Any, order: Any, levels: Any, sums: Any,

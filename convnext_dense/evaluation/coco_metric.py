@@ -1,4 +1,7 @@
-"""COCO's AP and AR for mmdet configs, with mmdet's options and log keys."""
+"""COCO's AP and AR for mmdet configs, with mmdet's options and log keys.
+
+Longer than 300 lines: it is one class with mmdet's options, each of which is documented.
+"""
 import tempfile
 from collections.abc import Sequence
 from concurrent.futures import Future

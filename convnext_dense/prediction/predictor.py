@@ -1,4 +1,7 @@
-"""A trained model as a function of images."""
+"""A trained model as a function of images.
+
+Longer than 300 lines: half of it are the docstrings of what a user calls.
+"""
 import os
 import threading
 from collections.abc import Callable, Iterable, Iterator

@@ -3,10 +3,8 @@ import traceback
 from collections.abc import Iterator
 from typing import Any
 
-from convnext_dense.datasets.coco_masks import undrawable_mask
+from convnext_dense.datasets.coco_masks import outside, undrawable_mask
 from convnext_dense.runtime.bad_image_list import BadImageList
-
-OUTSIDE = 2.  # pixels; COCO's own boxes leave the image by rounding errors
 
 
 class BadSample(Exception):
@@ -80,7 +78,7 @@ def look_at_boxes(raw: dict[str, Any]) -> Iterator[str]:
         shown = f'[{x:g}, {y:g}, {w:g}, {h:g}]'
         if w <= 0 or h <= 0 or annotation.get('area', 1) <= 0:
             yield f'{name} has a box of no area: {shown}'
-        elif max(-x, -y, x + w - width, y + h - height) > OUTSIDE:
+        elif outside(x, y, x + w, y + h, width, height):
             yield f'{name} leaves the {width}x{height} image: {shown}'
 
 

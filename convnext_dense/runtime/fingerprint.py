@@ -6,12 +6,15 @@ the schedule) is the checkpoint's, too; everything else is the config's.
 """
 import hashlib
 from collections.abc import Iterator, Mapping
+from dataclasses import asdict
 from typing import Any
 
 import torch
 
+from convnext_dense.acceleration import Acceleration
+
 PARTS = ('model', 'optim_wrapper', 'param_scheduler', 'train_dataloader', 'custom_hooks',
-         'acceleration', 'compile', 'memory_format', 'find_unused_parameters', 'auto_scale_lr',
+         'memory_format', 'find_unused_parameters', 'auto_scale_lr',
          'freeze', 'lora')
 #: settings that change no number, or that are compared as numbers of images and processes
 IGNORED = {'num_workers', 'persistent_workers', 'pin_memory', 'prefetch_factor', 'data_root',
@@ -38,6 +41,9 @@ def fingerprint(cfg: Mapping[str, Any], device: torch.device, deterministic: boo
     for part in PARTS:
         for name, value in _flatten(part, cfg.get(part)):
             values[name] = value
+    # with its defaults, which another version of the toolkit may have changed
+    kernels = Acceleration.from_config(cfg.get('acceleration'), cfg.get('compile'))
+    values.update(_flatten('acceleration', asdict(kernels) if kernels else False))
     # str: a checkpoint holds plain values only, and torch's version is of a class of its own
     name = torch.cuda.get_device_name(device) if device.type == 'cuda' else device.type
     return dict(values, device=name, torch=str(torch.__version__), deterministic=str(deterministic))

@@ -11,8 +11,9 @@ from PIL import Image
 from tiny_data import noise_image
 
 from convnext_dense.checks.audit_config import audit
-from convnext_dense.checks.loading import Loader, read_labels
+from convnext_dense.checks.loading import Loader
 from convnext_dense.checks.preflight import check_config
+from convnext_dense.datasets.label_maps import read_labels
 from convnext_dense.errors import InputError
 
 

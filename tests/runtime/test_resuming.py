@@ -380,7 +380,13 @@ def test_fingerprints_are_of_what_decides_the_numbers():
     same_numbers = dict(work_dir='b', train_dataloader=dict(num_workers=8, persistent_workers=True))
     assert differences(of(), of(**same_numbers)) == []
     assert differences(of(model=dict(type=ToyModel)), of(model=dict(type='ToyModel'))) == []
-    assert differences(of(compile=[(1, 2)]), of(compile=[[1, 2]])) == []
+    assert differences(of(custom_hooks=[(1, 2)]), of(custom_hooks=[[1, 2]])) == []
+    assert differences(of(), of(acceleration=dict(winograd='infer'))) == []  # the default
+    assert differences(of(), of(acceleration=dict(winograd=True))) == [
+        "acceleration.winograd was infer and is True (the config's is used)"]
+    assert differences(of(acceleration=False), of(acceleration=False)) == []
+    assert 'acceleration.forms was not set and is True (the config\'s is used)' in differences(
+        of(acceleration=False), of())
     pipeline = [dict(type='Flip', prob=.5), dict(type='Crop')]
     changed = of(train_dataloader=dict(dataset=dict(pipeline=pipeline[::-1])))
     assert differences(of(train_dataloader=dict(dataset=dict(pipeline=pipeline))), changed)

@@ -6,6 +6,10 @@ registers, and for each of the seven horizontal taps walks down ``ROWS + 6`` inp
 serves up to seven outputs: a load and a conversion for 7 * ROWS / (ROWS + 6) multiply-adds. Where
 a program holds all channels of its pixels, LayerNorm follows in registers.
 
+With y[p] = sum over taps t of w[t] x[p + t] the input's gradient is sum of w[t] dy[p - t], the same
+convolution with the filters turned by 180 degrees; a tap's is the sum of x[p + t] dy[p] over all
+images and pixels.
+
 Sums are float32 (float64 for float64 maps) and have a fixed order: the same input gives the same
 bits. Rows are addressed with 64 bits, the offsets inside a row with 32.
 """

@@ -3,6 +3,9 @@
 The operators have gradients, fake forms for ``torch.compile`` and meta tensors, and choose their
 plan by measurement. The functions follow autocast: maps are cast to its type, parameters stay as
 they are, and a map comes out in the type that it went in with.
+
+Longer than 300 lines: an operator is its computation, its gradient and its shapes, which are read
+together.
 """
 from collections.abc import Callable
 from contextlib import nullcontext

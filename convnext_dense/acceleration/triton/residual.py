@@ -1,4 +1,8 @@
-"""Triton kernels of layer scale, drop path and the residual sum: one pass each way."""
+"""Triton kernels of layer scale, drop path and the residual sum: one pass each way.
+
+With y = x + gamma f branch, f a factor an image: the gradient of x is dy itself, the branch's is
+gamma f dy, and gamma's the sum of f dy branch over all images and pixels.
+"""
 import torch
 import triton
 import triton.language as tl

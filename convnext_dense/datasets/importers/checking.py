@@ -5,8 +5,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from convnext_dense.datasets.coco_masks import check_mask, undrawable_mask
+from convnext_dense.datasets.image_size import image_sizes
 from convnext_dense.datasets.importers.geometry import cut, extent
-from convnext_dense.datasets.importers.image_files import sizes
 from convnext_dense.datasets.importers.source import ImageRecord, Repairs, Source
 from convnext_dense.errors import InputError
 
@@ -60,14 +60,14 @@ def _check_size(image, repairs):
             raise InputError(f'{image.path}: imageWidth or imageHeight is missing')
         return True
     try:
-        stored, loaded = sizes(image.path)
+        stored, loaded = image_sizes(image.path)
     except InputError:
         repairs.add('images that cannot be read: left out', image.path)
         return False
     stated = image.size
     what = f'the annotations of {image.path}'
     if image.label_map:
-        stated, what = sizes(image.label_map)[0], f'the label map {image.label_map}'
+        stated, what = image_sizes(image.label_map)[0], f'the label map {image.label_map}'
     if stated and tuple(stated) != loaded:
         if tuple(stated) == stored:
             raise InputError(

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 import yaml
 
+from convnext_dense.datasets.image_size import image_sizes
 from convnext_dense.datasets.importers.files import SourceFiles, name_in_split, split_of
 from convnext_dense.datasets.importers.geometry import extent
-from convnext_dense.datasets.importers.image_files import size_or_none
 from convnext_dense.datasets.importers.source import ImageRecord, Instance, Repairs, Source
 from convnext_dense.errors import InputError
 
@@ -68,7 +68,7 @@ def read(files: SourceFiles, options: Options | None = None) -> Source:
     pose = 'kpt_shape' in content
     images, labels_used = [], set()
     for path, split in splits.items():
-        labels, size = _labels_of(path), size_or_none(path, repairs)
+        labels, size = _labels_of(path), _size_or_none(path, repairs)
         if labels is None:
             repairs.add('images without a label file: kept as images without objects', path)
         else:
@@ -211,3 +211,12 @@ def _instance(name, values, width, height, where):
                         where=where)
     polygon = [value * (height if number % 2 else width) for number, value in enumerate(values)]
     return Instance(name, extent([polygon]), [polygon], where=where)
+
+
+def _size_or_none(path, repairs):
+    """The size as loaded, or None after counting a file that is no image among the repairs."""
+    try:
+        return image_sizes(path)[1]
+    except InputError:
+        repairs.add('images that cannot be read: left out', path)
+        return None
