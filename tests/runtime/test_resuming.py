@@ -26,7 +26,7 @@ ENVIRONMENT = dict(os.environ, OMP_NUM_THREADS='1', PYTHONPATH=str(HERE), CUDA_V
                    TORCH_DISABLE_SHARE_RDZV_TCP_STORE='1')  # as tools/dist_train.sh sets it
 
 
-class Interrupt(Exception):
+class Interrupt(BaseException):
     pass
 
 
