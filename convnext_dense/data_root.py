@@ -5,8 +5,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mmengine.logging import print_log
+
 from convnext_dense.classes import data_sets
 from convnext_dense.errors import InputError
+from convnext_dense.layouts import fit_layout
 
 if TYPE_CHECKING:
     from mmengine.config import Config
@@ -20,7 +23,8 @@ def set_data_root(cfg: Config, root: str | Path | Sequence[str | Path]) -> None:
     Args:
         cfg (mmengine.Config): changed in place.
         root: one folder for all loaders, or for some ``train=FOLDER``, ``val=FOLDER`` and
-            ``test=FOLDER``.
+            ``test=FOLDER``. Where a folder has another of the known layouts than the config
+            says, that one is taken (:mod:`convnext_dense.layouts`).
 
     Raises:
         InputError: there is nothing to move, or one folder is given for data sets that lie in
@@ -34,15 +38,22 @@ def set_data_root(cfg: Config, root: str | Path | Sequence[str | Path]) -> None:
             raise InputError(
                 f'--data-root {folder}: {split}_dataloader reads from {_several(before[split])}, '
                 'which one folder cannot replace; set their data_root in the config')
+        moved = {}  # paths below the folder, where its layout is another one
         for dataset in data_sets((cfg.get(f'{split}_dataloader') or {}).get('dataset')):
             if dataset.get('data_root'):
                 dataset['data_root'] = folder
+                old_file = dataset.get('ann_file')
+                layout = fit_layout(dataset, folder)
+                if layout:
+                    print_log(f'{split}_dataloader: {folder} has {layout}', 'current')
+                    moved[old_file] = dataset.get('ann_file')
         evaluators = cfg.get(f'{split}_evaluator') or ()
         for evaluator in evaluators if isinstance(evaluators, (list, tuple)) else [evaluators]:
             for name, value in evaluator.items():
                 for old in before[split]:
                     if isinstance(value, str) and value.startswith(old):
-                        evaluator[name] = folder + value[len(old):].lstrip('/')
+                        path = value[len(old):].lstrip('/')
+                        evaluator[name] = folder + moved.get(path, path)
     if 'data_root' in cfg and len(set(new.values())) == 1 and set(new) >= {
             split for split in SPLITS if before[split]}:
         cfg.data_root = next(iter(new.values()))

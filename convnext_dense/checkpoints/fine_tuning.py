@@ -105,9 +105,9 @@ def plan_fine_tuning(wanted: dict, state: dict, classes: Sequence[str],
     if not any(key.startswith(prefix) for key in plan.tensors):
         raise InputError(f'{source} ({label}): nothing of the backbone of {model} was loaded')
     if matched and file_classes is not None:
-        known = {_normal(name) for name in file_classes}
-        plan.kept = [name for name in classes if _normal(name) in known]
-        plan.fresh = [name for name in classes if _normal(name) not in known]
+        known = {plain_name(name) for name in file_classes}
+        plan.kept = [name for name in classes if plain_name(name) in known]
+        plan.fresh = [name for name in classes if plain_name(name) not in known]
     return plan
 
 
@@ -142,9 +142,9 @@ def rows_by_class(old: Sequence[str], new: Sequence[str], old_rows: int,
     Returns:
         list: pairs (row of the file, row of the model); None where the rows are no classes'.
     """
-    places = {_normal(name): place for place, name in enumerate(old)}
-    pairs = [(places[_normal(name)], place) for place, name in enumerate(new)
-             if _normal(name) in places]
+    places = {plain_name(name): place for place, name in enumerate(old)}
+    pairs = [(places[plain_name(name)], place) for place, name in enumerate(new)
+             if plain_name(name) in places]
     if (old_rows, new_rows) == (len(old) + 1, len(new) + 1):
         return pairs + [(len(old), len(new))]
     anchors = old_rows // len(old)
@@ -161,7 +161,7 @@ def _take_rows(value: torch.Tensor, tensor: torch.Tensor, rows: list) -> torch.T
     return taken
 
 
-def _normal(name: str) -> str:
+def plain_name(name: str) -> str:
     """Data sets write one class as ``traffic light``, ``traffic_light`` or ``Traffic-Light``."""
     return re.sub(r'[\s_-]+', ' ', str(name)).strip().casefold()
 

@@ -13,7 +13,7 @@ from convnext_dense.checks.balance import (
     label_balance,
     size_range,
 )
-from convnext_dense.checks.coco_checks import check_content, is_own, loads_masks
+from convnext_dense.checks.coco_checks import check_content, check_there, is_own, loads_masks
 from convnext_dense.checks.findings import ERROR, Findings
 from convnext_dense.checks.image_checks import ImageResult, ImageTask, check_image
 from convnext_dense.checks.loading import loader_of
@@ -29,6 +29,7 @@ from convnext_dense.datasets.labels import (
     label_maps,
     label_rules,
 )
+from convnext_dense.datasets.other_formats import import_hint
 from convnext_dense.datasets.splits import Split
 from convnext_dense.errors import InputError
 
@@ -112,7 +113,7 @@ def audit_split(split: Split, workers: int = 1, progress: bool = True) -> SplitR
                       seconds=round(time.perf_counter() - start, 2))
     if split.kind == 'labels':
         statistics['ignored_share'] = ignored
-    else:
+    elif split.kind == 'coco':
         statistics.update(instance_sizes(tasks))
     return SplitReport(split, findings, tasks, contents, thumbnails, classes, statistics)
 
@@ -173,6 +174,7 @@ def _pair(later, path, earlier, other):
 
 def coco_tasks(split: Split, findings: Findings) -> list[ImageTask]:
     """The images of a COCO annotation file; problems of the file as a whole are added."""
+    check_there(split)
     content = read_coco(split.dataset.ann_file, split.where)
     findings.extend(content.problems)
     for name, count in Counter(content.file_names).items():
@@ -246,6 +248,10 @@ def other_tasks(split: Split, findings: Findings) -> list[ImageTask]:
     except Exception as error:  # a class of the user's own: anything can go wrong in it
         raise InputError(f'{split.where}: {type(split.dataset).__name__} cannot load its list of '
                          f'images: {error}') from error
+    kind = type(split.dataset).__name__
+    advice = (import_hint(split.cfg.get('data_root')) if kind in ('XMLDataset', 'VOCDataset') else
+              '')
+    findings.add('annotations-not-read', f'{split.where}: {kind}{advice}')
     loader = loader_of(split)
     return [ImageTask(info['img_path'], loader=loader, info=info) for info in infos
             if info.get('img_path')]

@@ -18,6 +18,7 @@ from convnext_dense.datasets.coco_requirements import (
     listed,
     same_order,
 )
+from convnext_dense.datasets.other_formats import import_hint
 from convnext_dense.datasets.splits import Split, class_list, is_local
 from convnext_dense.errors import InputError, convert_errors
 
@@ -31,9 +32,19 @@ def check_coco(split: Split) -> CocoFile:
     Raises:
         InputError: the data set cannot be loaded from it.
     """
+    check_there(split)
     content, whole = read_outline(split.dataset.ann_file, split.where)
     check_content(split, content, whole)
     return content
+
+
+def check_there(split: Split) -> None:
+    """Raise InputError for an annotation file that is missing, and name the importer."""
+    path = split.dataset.ann_file
+    if not os.path.isfile(path):
+        raise InputError(f'{split.where}: the annotation file {path} does not exist; correct '
+                         "ann_file, or give the data set's folder with --data-root"
+                         + import_hint(split.dataset.data_root))
 
 
 def check_content(split: Split, content: CocoFile, whole: bool = True,

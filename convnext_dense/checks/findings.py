@@ -25,6 +25,8 @@ KINDS = {
                    'encoding, or neighbours of a video'),
     'category-order': (WARNING, 'categories in another order than the classes of the config: the '
                        'labels follow the config'),
+    'annotations-not-read': (WARNING, 'data sets whose annotations were not read, as their '
+                             'class is not known here: the images alone were checked'),
     'class-without-instances': (WARNING, 'classes that never occur'),
     'box-empty': (WARNING, 'boxes less than a pixel wide or high: ignored'),
     'box-outside': (WARNING, 'boxes that leave the image by more than a pixel'),

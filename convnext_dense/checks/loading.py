@@ -10,6 +10,7 @@ from convnext_dense.checks.findings import Finding
 from convnext_dense.checks.image_files import MAX_PIXELS, explain, look_at_file
 from convnext_dense.config import nested, type_name
 from convnext_dense.datasets.label_maps import read_labels
+from convnext_dense.datasets.labels import ONE_CHANNEL
 from convnext_dense.datasets.splits import Split
 from convnext_dense.errors import convert_errors
 
@@ -115,8 +116,7 @@ class Loader:
         labels = results.get('gt_seg_map', stored)
         if labels is None or np.ndim(labels) != 2:
             return LoadedLabels(None, None, Finding(
-                'map-unreadable', f'is a colour image of shape {np.shape(labels)}; expected one '
-                'channel of class numbers'))
+                'map-unreadable', f'is a colour image of shape {np.shape(labels)}; {ONE_CHANNEL}'))
         if self._cuts() and not np.array_equal(stored, stored.astype(np.uint8)):
             return LoadedLabels(None, None, Finding(
                 'label-values', f'has the value {stored.max()}, which the pipeline\'s '

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from mmengine.logging import print_log
 
-from convnext_dense.checks import image_rules, label_rules, training_rules
+from convnext_dense.checks import image_rules, label_rules, run_rules, training_rules
 from convnext_dense.checks.arguments import check_arguments
 from convnext_dense.checks.findings import Finding
 from convnext_dense.checks.rule import Rule, Settings
@@ -89,5 +89,9 @@ RULES = (
     Rule('what evaluation needs of an image', 'the test pipeline', image_rules.meta_keys),
     Rule('detections of an image', 'num_queries and max_per_img', image_rules.queries),
     Rule('numbers of hooks', 'default_hooks and custom_hooks', training_rules.hook_numbers),
+    Rule('figures that hooks wait for', 'save_best, monitor and val_evaluator',
+         run_rules.figures),
+    Rule('parts of a run', 'data loaders, loops, optim_wrapper and evaluators',
+         run_rules.run_parts),
     Rule('types and arguments', 'types and their arguments', arguments),
 )

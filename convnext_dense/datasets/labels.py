@@ -3,9 +3,12 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from convnext_dense.datasets.other_formats import import_hint
 from convnext_dense.datasets.splits import Split
 from convnext_dense.errors import InputError
 
+ONE_CHANNEL = ('expected one channel of class numbers; `convnext-dense new PROJECT --data DIR` '
+               'turns colour masks into such label maps')
 REDUCE_HINT = 'reduce_zero_label={} (in the data set and in LoadAnnotations)'
 
 
@@ -152,7 +155,8 @@ def label_maps(split: Split) -> list[dict[str, Any]]:
     for path, what in ((folder, 'images'), (maps, 'label maps')):
         if path and not os.path.isdir(path):
             raise InputError(f'{where}: the folder of {what} {path} does not exist; correct '
-                             'data_prefix, or give the data set\'s folder with --data-root')
+                             'data_prefix, or give the data set\'s folder with --data-root'
+                             + import_hint(dataset.data_root))
     if dataset.ann_file and not os.path.exists(dataset.ann_file):
         raise InputError(f'{where}: the list of images {dataset.ann_file} does not exist; '
                          'correct ann_file, or give the data set\'s folder with --data-root')

@@ -8,7 +8,7 @@ from mmengine.dataset import Compose
 
 from convnext_dense.checks.image_checks import look_at_image, look_at_labels
 from convnext_dense.checks.image_files import explain, look_at_file, oddities
-from convnext_dense.datasets.labels import LabelRules, label_rules
+from convnext_dense.datasets.labels import ONE_CHANNEL, LabelRules, label_rules
 from convnext_dense.errors import InputError
 from convnext_dense.runtime.annotations import leaves
 from convnext_dense.runtime.bad_image_list import BadImageList
@@ -126,8 +126,7 @@ class Looks:
         if not isinstance(path, str) or path in self.fine or not hasattr(labels, 'shape'):
             return
         if len(labels.shape) != 2:
-            raise BadSample(path, f'is a colour image of shape {labels.shape}; expected one '
-                            'channel of class numbers')
+            raise BadSample(path, f'is a colour image of shape {labels.shape}; {ONE_CHANNEL}')
         height, width = data.get('ori_shape', labels.shape)[:2]
         for problem in look_at_labels(labels, (width, height), self.rules)[0]:
             if problem.kind != 'map-ignored' or self.training:

@@ -5,7 +5,7 @@ from typing import Any
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
-from convnext_dense.errors import InputError, convert_errors, in_one_line
+from convnext_dense.errors import InputError, convert_errors, in_one_line, is_out_of_memory
 
 #: packages whose hooks fail because of what they were told, not of what they are
 PACKAGES = ('mmengine', 'mmdet', 'mmseg', 'mmpretrain', 'convnext_dense')
@@ -34,10 +34,10 @@ def call_named(hook: Hook, moment: str, runner: Runner, **kwargs: Any) -> None:
                 getattr(hook, moment)(runner, **kwargs)
         else:
             getattr(hook, moment)(runner, **kwargs)
-    except (InputError, MemoryError, OSError):
+    except (InputError, OSError):
         raise
     except Exception as error:
-        if 'OutOfMemory' in type(error).__name__ or raised_in_hook(error):
+        if is_out_of_memory(error) or raised_in_hook(error):
             raise
         if type(hook).__module__.split('.')[0] in PACKAGES:
             raise InputError(f'{what}: {in_one_line(error)}; look at its settings') from error

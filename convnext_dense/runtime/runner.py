@@ -40,6 +40,7 @@ from convnext_dense.runtime.start_line import start_line
 from convnext_dense.runtime.state_loading import load_states
 from convnext_dense.runtime.stop_signals import StopSignals
 from convnext_dense.runtime.trainable_hook import TrainableHook
+from convnext_dense.runtime.weights_classes import check_weights_classes, classes_of_run
 
 
 @RUNNERS.register_module()
@@ -139,10 +140,12 @@ class Runner(BuildingRunner):
             dict: what the file holds.
 
         Raises:
-            InputError: unreadable, or weights of another model.
+            InputError: unreadable, weights of another model, or of the classes in another order.
         """
         checkpoint = read_checkpoint(locate(filename), map_location)
         model = unwrap(self.model)
+        check_weights_classes(filename, checkpoint, classes_of_run(
+            (self._train_loop, self._val_loop, self._test_loop)))
         load_weights(model, checkpoint, name=filename)
         self.call_hook('after_load_checkpoint', checkpoint=dict(
             {key: value for key, value in checkpoint.items() if key != 'ema_state_dict'},

@@ -1,4 +1,5 @@
 """Tiny data sets on disk, in COCO's and in ADE20K's layout, and configs that name them."""
+import copy
 import json
 from types import SimpleNamespace
 
@@ -7,6 +8,9 @@ import pytest
 from mmengine.config import Config
 from PIL import Image
 from tiny_data import CLASSES, coco_content, noise_image
+
+LOOPS = dict(train_cfg=dict(by_epoch=False, max_iters=90), val_cfg={}, test_cfg={},
+             optim_wrapper=dict(optimizer=dict(type='SGD', lr=.1)))
 
 
 @pytest.fixture
@@ -39,6 +43,7 @@ def coco(tmp_path):
             data_prefix=dict(img=f'{split}/'), metainfo=dict(classes=CLASSES), pipeline=[],
             **extra))
     cfg.test_dataloader, cfg.test_evaluator = cfg.val_dataloader, cfg.val_evaluator
+    cfg.update(copy.deepcopy(LOOPS))
     return SimpleNamespace(root=root, cfg=cfg, write=write, contents=contents)
 
 
@@ -75,4 +80,5 @@ def labels(tmp_path):
             data_prefix=dict(img_path=f'images/{folder}', seg_map_path=f'annotations/{folder}'),
             pipeline=[dict(type='LoadImageFromFile'), dict(type='LoadAnnotations')]))
     cfg.test_dataloader, cfg.test_evaluator = cfg.val_dataloader, cfg.val_evaluator
+    cfg.update(copy.deepcopy(LOOPS))
     return SimpleNamespace(root=root, cfg=cfg, write=write)

@@ -26,7 +26,8 @@ def found(cfg, **kwargs):
 def run(tmp_path, cfg, *options):
     path = tmp_path / 'config.py'
     cfg.dump(str(path))
-    return run_command('check_data', [str(path), '--out', str(tmp_path / 'out'), *options])
+    return run_command('check_data', [str(path), '--out', str(tmp_path / 'out'), '--no-trial',
+                                      *options])
 
 
 # ---- good data

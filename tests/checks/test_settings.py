@@ -44,11 +44,11 @@ SEGMENTER = {
         train_cfg=dict(by_epoch=False, max_iters=9), param_scheduler=[dict(
             type='OneCycleLR', eta_max=.1, total_steps=5, by_epoch=False)]),
     'total_steps=5 is less than the 6 iterations': dict(
-        train_dataloader__batch_size=1, train_cfg=dict(by_epoch=True, max_epochs=2),
+        train_dataloader__batch_size=1, train_cfg=dict(_delete_=True, by_epoch=True, max_epochs=2),
         param_scheduler=[dict(type='OneCycleLR', eta_max=.1, total_steps=5, by_epoch=False)]),
     'is an InfiniteSampler, but train_cfg counts epochs': dict(
         train_dataloader__sampler=dict(type='InfiniteSampler'),
-        train_cfg=dict(by_epoch=True, max_epochs=2)),
+        train_cfg=dict(_delete_=True, by_epoch=True, max_epochs=2)),
     'train_cfg.max_iters=0': dict(train_cfg=dict(by_epoch=False, max_iters=0)),
     '3 images, no whole batch of batch_size=8': dict(
         train_dataloader__batch_size=8, train_dataloader__drop_last=True),
@@ -74,6 +74,11 @@ SEGMENTER = {
         train_dataloader__batchsize=3),
     "val_evaluator: there is no type 'IoUMetrik'; did you mean 'IoUMetric'": dict(
         val_evaluator__type='IoUMetrik'),
+    "save_best='mDice', but val_evaluator gives no such figure": dict(
+        default_hooks=dict(checkpoint=dict(type='CheckpointHook', save_best='mDice'))),
+    'has train_dataloader and optim_wrapper, but no train_cfg; give all three': dict(
+        train_cfg=None),
+    'has test_dataloader and test_cfg, but no test_evaluator': dict(test_evaluator=None),
     "no type 'PolyLRR'; did you mean 'PolyLR'": dict(param_scheduler=dict(type='PolyLRR')),
     "transform|pipeline.2: there is no type 'RandomFlipp'; did you mean 'RandomFlip'": dict(
         train_dataloader__dataset__pipeline=[
@@ -86,6 +91,8 @@ DETECTOR = {
             dict(type='LoadImageFromFile'), dict(type='LoadAnnotations', with_bbox=True)]),
     "has 'segm', but the model has no mask head": dict(
         model__roi_head__mask_head=None, val_evaluator__metric=['bbox', 'segm']),
+    "custom_hooks.0.monitor='coco/segm_mAP', but val_evaluator gives no such figure": dict(
+        custom_hooks=[dict(type='EarlyStoppingHook', monitor='coco/segm_mAP')]),
     'no step of its pipeline resizes, so scale_factor is not known': dict(
         val_dataloader__dataset__pipeline=[dict(type='LoadImageFromFile'),
                                            dict(type='PackDetInputs')]),

@@ -1,7 +1,7 @@
-"""Whatever a COCO file holds: train, test, check and audit give a run or one line, and agree.
+"""Whatever a COCO file holds, every command gives a run or one line, and they agree.
 
-300 files, each with one to three changes of the kinds that tools and people make. Where the audit
-says that the run can start, it starts; what the fast check refuses, the audit refuses.
+300 files, each with one to three changes of the kinds that tools and people make. Where check-data
+says that training can start, it starts; what the fast check refuses, check-data refuses.
 """
 import copy
 import json
@@ -10,20 +10,13 @@ import uuid
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, seed, settings
+from fuzzing import VALUES, Verdicts, fuzzed
+from hypothesis import given
 from hypothesis import strategies as st
-from test_fuzzed_data import VALUES, base_config, one_thread, shapes  # noqa: F401
+from test_fuzzed_settings import config_of
 from tiny import detector_config
 
-from convnext_dense.checks.audit_config import audit, summary
-from convnext_dense.checks.preflight import check_config
 from convnext_dense.config import set_data_root
-from convnext_dense.errors import InputError
-from convnext_dense.runtime import Runner
-
-COMMON = settings(deadline=None, database=None, suppress_health_check=list(HealthCheck))
-SHORT = settings(COMMON, max_examples=12)
-LONG = settings(COMMON, max_examples=300)
 
 FIELDS = dict(
     images=('id', 'file_name', 'width', 'height'), categories=('id', 'name'),
@@ -60,62 +53,23 @@ def mutate(data, content):
                     entry.pop(field, None) if remove else entry.update({field: value})
 
 
-def outcome(call):
-    """None, or the one line of the refusal."""
-    try:
-        call()
-    except InputError as error:
-        assert '\n' not in str(error)
-        return str(error)
-    return None
+@pytest.mark.parametrize('number', [10, pytest.param(300, marks=pytest.mark.slow)])
+def test_every_file_gives_a_run_or_one_line(number, tiny_shapes, tmp_path, many_runs):
+    base = config_of(detector_config, tiny_shapes, tmp_path / 'work')
+    verdicts = Verdicts()
 
-
-def run(config, training):
-    """What ``tools/train.py`` and ``tools/test.py`` do."""
-    config.experiment_name = f'run_{uuid.uuid4().hex}'
-    runner = Runner.from_cfg(config)
-    runner.train() if training else runner.test()
-
-
-def judge(root, folder, data):
-    """Check, audit and run with one changed annotation file; returns the three answers."""
-    changed = Path(shutil.copytree(root, folder / f'data_{uuid.uuid4().hex}'))
-    training = data.draw(st.booleans())
-    path = changed / f'annotations/instances_{"training" if training else "validation"}.json'
-    content = json.loads(path.read_text())
-    mutate(data, content)
-    path.write_text(json.dumps(content))
-    config = copy.deepcopy(base_config(detector_config, root))
-    config.work_dir = str(folder)
-    set_data_root(config, changed)
-    unused = ('test_dataloader', 'test_evaluator', 'test_cfg') if training else (
-        'train_dataloader', 'train_cfg', 'optim_wrapper')
-    for key in unused:
-        config[key] = None
-    try:
-        reports, findings, notes = audit(copy.deepcopy(config), progress=False)
-        fine = summary(reports, findings, notes)[1]
-        checked = outcome(lambda: check_config(copy.deepcopy(config), training))
-        ran = checked or outcome(lambda: run(config, training))
-    finally:
-        shutil.rmtree(changed)
-    assert not (fine and checked), f'the audit finds nothing, the check: {checked}'
-    assert not (fine and ran), f'the audit finds nothing, the run: {ran}'
-    return fine, checked, ran
-
-
-@pytest.mark.parametrize('size', [SHORT, pytest.param(LONG, marks=pytest.mark.slow)],
-                         ids=['short', 'long'])
-def test_every_file_gives_a_run_or_one_line(size, shapes, tmp_path):  # noqa: F811
-    answers = []
-
-    @seed(20261126)
-    @size
+    @fuzzed(number)
     @given(st.data())
     def judge_all(data):
-        answers.append(judge(shapes, tmp_path, data))
+        changed = Path(shutil.copytree(tiny_shapes, tmp_path / uuid.uuid4().hex))
+        name = data.draw(st.sampled_from(['training', 'training', 'validation']))
+        path = changed / f'annotations/instances_{name}.json'
+        content = json.loads(path.read_text())
+        mutate(data, content)
+        path.write_text(json.dumps(content))
+        config = copy.deepcopy(base)
+        set_data_root(config, changed)
+        verdicts.add(config, content)
+        shutil.rmtree(changed)
     judge_all()
-    started = sum(ran is None for _, _, ran in answers)
-    print(f'{len(answers)} files: {started} ran, {len(answers) - started} were refused in '
-          f'{len({ran for _, _, ran in answers})} ways')
-    assert 0 < started < len(answers)
+    verdicts.conclude()

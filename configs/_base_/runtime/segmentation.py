@@ -5,7 +5,7 @@ default_scope = 'mmseg'
 env_cfg = dict(cudnn_benchmark=True)
 default_hooks = dict(
     logger=dict(log_metric_by_epoch=False),
-    checkpoint=dict(by_epoch=False, interval=16000),
+    checkpoint=dict(by_epoch=False, interval=16000, save_best='mIoU'),
     visualization=dict(type='SegVisualizationHook'))
 # without a name: each run of a process gets its own, in its own folder
 visualizer = dict(type='SegLocalVisualizer', vis_backends={{_base_.vis_backends}})

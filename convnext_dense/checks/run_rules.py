@@ -1,0 +1,47 @@
+"""Rules about the parts of a run: what belongs together, and the figures that hooks wait for."""
+from collections.abc import Iterator
+
+from convnext_dense.checks.arguments import parts
+from convnext_dense.checks.rule import Settings, as_list
+from convnext_dense.config_nodes import type_name
+
+GROUPS = dict(train=('train_dataloader', 'train_cfg', 'optim_wrapper'),
+              val=('val_dataloader', 'val_cfg', 'val_evaluator'),
+              test=('test_dataloader', 'test_cfg', 'test_evaluator'))
+
+
+def run_parts(settings: Settings) -> Iterator[str]:
+    """Parts of training, validation or testing without the others that they need."""
+    for keys in GROUPS.values():
+        there = [key for key in keys if settings.cfg.get(key) is not None]
+        missing = [key for key in keys if key not in there]
+        if there and missing and 'runner_type' not in settings.cfg:
+            yield (f'the config has {" and ".join(there)}, but no {" and no ".join(missing)}; '
+                   'give all three or none')
+
+
+def figures(settings: Settings) -> Iterator[str]:
+    """A figure that a hook waits for, but no metric gives; metrics of others are left alone."""
+    metrics = [part for part in as_list(settings.cfg.get('val_evaluator'))
+               if isinstance(part, dict)]
+    for kind, key, node in parts(settings.cfg, settings.training):
+        for name in ('save_best', 'monitor') if kind == 'hook' and metrics else ():
+            for figure in as_list(node.get(name)):
+                if figure != 'auto' and all(_gives(part, figure) is False for part in metrics):
+                    yield (f'{key}.{name}={figure!r}, but val_evaluator gives no such figure; '
+                           "name one of its own, or 'auto'")
+
+
+def _gives(part, figure):
+    """Whether a metric gives a figure; None where that is not known."""
+    if type_name(part) == 'IoUMetric':
+        wanted = as_list(part.get('iou_metrics', ['mIoU']))
+        return figure in wanted if figure in ('mIoU', 'mDice', 'mFscore') else \
+            False if '/' in str(figure) else None
+    if type_name(part) == 'CocoMetric':
+        prefix, _, name = str(figure).rpartition('/')
+        of = name.split('_')[0]
+        if prefix != (part.get('prefix') or 'coco'):
+            return False
+        return of in as_list(part.get('metric', 'bbox')) if of in ('bbox', 'segm') else None
+    return None
