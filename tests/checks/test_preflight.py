@@ -249,7 +249,8 @@ def test_a_last_class_rarer_than_the_sample_is_no_error(labels, monkeypatch):
     labels.write('training', 2, [0, 1, 2])
     labels.cfg.train_dataloader.dataset.reduce_zero_label = True
     monkeypatch.setattr('convnext_dense.checks.preflight.SAMPLE', 1)
-    labels.cfg.pop('val_dataloader')
+    for part in ('dataloader', 'cfg', 'evaluator'):
+        labels.cfg.pop(f'val_{part}')
     check_config(labels.cfg, training=True)
 
 
