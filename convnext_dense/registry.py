@@ -41,6 +41,7 @@ class LazyRegistry(root.Registry):
 
 MODELS = LazyRegistry(root.MODELS, 'models', 'detection', 'segmentation')
 OPTIM_WRAPPERS = LazyRegistry(root.OPTIM_WRAPPERS, 'optim')
+TASK_UTILS = LazyRegistry(root.TASK_UTILS, 'detection')
 OPTIM_WRAPPER_CONSTRUCTORS = LazyRegistry(root.OPTIM_WRAPPER_CONSTRUCTORS, 'optim')
 WEIGHT_INITIALIZERS = LazyRegistry(root.WEIGHT_INITIALIZERS, 'checkpoints')
 DATASETS = LazyRegistry(root.DATASETS, 'datasets')

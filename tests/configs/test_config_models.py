@@ -187,6 +187,7 @@ def test_segmenters_are_tested_on_sliding_windows(name):
 
 # classes of the same names and settings
 FASTER = ('convnext_dense.detection', 'convnext_dense.segmentation')
+STANDS_FOR = dict(SegMask2FormerHead='Mask2FormerHead')
 
 
 def outline(thing, inside=()):
@@ -205,7 +206,7 @@ def outline(thing, inside=()):
     if type(thing).__module__.startswith(('mm', 'torch', *FASTER)) and id(thing) not in inside and \
             hasattr(thing, '__dict__'):
         # how a part was configured may differ in words; what it became may not
-        return {'class': type(thing).__name__, **{
+        return {'class': STANDS_FOR.get(type(thing).__name__, type(thing).__name__), **{
             key: outline(value, (*inside, id(thing))) for key, value in vars(thing).items()
             if key not in ('cfg', '_params_init_info') and not key.endswith('_cfg')}}
     return thing if isinstance(thing, (int, float, str, type(None))) else type(thing).__name__

@@ -161,3 +161,45 @@ def test_gradients_of_maps_are_those_of_small_differences():
     few[0, 3], few[1, ::2] = 1, 1
     assert torch.autograd.gradcheck(
         lambda *args: mask2former_head._QueryMaps.apply(*args) * few, tensors)
+
+
+def scoped(cfg):
+    """A config whose nested types are mmdet's from any scope."""
+    for value in cfg.values() if isinstance(cfg, dict) else cfg:
+        if isinstance(value, (dict, list)):
+            scoped(value)
+    if isinstance(cfg, dict) and cfg.get('type') and cfg['type'] not in ('GN', 'ReLU'):
+        cfg['type'] = f'mmdet.{cfg["type"]}'
+    return cfg
+
+
+@pytest.mark.parametrize('labels', [(0, 2), (255, )], ids=str)
+def test_a_semantic_head_has_mmsegs_losses(labels):
+    from mmengine.structures import PixelData
+    from mmseg.models.decode_heads import Mask2FormerHead as MMSegMask2FormerHead
+    from mmseg.structures import SegDataSample
+
+    from convnext_dense.detection import SegMask2FormerHead
+    init_default_scope('mmseg')
+    both, maps_of_labels = [], torch.tensor(labels)[torch.randint(
+        len(labels), (2, 1, 4, 6), generator=torch.Generator().manual_seed(6))]
+    samples = [SegDataSample(gt_sem_seg=PixelData(
+        data=one.repeat_interleave(16, 1).repeat_interleave(16, 2))) for one in maps_of_labels]
+    for kind in (SegMask2FormerHead, MMSegMask2FormerHead):
+        torch.manual_seed(0)
+        head = kind(num_classes=CLASSES, **scoped(config()))
+        torch.manual_seed(3)
+        both.append(head.loss(maps(), samples, None))
+    assert len(both[0]) == 12
+    assert_same(*both, 1e-4)
+
+
+def test_the_cost_of_cross_entropy_is_mmdets():
+    from mmdet.models.task_modules.assigners import CrossEntropyLossCost as MMDetCost
+
+    from convnext_dense.detection import CrossEntropyLossCost
+    torch.manual_seed(0)
+    logits, targets = torch.randn(7, 300) * 30, torch.rand(3, 300).round()
+    arguments = InstanceData(masks=logits), InstanceData(masks=targets)
+    ours, theirs = (kind(weight=5.)(*arguments) for kind in (CrossEntropyLossCost, MMDetCost))
+    torch.testing.assert_close(ours, theirs)

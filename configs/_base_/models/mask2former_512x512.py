@@ -15,7 +15,7 @@ model = dict(
         size=(512, 512),
         test_cfg=dict(size_divisor=32)),
     decode_head=dict(
-        type='Mask2FormerHead',
+        type='convnext_dense.SegMask2FormerHead',
         strides=[4, 8, 16, 32],
         feat_channels=256,
         out_channels=256,
@@ -77,7 +77,8 @@ model = dict(
                 type='mmdet.HungarianAssigner',
                 match_costs=[
                     dict(type='mmdet.ClassificationCost', weight=2.0),
-                    dict(type='mmdet.CrossEntropyLossCost', weight=5.0, use_sigmoid=True),
+                    dict(
+                        type='convnext_dense.CrossEntropyLossCost', weight=5.0, use_sigmoid=True),
                     dict(type='mmdet.DiceCost', weight=5.0, pred_act=True, eps=1.0),
                 ]),
             sampler=dict(type='mmdet.MaskPseudoSampler'))),

@@ -10,7 +10,7 @@ head = {key: value for key, value in _base_.model.decode_head.items()
         if key not in ('num_classes', 'align_corners', 'train_cfg')}
 model = dict(
     _delete_=True,
-    type='Mask2Former',
+    type='convnext_dense.Mask2Former',
     data_preprocessor=dict(
         type='DetDataPreprocessor',
         mean=[123.675, 116.28, 103.53],
@@ -33,11 +33,12 @@ model = dict(
         ]),
     panoptic_head=dict(
         head,
+        type='convnext_dense.Mask2FormerHead',
         num_things_classes=things,
         num_stuff_classes=stuff,
         loss_cls=dict(head['loss_cls'], class_weight=[1.0] * (things + stuff) + [0.1])),
     panoptic_fusion_head=dict(
-        type='MaskFormerFusionHead',
+        type='convnext_dense.MaskFormerFusionHead',
         num_things_classes=things,
         num_stuff_classes=stuff,
         loss_panoptic=None),
