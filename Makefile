@@ -9,7 +9,7 @@ TEST_EXTRAS := test peers lora report export
 # since many tests wait for processes of their own; bytecode is kept, also where the environment says not to
 PARALLEL := --numprocesses 3 --dist loadfile
 
-.PHONY: demo compare test test-slow peers lint setup
+.PHONY: demo compare test test-slow peers lint docs setup
 
 setup:
 	@$(INSTALL)
@@ -36,3 +36,9 @@ lint:
 	@$(INSTALL) --extras test dev
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy convnext_dense
+
+# the site, in docs/_build/html; a warning or a dead link inside of it is an error
+docs:
+	@$(INSTALL) --extras docs
+	@$(BIN)/python -m sphinx -W -q -b html docs docs/_build/html
+	@echo 'docs/_build/html/index.html'

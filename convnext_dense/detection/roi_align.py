@@ -45,7 +45,7 @@ class RoIAlign(mmcv.ops.RoIAlign):
                 coordinates of the image.
 
         Returns:
-            Tensor: shape (K, C, *output_size), channels-last in memory on a CPU.
+            Tensor: shape (K, C, height, width) in bins, channels-last in memory on a CPU.
         """
         return roi_align_levels([input], rois, [self], rois.new_zeros(len(rois), dtype=torch.long))
 
@@ -61,7 +61,7 @@ def roi_align_levels(maps: Sequence[Tensor], rois: Tensor, layers: Iterable[Any]
         levels (Tensor): int64, shape (K,), the level of each RoI.
 
     Returns:
-        Tensor: shape (K, C, *output_size).
+        Tensor: shape (K, C, height, width) in bins.
     """
     layers = list(layers)
     layer = layers[0]

@@ -74,7 +74,7 @@ class SingleRoIExtractor(BaseModule):
                 has been chosen.
 
         Returns:
-            Tensor: shape (K, out_channels, *output_size).
+            Tensor: shape (K, out_channels, height, width) in bins.
         """
         # coordinates of images do not fit 16 bits
         rois = rois.to(torch.promote_types(feats[0].dtype, torch.float32))
