@@ -23,10 +23,16 @@ from convnext_dense.datasets.shapes import BACKGROUND, CLASSES, SCENE_CLASSES, w
 KNOWN = ('disc', 'square', 'star')
 PART = .4  # of the first model's iterations
 SEEDS = (0, 1)
+SIDE = 96  # of the images, in pixels
 #: config, iterations of the first model, name of the figure, its key, its factor
 TASKS = {
-    'detector': ('cascade-mask-rcnn_convnext_shapes.py', 500, 'box AP', 'coco/bbox_mAP', 1.),
-    'segmenter': ('upernet_convnext_shapes.py', 400, 'mIoU', 'mIoU', .01)}
+    'detector': ('cascade-mask-rcnn_convnext_shapes.py', 300, 'box AP', 'coco/bbox_mAP', 1.),
+    'segmenter': ('upernet_convnext_shapes.py', 300, 'mIoU', 'mIoU', .01)}
+
+#: settings that fit the demo's models to images of that side
+SMALLER = {
+    'detector': {f'model.train_cfg.rcnn.{stage}.sampler.num': 24 for stage in range(3)},
+    'segmenter': {'model.data_preprocessor.size': (SIDE, SIDE)}}
 
 
 def job(task, name, data_root, work_dir, iterations, seed, **settings):
@@ -35,7 +41,8 @@ def job(task, name, data_root, work_dir, iterations, seed, **settings):
     overrides = {
         'train_cfg.max_iters': iterations, 'train_cfg.val_interval': iterations,
         'param_scheduler.0.total_steps': iterations,
-        'default_hooks.checkpoint.interval': iterations, 'randomness.seed': seed, **settings}
+        'default_hooks.checkpoint.interval': iterations, 'randomness.seed': seed,
+        **SMALLER[task], **settings}
     return (f'{task}, {name}, seed {seed}', CONFIGS / config, str(data_root),
             work_dir / f'{task}_{name.replace(" ", "-")}_{seed}', 'cpu', overrides, 0)
 
@@ -64,7 +71,7 @@ def main():
     if set(tasks) - set(TASKS):
         parser.error(f'the tasks are {" and ".join(TASKS)}')
     work_dir = args.work_dir or Path(tempfile.mkdtemp())
-    write_shapes(work_dir / 'shapes', train=200, val=60, size=128)
+    write_shapes(work_dir / 'shapes', train=200, val=60, size=SIDE)
     iterations = {task: args.iterations or TASKS[task][1] for task in tasks}
     shorter = {task: round(PART * number) for task, number in iterations.items()}
     first = [job(task, 'three classes', work_dir / 'shapes', work_dir, iterations[task], 0,

@@ -1,4 +1,4 @@
-"""Positions and noise are those of mmdet, which trained this row."""
+"""Positions, noise and neck are those of mmdet, which trained this row."""
 _base_ = [
     '../_base_/models/dino-4scale.py',
     '../_base_/datasets/coco_detr.py',
@@ -19,6 +19,6 @@ model = dict(
         style='pytorch',
         init_cfg=dict(
             type='convnext_dense.Pretrained', checkpoint='torchvision://resnet50')),
-    neck=dict(in_channels=[512, 1024, 2048]),
+    neck=dict(in_channels=[512, 1024, 2048], bias='auto'),
     positional_encoding=dict(offset=0., temperature=20),
     dn_cfg=dict(label_noise_scale=0.5))

@@ -55,6 +55,9 @@ def test_licences_are_the_published_ones():
     for name, entry in zoo.entries().items():
         if name.endswith(('_dinov3', '_clip-laion2b', 'in12k')):
             continue  # see test_todays_entries_are_timm_s
+        if name.startswith('dino-'):
+            assert entry.licence == 'Apache-2.0'
+            continue
         if name.endswith('_eupe'):
             assert entry.licence == 'FAIR Noncommercial Research License'
             continue
@@ -66,7 +69,8 @@ def test_detectors_reach_what_their_row_says_and_fit_their_config():
     from convnext_dense.config import load_config
     rows = published_rows()
     models = [entry for entry in zoo.entries().values() if entry.config]
-    assert len(models) == 7 + 6 + 5 + 3  # ConvNeXt's COCO and ADE20K files, Swin's
+    # ConvNeXt's COCO and ADE20K files, Swin's, detrex's DINO
+    assert len(models) == 7 + 6 + 5 + 3 + 8
     for entry in models:
         row = rows[load_config(str(CONFIGS / entry.config)).published]
         assert entry.reaches == {key: row[key] for key in ('box_ap', 'mask_ap', 'miou', 'miou_ms')

@@ -1,7 +1,8 @@
 """DINO (arXiv 2203.03605) on four scales, for any backbone.
 
 A config adds the backbone, with the outputs of its last three stages, and ``neck.in_channels``.
-Positions and noise are those of the published ConvNeXt and Swin rows, which detrex trained.
+Positions, noise and the biases of the neck are those of the published ConvNeXt and Swin rows, which
+detrex trained.
 """
 model = dict(
     type='DINO',
@@ -19,6 +20,7 @@ model = dict(
         type='ChannelMapper',
         kernel_size=1,
         out_channels=256,
+        bias=True,
         act_cfg=None,
         norm_cfg=dict(type='GN', num_groups=32),
         num_outs=4),

@@ -89,7 +89,7 @@ def to_official(state: dict[str, torch.Tensor],
         of detrex's DINO under mmdet's names.
     """
     fmt, backbone, rest = found.format, {}, {}
-    classifier = fmt is MMPRETRAIN and f'{found.prefix}norm0.weight' not in state
+    classifier = fmt is MMPRETRAIN and not _has_output_norms(state, found.prefix)
     head = pattern(fmt.head) if fmt.head else None
     for key, tensor in state.items():
         if not key.startswith(found.prefix):
@@ -106,6 +106,11 @@ def to_official(state: dict[str, torch.Tensor],
     return backbone, from_detrex(rest)
 
 
+def _has_output_norms(state: dict[str, torch.Tensor], prefix: str = '') -> bool:
+    """Whether outputs before the last have norms: mmpretrain's classifiers have the last's only."""
+    return any(f'{prefix}norm{stage}.weight' in state for stage in range(3))
+
+
 def from_official(backbone: dict[str, torch.Tensor], fmt: Format,
                   prefix: str = '') -> dict[str, torch.Tensor]:
     """A backbone under official names in the names of another format.
@@ -119,7 +124,7 @@ def from_official(backbone: dict[str, torch.Tensor], fmt: Format,
         dict: names and tensors.
     """
     state = {}
-    classifier = fmt is MMPRETRAIN and 'norm0.weight' not in backbone
+    classifier = fmt is MMPRETRAIN and not _has_output_norms(backbone)
     for key, tensor in backbone.items():
         if fmt.head and key.startswith('head.'):
             state[fmt.head.format(p=key[5:])] = tensor
