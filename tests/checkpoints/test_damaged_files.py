@@ -11,6 +11,7 @@ from tiny_weights import (
     Detector,
     convnext,
     convnext_file,
+    official_state,
     randomise,
     swin,
 )
@@ -45,6 +46,35 @@ def backbone_file(name):
 FILES = {**{name: lambda name=name: backbone_file(name) for name in FORMATS},
          **{f'{name} detector': lambda name=name: detector_file(name)
             for name in ('official', 'mmpretrain', 'swin', 'swin-openmmlab', 'resnet')}}
+
+
+def dinov3():
+    """The final norm under two names, no head."""
+    state = {key: value for key, value in official_state().items() if not key.startswith('head.')}
+    return {**state, 'norms.3.weight': state['norm.weight'], 'norms.3.bias': state['norm.bias']}
+
+
+def eupe():
+    return {**dinov3(), 'projectors.teacher.0.weight': torch.ones(3, 3)}
+
+
+def openclip():
+    """timm's trunk without a head, a projection, a text tower."""
+    trunk = {f'visual.trunk.{key}': value for key, value in convnext_file('timm').items()
+             if not key.startswith('head.fc')}
+    return {**trunk, 'visual.head.proj.weight': torch.ones(4, 32), 'logit_scale': torch.ones(()),
+            'transformer.resblocks.0.attn.in_proj_weight': torch.ones(6, 2)}
+
+
+def wrapped():
+    """torch.compile inside of a Lightning module."""
+    return {f'model._orig_mod.{key}': value for key, value in convnext_file('timm').items()}
+
+
+#: whose: a file of the projects of today, by what it is recognised as
+TODAY = {'official of DINOv3': dinov3, 'official of EUPE': eupe, 'timm of OpenCLIP': openclip,
+         'timm in wrappers': wrapped}
+FILES.update(TODAY)
 SUFFIXES = ('.pth', '.legacy.pth', '.safetensors')
 
 

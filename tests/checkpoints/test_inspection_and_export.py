@@ -6,6 +6,7 @@ import sys
 import pytest
 import torch
 from safetensors import safe_open
+from test_damaged_files import FILES
 from tiny_weights import (
     CHANNELS,
     CONVNEXT_FORMATS,
@@ -50,6 +51,44 @@ def test_every_format_is_described_alike(name, tmp_path):
     assert described['backbone_parameters'] == backbone
     assert described['parameters'] == backbone + 10 * CHANNELS[-1] + 10
     assert described['classes'] == 10 and described['training'] == {}
+
+
+PROJECTS = {
+    'official': 'the official ConvNeXt release', 'fcmae': "ConvNeXt V2's pre-training",
+    'timm': 'timm', 'timm-features': 'timm', 'torchvision': 'torchvision',
+    'transformers': 'transformers', 'transformers-dinov3': "transformers' DINOv3",
+    'mmpretrain': 'mmpretrain', 'official of DINOv3': "DINOv3's release",
+    'official of EUPE': 'EUPE', 'timm of OpenCLIP': 'OpenCLIP', 'timm in wrappers': 'timm',
+    'swin': 'the official Swin release', 'swin-openmmlab': 'mmdet and mmseg',
+    'resnet': 'torchvision'}
+
+
+@pytest.mark.parametrize('kind', PROJECTS)
+def test_every_format_s_source_arch_and_classes_are_named(kind, tmp_path):
+    path = tmp_path / 'weights.pth'
+    torch.save(FILES[kind](), path)
+    described = inspect_checkpoint(path)
+    assert described['project'] == PROJECTS[kind]
+    if kind == 'resnet':
+        return
+    assert described['arch'] == ('swin-custom' if 'swin' in kind else 'convnext-custom')
+    headless = ' of ' in kind or 'swin' in kind
+    assert described['classes'] == (None if headless else 10)
+
+
+@pytest.mark.parametrize('more, program', [
+    ({'pytorch-lightning_version': '2.5.0'}, 'Lightning 2.5.0'),
+    (dict(meta=dict(mmengine_version='0.10.7')), 'mmengine 0.10.7'),
+    (dict(meta=dict(mmdet_version='2.28.0')), 'mmdet 2.28.0'),
+    (dict(convnext_dense={}), 'this toolkit'), ({}, None)])
+def test_the_program_that_saved_a_file_is_named(more, program, tmp_path, capsys):
+    path = tmp_path / 'weights.pth'
+    torch.save(dict(state_dict=convnext_file('timm'), **more), path)
+    assert inspect_checkpoint(path)['program'] == program
+    assert main(['inspect-checkpoint', str(path)]) in (0, None)
+    line = capsys.readouterr().out.splitlines()[0]
+    assert line.split(maxsplit=1) == ['source', 'timm' + (
+        f', saved by {program}' if program else '')]
 
 
 @pytest.mark.parametrize('arch, use_grn, expected', [
