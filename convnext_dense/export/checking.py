@@ -177,5 +177,6 @@ def evaluate(model: Any, cfg: Any, limit: int | None = None) -> dict[str, float]
             for data in loader:
                 samples = model.test_step(data)
                 evaluator.process(data_samples=samples, data_batch=data)
-        return {name: float(value) for name, value in
-                evaluator.evaluate(len(loader.dataset)).items()}
+        figures = evaluator.evaluate(len(loader.dataset))
+        return {name: float(value) for name, value in figures.items()
+                if isinstance(value, (int, float, np.number))}

@@ -259,6 +259,7 @@ def _card(files, name, options, described):
     target = TARGETS[options.target]
     preprocessor = _plain(files.cfg.model.get('data_preprocessor') or
                           files.cfg.get('data_preprocessor'))
+    preprocessor.pop('batch_augments', None)  # of training
     if options.normalise:
         preprocessor = {key: value for key, value in preprocessor.items()
                         if key not in ('mean', 'std', 'bgr_to_rgb', 'rgb_to_bgr')}
