@@ -1,5 +1,6 @@
 """Rules about the parts of a run: what belongs together, and the figures that hooks wait for."""
 from collections.abc import Iterator
+from importlib.util import find_spec
 
 from convnext_dense.checks.arguments import parts
 from convnext_dense.checks.rule import Settings, as_list
@@ -8,6 +9,11 @@ from convnext_dense.config_nodes import type_name
 GROUPS = dict(train=('train_dataloader', 'train_cfg', 'optim_wrapper'),
               val=('val_dataloader', 'val_cfg', 'val_evaluator'),
               test=('test_dataloader', 'test_cfg', 'test_evaluator'))
+#: packages of which one is needed, by mmengine's backends of visualizers
+BACKENDS = dict(TensorboardVisBackend=('tensorboard', 'tensorboardX'), WandbVisBackend=('wandb', ),
+                MLflowVisBackend=('mlflow', ), ClearMLVisBackend=('clearml', ),
+                NeptuneVisBackend=('neptune', ), DVCLiveVisBackend=('dvclive', ),
+                AimVisBackend=('aim', ))
 
 
 def run_parts(settings: Settings) -> Iterator[str]:
@@ -45,3 +51,14 @@ def _gives(part, figure):
             return False
         return of in as_list(part.get('metric', 'bbox')) if of in ('bbox', 'segm') else None
     return None
+
+
+def packages(settings: Settings) -> Iterator[str]:
+    """A backend of the visualizer whose package is not installed."""
+    visualizer = settings.cfg.get('visualizer')
+    backends = visualizer.get('vis_backends') if isinstance(visualizer, dict) else None
+    for number, part in enumerate(as_list(backends)):
+        needed = BACKENDS.get(type_name(part) or '', ())
+        if needed and not any(map(find_spec, needed)):
+            yield (f'visualizer.vis_backends.{number}: {type_name(part)} needs the package '
+                   f'{needed[0]}, which is not installed; pip install {needed[0]}, or leave it out')

@@ -93,5 +93,6 @@ RULES = (
          run_rules.figures),
     Rule('parts of a run', 'data loaders, loops, optim_wrapper and evaluators',
          run_rules.run_parts),
+    Rule('packages of visualizers', 'visualizer.vis_backends', run_rules.packages),
     Rule('types and arguments', 'types and their arguments', arguments),
 )

@@ -76,6 +76,11 @@ SEGMENTER = {
         val_evaluator__type='IoUMetrik'),
     "save_best='mDice', but val_evaluator gives no such figure": dict(
         default_hooks=dict(checkpoint=dict(type='CheckpointHook', save_best='mDice'))),
+    'vis_backends.1: TensorboardVisBackend needs the package tensorboard, which is not': dict(
+        visualizer=dict(type='SegLocalVisualizer', vis_backends=[
+            dict(type='LocalVisBackend'), dict(type='TensorboardVisBackend')])),
+    'vis_backends.0: WandbVisBackend needs the package wandb, which is not installed': dict(
+        visualizer=dict(type='SegLocalVisualizer', vis_backends=[dict(type='WandbVisBackend')])),
     'has train_dataloader and optim_wrapper, but no train_cfg; give all three': dict(
         train_cfg=None),
     'has test_dataloader and test_cfg, but no test_evaluator': dict(test_evaluator=None),
@@ -111,6 +116,12 @@ def test_settings_of_a_segmenter(labels, message, changes):
 @pytest.mark.parametrize('message, changes', DETECTOR.items())
 def test_settings_of_a_detector(coco, message, changes):
     refused(spoil(coco.cfg, **changes), message)
+
+
+@pytest.fixture(autouse=True)
+def none_installed(monkeypatch):
+    """Whatever packages of visualizers are installed where the tests run."""
+    monkeypatch.setattr('convnext_dense.checks.run_rules.find_spec', lambda name: None)
 
 
 def refused(cfg, message):
