@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from peers import import_timm, import_transformers
 
 from convnext_dense.analysis.complexity import build_on_meta
 from convnext_dense.checkpoints import loading
@@ -146,3 +147,27 @@ def scope(tmp_path, monkeypatch):
 def test_other_blocks_run(file, starts, scope):
     block, = (block for block in code_blocks(file) if block.startswith(starts))
     exec(block, scope)
+
+
+def test_an_export_loads_into_the_peers_as_the_block_loads_it(tmp_path, monkeypatch):
+    from safetensors.torch import load_file
+    timm, transformers = import_timm(), import_transformers()
+    block, = (block for block in code_blocks('docs/weights.md') if 'from_pretrained' in block)
+    monkeypatch.chdir(tmp_path)
+    torch.save(dict(state_dict=ConvNeXt('tiny').state_dict()), 'model.pth')
+    Path('folder').mkdir()
+    transformers.ConvNextConfig().save_pretrained('folder')
+    for kind, path in (('timm', 'timm.safetensors'), ('transformers', 'folder/model.safetensors')):
+        assert main(['convert-checkpoint', 'model.pth', path, '--to', kind]) == 0
+    scope = dict(timm=timm, load_file=load_file, ConvNextModel=transformers.ConvNextModel)
+    exec(block, scope)
+    assert scope['backbone']['init_cfg']['prefix'] == 'backbone.'
+
+
+#: how many Python blocks each file prints, all of which a test runs: here, and those that predict
+#: in tests/prediction/test_printed_code.py
+EXECUTED = {'README.md': 4, 'docs/predict.md': 1, 'docs/speed.md': 1, 'docs/weights.md': 3}
+
+
+def test_no_block_is_printed_that_no_test_runs():
+    assert {file: len(code_blocks(file)) for file in FILES if code_blocks(file)} == EXECUTED

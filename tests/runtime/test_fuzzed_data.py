@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
+from fuzzing import change
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -22,48 +22,12 @@ from tiny import detector_config, segmenter_config
 
 from convnext_dense.checks.preflight import check_config
 from convnext_dense.config import set_data_root
-from convnext_dense.datasets.shapes import write_shapes
 from convnext_dense.errors import InputError
 from convnext_dense.runtime import Runner
 
 LONG = settings(max_examples=200, deadline=None, database=None,
                 suppress_health_check=list(HealthCheck))
 SHORT = settings(LONG, max_examples=8, derandomize=True)
-
-LEAVES = st.one_of(
-    st.none(), st.booleans(), st.integers(-3, 5), st.integers(), st.floats(), st.text(max_size=6),
-    st.sampled_from([
-        'DefaultSampler', 'BaseDataset', 'CocoDataset', 'RepeatDataset', 'Resize',
-        'PackDetInputs', 'img', 'annotations/instances_training.json', 'images/training/', '..',
-        '/dev/null', '000001.jpg', [0, 0, 5, 5], [[1, 1, 5, 1, 5, 5]], (64, 64)]))
-KEYS = st.sampled_from(['type', 'scale', 'img', 'ann_file', 'classes', 'id', 'bbox', 'dataset',
-                        'counts', 'size'])
-VALUES = st.recursive(LEAVES, lambda children: st.lists(children, max_size=3)
-                      | st.dictionaries(KEYS, children, max_size=3), max_leaves=4)
-
-
-def places(node, way=()):
-    """The way to everything inside nested dicts and lists."""
-    for key in node if isinstance(node, dict) else range(len(node)):
-        yield (*way, key)
-        if isinstance(node[key], (dict, list)):
-            yield from places(node[key], (*way, key))
-
-
-def change(data, content):
-    """Replace, remove or repeat one or two things inside ``content``."""
-    for _ in range(data.draw(st.integers(1, 2))):
-        *way, last = data.draw(st.sampled_from(list(places(content)) or [('new', )]))
-        parent = content
-        for key in way:
-            parent = parent[key]
-        what = data.draw(st.sampled_from(['replace', 'replace', 'remove', 'repeat']))
-        if what == 'remove':
-            del parent[last]
-        elif what == 'repeat' and isinstance(parent, list):
-            parent.append(copy.deepcopy(parent[last]))
-        else:
-            parent[last] = data.draw(VALUES)
 
 
 @cache
@@ -134,32 +98,17 @@ def fuzz_files(make, root, work_dir, data):
         shutil.rmtree(changed)
 
 
-@pytest.fixture(scope='module')
-def shapes(tmp_path_factory):
-    root = tmp_path_factory.mktemp('data') / 'shapes'
-    write_shapes(root, train=4, val=2, size=64)
-    return root
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 @pytest.mark.parametrize('fuzz', [fuzz_settings, fuzz_files])
 @pytest.mark.parametrize('make', [detector_config, segmenter_config])
 @pytest.mark.parametrize('size', [SHORT, pytest.param(LONG, marks=pytest.mark.slow)],
                          ids=['short', 'long'])
-def test_nothing_but_input_errors_comes_out(size, make, fuzz, shapes, tmp_path):
+def test_nothing_but_input_errors_comes_out(size, make, fuzz, tiny_shapes, tmp_path, many_runs):
     """Long: 200 examples of each of the four kinds, 5 minutes."""
     answers = []
 
     @size
     @given(st.data())
     def run(data):
-        answers.append(fuzz(make, shapes, tmp_path, data))
+        answers.append(fuzz(make, tiny_shapes, tmp_path, data))
     run()
     assert len(set(answers)) > 2  # not all the same
