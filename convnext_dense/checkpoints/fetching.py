@@ -45,6 +45,16 @@ def locate(source: str | Path) -> Path:
     return _fetched(url)
 
 
+def check_source(source: str) -> None:
+    """Raise InputError for a path that does not exist or an unknown name; nothing is fetched."""
+    path = Path(source).expanduser()
+    if path.exists() or _url(source) is not None:
+        return
+    if path.suffix or len(path.parts) > 1:
+        raise InputError(f'{source}: no such file')
+    zoo.entry(source)
+
+
 def find(wanted: zoo.Entry) -> Path | None:
     """The file of published weights on this machine, unchecked, or None where it is not here.
 

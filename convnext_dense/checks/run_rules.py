@@ -2,9 +2,12 @@
 from collections.abc import Iterator
 from importlib.util import find_spec
 
+from convnext_dense.checkpoints.fetching import check_source
 from convnext_dense.checks.arguments import parts
 from convnext_dense.checks.rule import Settings, as_list
-from convnext_dense.config_nodes import type_name
+from convnext_dense.config import PRETRAINED
+from convnext_dense.config_nodes import nested, type_name
+from convnext_dense.errors import InputError
 
 GROUPS = dict(train=('train_dataloader', 'train_cfg', 'optim_wrapper'),
               val=('val_dataloader', 'val_cfg', 'val_evaluator'),
@@ -51,6 +54,22 @@ def _gives(part, figure):
             return False
         return of in as_list(part.get('metric', 'bbox')) if of in ('bbox', 'segm') else None
     return None
+
+
+def weights(settings: Settings) -> Iterator[str]:
+    """Files of weights that are not there, and names that nobody published."""
+    init_from = settings.cfg.get('init_from')
+    sources = {'load_from': settings.cfg.get('load_from'),
+               'init_from': init_from.get('source') if isinstance(init_from, dict) else init_from}
+    for node in nested(settings.model) if settings.training else ():
+        if type_name(node) in PRETRAINED:
+            sources['init_cfg.checkpoint'] = node.get('checkpoint')
+    for key, source in sources.items():
+        if isinstance(source, str) and source:
+            try:
+                check_source(source)
+            except InputError as error:
+                yield f'{key}={source!r}: {error}'
 
 
 def packages(settings: Settings) -> Iterator[str]:

@@ -93,6 +93,7 @@ RULES = (
          run_rules.figures),
     Rule('parts of a run', 'data loaders, loops, optim_wrapper and evaluators',
          run_rules.run_parts),
+    Rule('weights to start from', 'load_from, init_from and init_cfg', run_rules.weights),
     Rule('packages of visualizers', 'visualizer.vis_backends', run_rules.packages),
     Rule('types and arguments', 'types and their arguments', arguments),
 )

@@ -8,6 +8,9 @@ from convnext_dense.config_nodes import SYNCHRONISED_NORMS, type_name
 #: heads that normalise maps pooled to one pixel
 POOLING_HEADS = ('UPerHead', 'PSPHead', 'ASPPHead', 'DepthwiseSeparableASPPHead')
 BATCH_NORMS = ('BN', 'BN2d', 'BatchNorm2d', *SYNCHRONISED_NORMS)
+#: whole numbers of hooks
+HOOK_NUMBERS = ('interval', 'max_keep_ckpts', 'save_begin', 'interval_exp_name', 'begin_iter',
+                'begin_epoch', 'update_buffers_interval')
 
 
 def batch_norm(settings: Settings) -> Iterator[str]:
@@ -91,9 +94,13 @@ def loops(settings: Settings) -> Iterator[str]:
     if epochs and type_name(loader.get('sampler') or {}) == 'InfiniteSampler':
         yield ('train_dataloader.sampler is an InfiniteSampler, but train_cfg counts epochs, which '
                "would never end; use type='DefaultSampler', or max_iters")
-    for key in ('max_epochs', 'max_iters'):
-        if key in loop and (not isinstance(loop[key], int) or loop[key] < 1):
+    for key in ('max_epochs', 'max_iters', 'val_interval', 'val_begin'):
+        if key in loop and not (_is_whole(loop[key]) and loop[key] >= 1):
             yield f'train_cfg.{key}={loop[key]!r}; give a whole number of at least 1'
+    for pair in as_list(loop.get('dynamic_intervals')):
+        if not isinstance(pair, (list, tuple)) or len(pair) != 2 or not all(map(_is_whole, pair)):
+            yield (f'train_cfg.dynamic_intervals has {pair!r}; give pairs (step, interval) of '
+                   'whole numbers')
     size, images = loader.get('batch_size', 1), training_images(settings)
     if loader.get('drop_last') and images and isinstance(size, int) and images < size and \
             'InfiniteSampler' != type_name(loader.get('sampler') or {}):
@@ -101,10 +108,14 @@ def loops(settings: Settings) -> Iterator[str]:
                'drop_last=True: nothing would be trained; lower batch_size')
 
 
+def _is_whole(value):
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
 def hook_numbers(settings: Settings) -> Iterator[str]:
     """Numbers of hooks, which mmengine compares only in the middle of a run."""
     for kind, key, node in parts(settings.cfg, settings.training):
-        for name in ('interval', 'max_keep_ckpts', 'save_begin') if kind == 'hook' else ():
+        for name in HOOK_NUMBERS if kind == 'hook' else ():
             value = node.get(name, 1)
-            if isinstance(value, bool) or not isinstance(value, int):
+            if not _is_whole(value):
                 yield f'{key}.{name}={value!r}; give a whole number'

@@ -50,6 +50,17 @@ SEGMENTER = {
         train_dataloader__sampler=dict(type='InfiniteSampler'),
         train_cfg=dict(_delete_=True, by_epoch=True, max_epochs=2)),
     'train_cfg.max_iters=0': dict(train_cfg=dict(by_epoch=False, max_iters=0)),
+    r"train_cfg.val_interval='x'; give a whole number": dict(
+        train_cfg=dict(by_epoch=False, max_iters=9, val_interval='x')),
+    'train_cfg.val_interval=0; give a whole number of at least 1': dict(
+        train_cfg=dict(by_epoch=False, max_iters=9, val_interval=0)),
+    r"train_cfg.dynamic_intervals has \(3, 'x'\); give pairs": dict(
+        train_cfg=dict(by_epoch=False, max_iters=9, dynamic_intervals=[(3, 'x')])),
+    "load_from='/no/such.pth': /no/such.pth: no such file": dict(load_from='/no/such.pth'),
+    "init_cfg.checkpoint='no/such.pth': no/such.pth: no such file": dict(
+        model__backbone__init_cfg=dict(type='Pretrained', checkpoint='no/such.pth')),
+    "init_from='convnext-tinny_in1k': .*convnext-tiny_in1k": dict(
+        init_from='convnext-tinny_in1k'),
     '3 images, no whole batch of batch_size=8': dict(
         train_dataloader__batch_size=8, train_dataloader__drop_last=True),
     'mean has 4 values, but the backbone takes in_channels=3': dict(
