@@ -59,11 +59,12 @@ def _gives(part, figure):
 def weights(settings: Settings) -> Iterator[str]:
     """Files of weights that are not there, and names that nobody published."""
     init_from = settings.cfg.get('init_from')
-    sources = {'load_from': settings.cfg.get('load_from'),
-               'init_from': init_from.get('source') if isinstance(init_from, dict) else init_from}
-    for node in nested(settings.model) if settings.training else ():
-        if type_name(node) in PRETRAINED:
-            sources['init_cfg.checkpoint'] = node.get('checkpoint')
+    sources = {'load_from': settings.cfg.get('load_from')}
+    if settings.training and not settings.cfg.get('resume'):  # a resumed run has its weights
+        sources['init_from'] = init_from.get('source') if isinstance(init_from, dict) else init_from
+        for node in nested(settings.model):
+            if type_name(node) in PRETRAINED:
+                sources['init_cfg.checkpoint'] = node.get('checkpoint')
     for key, source in sources.items():
         if isinstance(source, str) and source:
             try:
