@@ -147,7 +147,7 @@ def _compare(clock, name, builders, modes, budget, report, result):
 
 def stock(cfg):
     """The config with the parts that OpenMMLab has in place of ours."""
-    from convnext_dense.config import nested
+    from convnext_dense.config_nodes import nested
     cfg = copy.deepcopy(cfg)
     for node in nested(cfg.model):
         kind = node.get('type')

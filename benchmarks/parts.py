@@ -76,7 +76,7 @@ def never(_x) -> bool:
 def type_of(ours: str, theirs: str) -> Iterator[None]:
     """Models are built with OpenMMLab's class in place of ours."""
     from benchmarks import rows_inference, rows_training
-    from convnext_dense.config import nested
+    from convnext_dense.config_nodes import nested
     plain = rows_inference.config
 
     def config(name):

@@ -29,7 +29,7 @@ def config(name):
 
 def stock(cfg):
     """The same recipe with the parts of mmdet, mmseg and mmpretrain."""
-    from convnext_dense.config import nested
+    from convnext_dense.config_nodes import nested
     import_mmpretrain()
     cfg = copy.deepcopy(cfg)
     cfg.model.backbone.update(

@@ -15,7 +15,7 @@ from importlib import import_module
 
 from mmengine.config import Config
 
-from convnext_dense.config import nested
+from convnext_dense.config_nodes import nested
 from convnext_dense.errors import InputError, convert_errors
 
 LONGEST = 4_000_000  # characters; a config with 80 classes has 20,000

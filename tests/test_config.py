@@ -313,7 +313,7 @@ def test_types_may_be_classes():
     from mmengine.optim import AmpOptimWrapper
     from torch.optim import AdamW
 
-    from convnext_dense.config import type_name
+    from convnext_dense.config_nodes import type_name
     cfg = ConfigDict(model={}, optim_wrapper=dict(type=AmpOptimWrapper, optimizer=dict(
         type=AdamW, lr=.1), loss_scale='dynamic'))
     C.set_device(cfg, 'cpu')

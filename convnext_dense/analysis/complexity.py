@@ -21,7 +21,7 @@ from torch import nn
 from torch.overrides import TorchFunctionMode
 from torch.utils.flop_counter import FlopCounterMode
 
-from convnext_dense.config import type_name
+from convnext_dense.config_nodes import type_name
 from convnext_dense.errors import InputError
 
 if TYPE_CHECKING:

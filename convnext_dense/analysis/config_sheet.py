@@ -12,7 +12,7 @@ from convnext_dense.analysis.complexity import MASKS, PROPOSALS, build_on_meta, 
 from convnext_dense.analysis.learning_rates import rate_groups
 from convnext_dense.analysis.training_memory import estimate_training_memory, training_size
 from convnext_dense.classes import LOADERS, data_sets, names_of
-from convnext_dense.config import nested, type_name
+from convnext_dense.config_nodes import nested, type_name
 from convnext_dense.errors import InputError
 
 MOST_PARTS, MOST_NAMES = 4, 12

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from convnext_dense.config import type_name
+from convnext_dense.config_nodes import type_name
 
 if TYPE_CHECKING:
     from mmengine.config import Config

@@ -13,7 +13,7 @@ from mmengine.config import Config
 from torch import nn
 
 from convnext_dense.analysis.complexity import build_on_meta, call_heads
-from convnext_dense.config import nested, type_name
+from convnext_dense.config_nodes import nested, type_name
 from convnext_dense.errors import InputError
 
 #: bytes a parameter: float32 weight and gradient, and the optimizer's moments by its type

@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from convnext_dense.config import type_name
+from convnext_dense.config_nodes import type_name
 from convnext_dense.datasets.splits import default_scope
 
 if TYPE_CHECKING:

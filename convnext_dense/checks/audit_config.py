@@ -12,7 +12,7 @@ from convnext_dense.checks.model_fit import check_model
 from convnext_dense.checks.settings import broken
 from convnext_dense.checks.sheet import choose, draw_sheet, own_palette
 from convnext_dense.classes import LOADERS
-from convnext_dense.config import full_type_name
+from convnext_dense.config_nodes import full_type_name
 from convnext_dense.datasets.splits import Split, default_scope, splits
 from convnext_dense.errors import InputError, convert_errors
 

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from convnext_dense.classes import LOADERS
-from convnext_dense.config import full_type_name, nested, type_name
+from convnext_dense.config_nodes import full_type_name, nested, type_name
 from convnext_dense.datasets.coco_file import CocoFile, read_coco, read_outline
 from convnext_dense.datasets.coco_requirements import (
     category_labels,

@@ -8,7 +8,7 @@ import numpy as np
 
 from convnext_dense.checks.findings import Finding
 from convnext_dense.checks.image_files import MAX_PIXELS, explain, look_at_file
-from convnext_dense.config import nested, type_name
+from convnext_dense.config_nodes import nested, type_name
 from convnext_dense.datasets.label_maps import read_labels
 from convnext_dense.datasets.labels import ONE_CHANNEL
 from convnext_dense.datasets.splits import Split

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from convnext_dense.checks.arguments import class_of, parameters
 from convnext_dense.checks.panoptic_checks import check_things
 from convnext_dense.classes import class_counts
-from convnext_dense.config import type_name
+from convnext_dense.config_nodes import type_name
 from convnext_dense.datasets.splits import Split
 from convnext_dense.errors import InputError
 from convnext_dense.registry import MODELS

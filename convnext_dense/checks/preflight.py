@@ -20,7 +20,7 @@ from convnext_dense.checks.model_fit import check_model
 from convnext_dense.checks.panoptic_checks import check_panoptic
 from convnext_dense.checks.sampling import evenly
 from convnext_dense.checks.settings import check_settings
-from convnext_dense.config import type_name
+from convnext_dense.config_nodes import type_name
 from convnext_dense.datasets.labels import (
     check_one_class,
     check_values,

@@ -8,7 +8,7 @@ from mmengine.config import Config
 
 from convnext_dense.checks.image_checks import look_at_image
 from convnext_dense.checks.image_files import MAX_PIXELS, explain, look_at_file
-from convnext_dense.config import type_name
+from convnext_dense.config_nodes import type_name
 from convnext_dense.errors import InputError, in_one_line
 from convnext_dense.prediction.building import build_transforms
 

@@ -6,8 +6,9 @@ from typing import NamedTuple
 
 from mmengine.config import Config
 
-from convnext_dense.config import load_config, nested
+from convnext_dense.config import load_config
 from convnext_dense.config_files import FOLDER, find_config
+from convnext_dense.config_nodes import nested, type_name
 from convnext_dense.errors import InputError
 from convnext_dense.resolved_config import check_parts, parse_config
 
@@ -185,5 +186,5 @@ def _of_data_sets(cfg):
                     DATASETS.switch_scope_and_registry(None) as registry:
                 with redirect_stdout(io.StringIO()):  # lines about packages that nobody needs
                     registry.import_from_location()
-                found = registry.module_dict.get(kind.rpartition('.')[2])
+                found = registry.module_dict.get(type_name(part))
             yield getattr(found, 'METAINFO', {})

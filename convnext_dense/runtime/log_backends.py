@@ -5,7 +5,7 @@ from importlib.util import find_spec
 
 from mmengine.config import Config, ConfigDict
 
-from convnext_dense.config import type_name
+from convnext_dense.config_nodes import type_name
 from convnext_dense.errors import InputError
 
 #: name of the option: mmengine's backend, the package to import, the package to install

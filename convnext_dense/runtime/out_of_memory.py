@@ -3,7 +3,7 @@ from typing import Any
 
 from mmengine.config import Config
 
-from convnext_dense.config import type_name
+from convnext_dense.config_nodes import type_name
 from convnext_dense.errors import is_out_of_memory
 
 

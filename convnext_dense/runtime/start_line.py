@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import torch
 
 import convnext_dense
-from convnext_dense.config import nested
+from convnext_dense.config_nodes import nested
 
 if TYPE_CHECKING:
     from mmengine.config import Config

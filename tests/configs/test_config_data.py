@@ -8,7 +8,7 @@ from mmcv.transforms import Compose
 from mmengine.registry import DefaultScope
 
 from convnext_dense.classes import LOADERS
-from convnext_dense.config import type_name
+from convnext_dense.config_nodes import type_name
 
 SHORT_SIDES = list(range(480, 801, 32))
 GPUS = 8  # the published recipes: 8 x 2
