@@ -9,11 +9,15 @@ from mmengine.optim import OptimWrapper
 from mmengine.runner import BaseLoop
 from mmengine.runner import Runner as MMEngineRunner
 from torch import nn
+from torch.utils.data import DataLoader
 
+from convnext_dense.classes import LOADERS
 from convnext_dense.config_nodes import type_name
 from convnext_dense.errors import convert_errors
 from convnext_dense.model_wrappers import unwrap
+from convnext_dense.runtime.bad_image_list import BadImageLists
 from convnext_dense.runtime.files import raise_write_errors
+from convnext_dense.runtime.loading import build_loader
 from convnext_dense.runtime.loops import (
     EpochBasedTrainLoop,
     IterBasedTrainLoop,
@@ -31,6 +35,9 @@ class BuildingRunner(MMEngineRunner):
 
     trainable: TrainableHook
     progress_hook: ProgressHook | None = None
+    bad_image_lists: BadImageLists
+    run_id: str
+    trains: bool
 
     def setup_env(self, env_cfg: dict) -> None:
         """mmengine's set-up, which on its own knows no processes without GPUs."""
@@ -65,6 +72,18 @@ class BuildingRunner(MMEngineRunner):
             self.progress_hook = ProgressHook(quiet_terminal(logger))
         return logger
 
+    def build_dataloader(self, dataloader: DataLoader | dict, seed: int | None = None,
+                         diff_rank_seed: bool = False) -> DataLoader:
+        """mmengine's data loader, its samples seeded and guarded."""
+        if isinstance(dataloader, DataLoader):
+            return dataloader
+        name = next((name for name in LOADERS if getattr(self, f'_{name}', None) is dataloader),
+                    'a data loader')
+        with convert_errors(name, ADVICE):
+            bad_images = self.bad_image_lists.of(name, self.trains, self.run_id)
+            return build_loader(dict(dataloader), name, bad_images,
+                                self.seed if seed is None else seed, seed, diff_rank_seed)
+
     def build_optim_wrapper(self, optim_wrapper: OptimWrapper | dict) -> OptimWrapper:
         """mmengine's optimizer wrapper; what its settings break is one line."""
         with convert_errors('optim_wrapper', ADVICE):
@@ -96,6 +115,9 @@ class BuildingRunner(MMEngineRunner):
         """The loop of testing, the toolkit's in the place of mmengine's."""
         with convert_errors('test_cfg', ADVICE):
             return super().build_test_loop(own_loop(loop, TestLoop))
+
+    def _maybe_compile(self, target):
+        """Nothing: mmengine would compile ``train_step``; the parts of the model are compiled."""
 
 
 def own_loop(loop: Any, default: type) -> Any:

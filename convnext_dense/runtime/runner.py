@@ -20,7 +20,7 @@ from convnext_dense.model_wrappers import unwrap
 from convnext_dense.registry import RUNNERS
 from convnext_dense.runtime import files, resuming
 from convnext_dense.runtime.bad_image_list import BadImageLists
-from convnext_dense.runtime.building import ADVICE, BuildingRunner
+from convnext_dense.runtime.building import BuildingRunner
 from convnext_dense.runtime.checkpoint_content import checkpoint_content, random_states
 from convnext_dense.runtime.checkpoint_folder import checkpoint_folder
 from convnext_dense.runtime.end_lines import end_lines
@@ -28,7 +28,6 @@ from convnext_dense.runtime.fingerprint import fingerprint
 from convnext_dense.runtime.graceful_stop import stop_evaluation_if_asked, stop_if_asked
 from convnext_dense.runtime.hook_errors import call_named
 from convnext_dense.runtime.init_from_hook import init_from_hooks
-from convnext_dense.runtime.loading import build_loader
 from convnext_dense.runtime.lock import WorkDirLock
 from convnext_dense.runtime.newest_checkpoint import written_at
 from convnext_dense.runtime.non_finite import NonFiniteGuard
@@ -72,7 +71,7 @@ class Runner(BuildingRunner):
         self.resumed_from: str | None = None
         self._pending_state: dict | None = None  # of the random generators
         self._written = 0.  # when the last checkpoint was written, as it says
-        self._trains = False
+        self.trains = False
         self._lock = WorkDirLock(work_dir)
         self.non_finite_guard = NonFiniteGuard(**(settings.get('not_finite') or {}))
         self.stop_signals = StopSignals()
@@ -119,7 +118,7 @@ class Runner(BuildingRunner):
         """Load or resume, once; ``resume=True`` alone takes the newest whole checkpoint."""
         if self._has_loaded:
             return
-        if self._trains:
+        if self.trains:
             self.trainable.restart(unwrap(self.model))
         if self._resumes and self.resumed_from:
             self.resume(self.resumed_from)
@@ -185,23 +184,6 @@ class Runner(BuildingRunner):
         """The config as Python code; formatting it takes long."""
         return self.cfg.pretty_text
 
-    def _maybe_compile(self, target):
-        """Nothing: mmengine would compile ``train_step``; the parts of the model are compiled."""
-
-    # -- what is built ---------------------------------------------------------------------------
-
-    def build_dataloader(self, dataloader: DataLoader | dict, seed: int | None = None,
-                         diff_rank_seed: bool = False) -> DataLoader:
-        """mmengine's data loader, its samples seeded and guarded."""
-        if isinstance(dataloader, DataLoader):
-            return dataloader
-        name = next((name for name in LOADERS if getattr(self, f'_{name}', None) is dataloader),
-                    'a data loader')
-        with convert_errors(name, ADVICE):
-            bad_images = self.bad_image_lists.of(name, self._trains, self.run_id)
-            return build_loader(dict(dataloader), name, bad_images,
-                                self.seed if seed is None else seed, seed, diff_rank_seed)
-
     # -- what is done ----------------------------------------------------------------------------
 
     def train(self) -> nn.Module:
@@ -211,7 +193,7 @@ class Runner(BuildingRunner):
             InputError: a data worker was killed, too many bad images or bad steps.
             SystemExit: a signal came; the state was saved.
         """
-        self._trains = True
+        self.trains = True
         on_main_process(self._lock.acquire)
         try:
             with self.stop_signals, explained_errors(self, 'train'):
