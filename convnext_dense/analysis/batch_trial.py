@@ -20,6 +20,7 @@ from mmengine.registry import DATASETS, MODELS, init_default_scope
 from convnext_dense.acceleration import Acceleration, prepare
 from convnext_dense.analysis.memory import peak_bytes
 from convnext_dense.errors import InputError, convert_errors, is_out_of_memory
+from convnext_dense.runtime.trainable_hook import TrainableHook
 
 SAMPLES = 16  # that are loaded to find a large one
 STEPS = 2  # of each trial: the optimizer's state comes with the first
@@ -45,7 +46,9 @@ class BatchTrial:
                             'data of the config, or give --batch a number'):
             self.sample, self.images = _large_sample(DATASETS.build(cfg.train_dataloader.dataset))
             cfg.model.pop('init_cfg', None)
-            self.model = MODELS.build(cfg.model).to(device).train()
+            self.model = MODELS.build(cfg.model)
+            TrainableHook(cfg.get('freeze'), cfg.get('lora')).apply(self.model)
+            self.model.to(device).train()
             prepare(self.model, 'train', settings=Acceleration.from_config(
                 cfg.get('acceleration'), cfg.get('compile')))
             self.optimizer = build_optim_wrapper(self.model, cfg.optim_wrapper)

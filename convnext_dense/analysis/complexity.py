@@ -178,6 +178,9 @@ def measure_complexity(model: nn.Module, size: tuple[int, int], proposals: int =
         raise InputError('complexity: an operator of the model has no meta kernel, so it '
                          f'cannot be counted without values: {str(error).splitlines()[0]}'
                          ) from error
+    except TypeError as error:  # a head that asks for more than feature maps
+        raise InputError(f'complexity: a head of {type(model).__name__} does not run on feature '
+                         f'maps alone: {str(error).splitlines()[0]}') from error
     if getattr(model, 'auxiliary_head', None) is not None:
         parts['auxiliary_head'] = Part(params=_parameters(model.auxiliary_head))
     missing = _parameters(model) - result.total.params

@@ -14,8 +14,10 @@ from convnext_dense.analysis.training_memory import estimate_training_memory, tr
 from convnext_dense.classes import LOADERS, data_sets, names_of
 from convnext_dense.config_nodes import nested, type_name
 from convnext_dense.errors import InputError
+from convnext_dense.runtime.trainable_hook import TrainableHook
 
 MOST_PARTS, MOST_NAMES = 4, 12
+LONGEST = 180  # characters of a line of text
 LARGEST_FILE = 100 * 2**20  # of annotations that are read to count images
 #: steps of a pipeline that say nothing about augmentation
 PLAIN_STEPS = ('LoadImageFromFile', 'LoadAnnotations', 'PackDetInputs', 'PackSegInputs')
@@ -35,7 +37,8 @@ def config_sheet(cfg: Config) -> Sheet:
     Raises:
         InputError: the model cannot be built.
     """
-    model = build_on_meta(cfg)
+    model = build_on_meta(cfg).train()  # which freezes what a backbone's own settings freeze
+    TrainableHook(cfg.get('freeze'), cfg.get('lora')).apply(model)
     size = training_size(_pipeline(cfg))
     batch = (cfg.get('train_dataloader') or {}).get('batch_size') or 1
     sheet = dict(model=list(_model(cfg, model, size)), data=list(_data(cfg)),
@@ -46,9 +49,10 @@ def config_sheet(cfg: Config) -> Sheet:
 
 
 def render(sheet: Sheet) -> str:
-    """The sheet as aligned text."""
+    """The sheet as aligned text, long lines cut."""
     width = max(map(len, sheet)) + 2
-    return '\n'.join(f'{topic if number == 0 else "":<{width}}{line}'
+    return '\n'.join(f'{topic if number == 0 else "":<{width}}{line[:LONGEST]}'
+                     f'{" ..." if len(line) > LONGEST else ""}'
                      for topic, lines in sheet.items() for number, line in enumerate(lines))
 
 
@@ -78,9 +82,9 @@ def _model(cfg, model, size):
         return
     try:
         counted = measure_complexity(model, size, *_tested_rois(cfg))
-    except InputError as error:
+    except InputError:  # of another kind: the parts are not known
         count = sum(parameter.numel() for parameter in model.parameters())
-        yield f'{count / 1e6:.1f} M parameters ({error})'
+        yield f'{count / 1e6:.1f} M parameters'
         return
     for name, part in (*counted.parts.items(), ('whole', counted.total)):
         yield f'{name:<15}{part.params / 1e6:8.2f} M parameters {part.macs / 1e9:9.2f} G ' \
@@ -239,8 +243,9 @@ def _memory(cfg, size, batch):
         return 'unknown: no step of the training pipeline sets a size'
     try:
         memory = estimate_training_memory(cfg, size, batch)
-    except InputError as error:
-        return str(error)
+    except InputError:
+        return (f'not estimated: the parts of {type_name(cfg.model)} are not known; '
+                '`convnext-dense train --batch auto` tries what fits')
     precision = 'mixed precision' if type_name(cfg.get('optim_wrapper') or {}) == \
         'AmpOptimWrapper' else 'float32'
     return (f'about {memory.total / 2**30:.2f} GiB for a training step of {batch} images of '

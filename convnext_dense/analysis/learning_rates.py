@@ -36,6 +36,8 @@ class RateGroup(NamedTuple):
 def rate_groups(cfg: Config, model: nn.Module) -> list[RateGroup]:
     """The optimizer's groups, those of one learning rate together, the highest first.
 
+    Frozen parameters are left out.
+
     Args:
         cfg: its ``optim_wrapper`` is built, without steps.
         model: of shapes alone.
@@ -50,10 +52,13 @@ def rate_groups(cfg: Config, model: nn.Module) -> list[RateGroup]:
         wrapper['optimizer'].pop(key, None)
     with convert_errors('optim_wrapper', 'look at its settings in the config'):
         optimizer = build_optim_wrapper(model, wrapper).optimizer
-    names = {id(parameter): name for name, parameter in model.named_parameters()}
+    names = {id(parameter): name for name, parameter in model.named_parameters()
+             if parameter.requires_grad}
     by_rate = defaultdict(list)
     for group in optimizer.param_groups:
-        by_rate[float(f'{group["lr"]:.6g}')].append(group)
+        trained = [parameter for parameter in group['params'] if id(parameter) in names]
+        if trained:
+            by_rate[float(f'{group["lr"]:.6g}')].append(dict(group, params=trained))
     return [_together(rate, groups, names)
             for rate, groups in sorted(by_rate.items(), reverse=True)]
 

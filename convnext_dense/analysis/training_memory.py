@@ -15,6 +15,7 @@ from torch import nn
 from convnext_dense.analysis.complexity import build_on_meta, call_heads
 from convnext_dense.config_nodes import nested, type_name
 from convnext_dense.errors import InputError
+from convnext_dense.runtime.trainable_hook import TrainableHook
 
 #: bytes a parameter: float32 weight and gradient, and the optimizer's moments by its type
 MOMENTS = {'SGD': 1, 'RMSprop': 1}
@@ -93,6 +94,7 @@ def estimate_training_memory(cfg: Config, size: tuple[int, int], batch: int) -> 
         InputError: a model whose parts are not known.
     """
     model: Any = build_on_meta(cfg).train()
+    TrainableHook(cfg.get('freeze'), cfg.get('lora')).apply(model)
     height, width = (-(-side // STRIDE) * STRIDE for side in size)
     proposals, masks = _sampled_rois(cfg)
 
@@ -113,10 +115,12 @@ def estimate_training_memory(cfg: Config, size: tuple[int, int], batch: int) -> 
     if type_name(cfg.get('optim_wrapper') or {}) == 'AmpOptimWrapper':
         kept = round(kept * AMP_SHARE)
     parameters = sum(parameter.numel() for parameter in model.parameters())
+    trained = sum(parameter.numel() for parameter in model.parameters()
+                  if parameter.requires_grad)
     optimizer = type_name((cfg.get('optim_wrapper') or {}).get('optimizer') or {})
     moments = MOMENTS.get(optimizer or '', 2)
     averages = sum('EMAHook' in (type_name(hook) or '') for hook in cfg.get('custom_hooks') or ())
-    return TrainingMemory(4 * parameters * (2 + moments + averages), kept)
+    return TrainingMemory(4 * parameters * (1 + averages) + 4 * trained * (1 + moments), kept)
 
 
 def _kept_bytes(model: nn.Module, step: Callable[[], None]) -> int:

@@ -4,6 +4,7 @@ import re
 
 import pytest
 
+from convnext_dense.analysis.config_sheet import config_sheet
 from convnext_dense.analysis.training_memory import estimate_training_memory, training_size
 from convnext_dense.cli import main
 from convnext_dense.config import load_config
@@ -51,6 +52,22 @@ def test_json_has_the_same_topics(project, capsys):
     assert sheet['batch'] == ['2 images a step and process']
     assert set(sheet) == {'model', 'data', 'augmentation', 'schedule', 'learning rates', 'batch',
                           'memory'}
+
+
+def test_frozen_parts_have_no_rate_and_take_less_memory(project):
+    cfg, frozen = (load_config(project, options) for options in (None, dict(freeze=['backbone'])))
+    assert 'backbone' in config_sheet(cfg)['learning rates'][0]
+    assert 'backbone' not in config_sheet(frozen)['learning rates'][0]
+    whole, rest = (estimate_training_memory(one, (320, 400), 2) for one in (cfg, frozen))
+    assert rest.state < .6 * whole.state and rest.kept < whole.kept
+
+
+@pytest.mark.parametrize('name', ['mask2former_convnextv2-atto_camvid',
+                                  'dino_convnextv2-atto_pennfudan'])
+def test_of_models_whose_parts_are_not_known_the_rest_is_said(name, capsys):
+    assert main(['explain', name, '--device', 'cpu']) == 0
+    text = capsys.readouterr().out
+    assert 'not estimated' in text and 'M parameters' in text and 'schedule' in text
 
 
 def test_layer_wise_rates_are_listed_from_the_heads_to_the_stem(capsys):
