@@ -17,14 +17,14 @@ from benchmarks.rows import load_rows
 BEGIN, END = '<!-- python -m benchmarks.peers -->', '<!-- end of the table -->'
 
 
-def run_row(row, seconds, report, only=()):
+def run_row(row, seconds, report, only=(), clock='wall'):
     """Measure one row but for its memory; returns a dict of plain values."""
     report(f'{row.name}: building')
     sides = measuring.build(row, report, only)
     comparisons, operations = measuring.compare(row, sides)
     for name, line in comparisons.items():
         report(f'{row.name}: ours and {name}: {line}')
-    runs, products = measuring.measure_time(sides, seconds)
+    runs, products = measuring.measure_time(sides, seconds, clock=clock)
     return dict(measuring.summary(row, runs, products, operations), same=comparisons)
 
 
@@ -84,6 +84,9 @@ def main():
                         help='only these beside ours, such as mmpretrain')
     parser.add_argument('--measure', nargs='+', choices=['time', 'memory'],
                         default=['time', 'memory'], help='(default: both)')
+    parser.add_argument('--clock', choices=measuring.CLOCKS, default='wall',
+                        help='cpu: the seconds that this process computes, on a machine that is '
+                        'shared; with OMP_NUM_THREADS=1, since threads that wait count, too')
     parser.add_argument('--profile', action='store_true',
                         help='print where the time of each side goes, and measure nothing')
     parser.add_argument('--out', metavar='FILE', help='JSON file for the results; the rows that '
@@ -115,7 +118,7 @@ def main():
         if 'time' in args.measure:
             memory = {name: side['memory'] for name, side in (result or {}).get('sides', {}).items()
                       if 'memory' in side}
-            result = run_row(row, args.seconds, report, args.sides)
+            result = run_row(row, args.seconds, report, args.sides, args.clock)
             for name in memory.keys() & result['sides'].keys():
                 result['sides'][name]['memory'] = memory[name]
         if 'memory' in args.measure:

@@ -183,3 +183,44 @@ def mask2former_inference():
      peer='stock mmdet', bar=1.5, tolerance=1e-3)
 def mask2former_training():
     return sides(training, MASK2FORMER)
+
+
+LEVELS = [(60, 80), (30, 40), (15, 20), (8, 10)]
+
+
+def deformable_attention(stock=False):
+    """Samples of a pyramid around each of its cells: 8 heads of 32 channels, 4 levels, 4 points."""
+    from mmcv.ops.multi_scale_deform_attn import multi_scale_deformable_attn_pytorch
+
+    from convnext_dense.acceleration.cpu.deformable_attention import weighted_samples
+    generator = torch.Generator().manual_seed(0)
+    sizes = torch.tensor(LEVELS)
+    centres = torch.cat([torch.cartesian_prod((torch.arange(height) + .5) / height,
+                                              (torch.arange(width) + .5) / width).flip(1)
+                         for height, width in LEVELS])
+    shape = 1, len(centres), 8, 4, 4
+    offsets = torch.randn(*shape, 2, generator=generator) * 2 / sizes.flip(1)[:, None]
+    weights = torch.rand(shape, generator=generator)
+    tensors = [tensor.requires_grad_() for tensor in (
+        torch.randn(1, len(centres), 8, 32, generator=generator),
+        centres[:, None, None, None] + offsets, weights / weights.sum((3, 4), keepdim=True))]
+    grad = torch.randn(1, len(centres), 256, generator=generator)
+
+    def step():
+        value, places, factors = tensors
+        if stock:
+            output = multi_scale_deformable_attn_pytorch(value, sizes, places, factors)
+        else:
+            output = weighted_samples(value, LEVELS, places, factors)
+        return output, torch.autograd.grad(output, tensors, grad)
+
+    def outputs():
+        output, gradients = step()
+        return dict(zip(('output', 'value', 'places', 'weights'), (output.detach(), *gradients)))
+    return Side(step, outputs)
+
+
+@row('deformable-attention', 'deformable attention, forward and backward, pyramid of 480x640',
+     peer='mmcv', tolerance=1e-5)
+def deformable_attention_row():
+    return {'ours': deformable_attention, 'mmcv': partial(deformable_attention, stock=True)}

@@ -131,3 +131,8 @@ def test_an_unknown_row_is_one_line(monkeypatch):
     monkeypatch.setattr(sys, 'argv', ['peers', 'nothing'])
     with pytest.raises(SystemExit, match='no row nothing; there are'):
         peers.main()
+
+
+def test_the_clock_of_the_processor_leaves_out_what_others_take():
+    seconds = measuring.timed(lambda: time.sleep(.05), 'cpu')
+    assert seconds < .02 and measuring.timed(lambda: time.sleep(.05)) >= .05
