@@ -12,7 +12,8 @@ COLUMNS = {
     'configs': ('name', 'folder', 'recipe', 'params_M', 'macs_G', 'figures', 'weights'),
 }
 #: the published figures: key in a row of published.yaml, what a table calls it
-FIGURES = dict(box_ap='box AP', mask_ap='mask AP', miou='mIoU', miou_ms='mIoU multi-scale')
+FIGURES = dict(box_ap='box AP', mask_ap='mask AP', miou='mIoU', miou_ms='mIoU multi-scale',
+               pq='PQ')
 
 
 def rows(kind: str, words: Sequence[str] = ()) -> list[Row]:

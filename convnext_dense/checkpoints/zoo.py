@@ -9,16 +9,15 @@ import urllib.parse
 from collections.abc import Sequence
 from difflib import get_close_matches
 from functools import cache
-from itertools import product
 from pathlib import Path
 from typing import NamedTuple
 
+from convnext_dense.checkpoints.zoo_heads import head_files
 from convnext_dense.download import hash_in_name
 from convnext_dense.errors import InputError
 
 CONVNEXT = 'https://dl.fbaipublicfiles.com/convnext/'
 SWIN = 'https://github.com/SwinTransformer/storage/releases/download/'
-DETREX = 'https://github.com/IDEA-Research/detrex-storage/releases/download/v0.4.0/'
 NON_COMMERCIAL = 'CC-BY-NC-4.0'
 FAIR_LICENCE = 'FAIR Noncommercial Research License'
 DINOV3_LICENCE = 'DINOv3 License'
@@ -27,6 +26,7 @@ EUPE = 'https://huggingface.co/facebook/EUPE-ConvNeXt-{0}/resolve/main/EUPE-Conv
 TIMM = 'https://huggingface.co/timm/{}/resolve/main/model.safetensors'
 IMAGENET_MEAN, IMAGENET_STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
 CLIP_MEAN, CLIP_STD = (122.771, 116.746, 104.094), (68.501, 66.632, 70.323)
+FIGURES = ('box_ap', 'mask_ap', 'miou', 'miou_ms', 'pq')
 ARCHS = dict(t='tiny', s='small', b='base', l='large', xl='xlarge')
 
 
@@ -146,17 +146,15 @@ def _detectors(rows):
                      f'upernet/upernet_swin-{size}_8xb2-160k_ade20k-512x512')
 
 
-def _of_detrex(rows):
-    """DINO with the backbones of ImageNet-1K and, ``384`` in the name, of ImageNet-22K."""
-    for size, (pretrain, tag) in product('tsbl', (('in1k-384', '1k'), ('in22k-in1k-384', '384'))):
-        name = f'dino-4scale_convnext-{size}' + ('' if tag == '1k' else '-in22k')
-        yield _model(f'{name}_coco', f'{DETREX}dino_convnext_{ARCHS[size]}_{tag}_4scale_12ep',
-                     rows[f'dino/dino-4scale_convnext-{size}_{pretrain}'],
-                     f'dino/{name}_8xb2-12e_coco', 'Apache-2.0')
+def _todays(rows):
+    for name, config, row, url in head_files():
+        # what was trained from ConvNeXt V2's weights is bound by their licence
+        licence = NON_COMMERCIAL if 'convnextv2' in name else 'Apache-2.0'
+        yield _model(name, url.removesuffix('.pth'), rows[row], config, licence)
 
 
 def _model(name, url, row, config, licence='MIT'):
-    reaches = {key: row[key] for key in ('box_ap', 'mask_ap', 'miou', 'miou_ms') if key in row}
+    reaches = {key: row[key] for key in FIGURES if key in row}
     return Entry(name, f'{url}.pth', licence, reaches, f'{config}.py')
 
 
@@ -164,9 +162,9 @@ def _model(name, url, row, config, licence='MIT'):
 def entries() -> dict[str, Entry]:
     """Every published file: dict of name and :class:`Entry`."""
     from convnext_dense.published import published_rows
-    rows = published_rows()
-    return {entry.name: entry for entry in (*_backbones(), *_foundation(), *_detectors(rows),
-                                            *_of_detrex(rows))}
+    return {entry.name: entry for entry in (*_backbones(), *_foundation(),
+                                              *_detectors(published_rows()),
+                                              *_todays(published_rows()))}
 
 
 def entry(name: str) -> Entry:

@@ -53,6 +53,10 @@ def test_names_are_unique_and_say_what_they_are():
 def test_licences_are_the_published_ones():
     licences = load_published()['checkpoints']['licences']
     for name, entry in zoo.entries().items():
+        if 'fbaipublicfiles' not in entry.url and entry.config and 'SwinTransformer' not in \
+                entry.url:
+            assert entry.licence == (licences['v2_weights'] if 'v2' in name else 'Apache-2.0')
+            continue  # detrex's and OpenMMLab's files
         if name.endswith(('_dinov3', '_clip-laion2b', 'in12k')):
             continue  # see test_todays_entries_are_timm_s
         if name.startswith('dino-'):
@@ -69,11 +73,11 @@ def test_detectors_reach_what_their_row_says_and_fit_their_config():
     from convnext_dense.config import load_config
     rows = published_rows()
     models = [entry for entry in zoo.entries().values() if entry.config]
-    # ConvNeXt's COCO and ADE20K files, Swin's, detrex's DINO
-    assert len(models) == 7 + 6 + 5 + 3 + 8
+    # ConvNeXt's COCO and ADE20K files, Swin's, DINO, Mask2Former, RTMDet and V2's
+    assert len(models) == 7 + 6 + 5 + 3 + 12 + 12 + 3
     for entry in models:
         row = rows[load_config(str(CONFIGS / entry.config)).published]
-        assert entry.reaches == {key: row[key] for key in ('box_ap', 'mask_ap', 'miou', 'miou_ms')
+        assert entry.reaches == {key: row[key] for key in zoo.FIGURES
                                  if key in row}
 
 

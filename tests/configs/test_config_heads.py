@@ -177,6 +177,7 @@ def comparable(name):
     for part in ('neck', 'decode_head', 'panoptic_head'):
         model.get(part, {}).pop('in_channels', None)
     if '_r50_' in name and 'dino' in name:  # its training is mmdet's, the others' detrex's
+        model['neck']['bias'] = True
         model['positional_encoding'].update(offset=-.5, temperature=10000)
         model['dn_cfg']['label_noise_scale'] = .2
     kept = ('train_dataloader', 'val_dataloader', 'test_dataloader', 'val_evaluator',

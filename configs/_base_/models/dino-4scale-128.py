@@ -10,7 +10,9 @@ feed_forward = dict(embed_dims=128, feedforward_channels=512)
 model = dict(
     num_queries=100,
     neck=dict(
-        out_channels=128, norm_cfg=dict(_delete_=True, type='SyncBN', requires_grad=True)),
+        out_channels=128,
+        bias='auto',
+        norm_cfg=dict(_delete_=True, type='SyncBN', requires_grad=True)),
     encoder=dict(
         num_layers=3, layer_cfg=dict(self_attn_cfg=attention, ffn_cfg=feed_forward)),
     decoder=dict(
