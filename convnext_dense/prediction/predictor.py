@@ -20,7 +20,14 @@ from convnext_dense.prediction.building import build_model
 from convnext_dense.prediction.exported import ExportedModel, is_export
 from convnext_dense.prediction.image_input import ImageInput
 from convnext_dense.prediction.model_files import ModelFiles, find_model, pipeline_of_tests
-from convnext_dense.prediction.results import Instances, LabelMap, MaskCrop, Result, crop_mask
+from convnext_dense.prediction.results import (
+    Instances,
+    LabelMap,
+    MaskCrop,
+    Panoptic,
+    Result,
+    crop_mask,
+)
 from convnext_dense.prediction.tiles import Tile, join_label_maps, keep_best, tiles_of
 
 READERS = 2  # threads that read images
@@ -119,10 +126,15 @@ class Predictor:
 
     @property
     def task(self) -> str:
-        """``instances`` for a detector, ``labels`` for a segmenter."""
+        """``instances`` for a detector, ``labels`` for a semantic or panoptic segmenter."""
         if isinstance(self.model, ExportedModel):
             return self.model.task
-        return 'labels' if hasattr(self.model, 'decode_head') else 'instances'
+        return 'labels' if hasattr(self.model, 'decode_head') or self._is_panoptic else 'instances'
+
+    @property
+    def _is_panoptic(self):
+        head = getattr(self.model, 'panoptic_fusion_head', None)
+        return head is not None and bool((head.test_cfg or {}).get('panoptic_on', True))
 
     def __call__(self, images: Any) -> Any:
         """Predict.
@@ -239,6 +251,8 @@ class Predictor:
     # -- from the network's outputs to results -----------------------------------------------------
 
     def _result(self, image, samples):
+        if 'pred_panoptic_seg' in samples[0]:
+            return self._panoptic(image, samples)
         if 'pred_sem_seg' in samples[0]:
             return self._label_map(image, samples)
         if 'pred_instances' not in samples[0]:
@@ -265,6 +279,17 @@ class Predictor:
             masks = [crop_mask(mask).shifted(tile.left, tile.top)
                      for mask in np.asarray(found.masks, bool)]
         return boxes, found.scores.float().numpy(), found.labels.numpy(), masks
+
+    def _panoptic(self, image, samples):
+        if len(samples) > 1:
+            raise InputError('a panoptic segmenter sees an image as a whole, since things of two '
+                             'tiles cannot be told apart; leave --tile (tile) out')
+        found = samples[0].pred_panoptic_seg.sem_seg[0].cpu().numpy()
+        # mmdet's numbers: the label, and 1000 times the number of the thing
+        labels = np.minimum(found % 1000, len(self.names)).astype(
+            np.uint8 if len(self.names) < 256 else np.uint16)
+        segments = np.where(labels < len(self.names), found + 1, 0).astype(np.int32)
+        return Panoptic(image.pixels, image.path, self.names, self.palette, labels, segments)
 
     def _label_map(self, image, samples):
         maps = [sample.pred_sem_seg.data[0].cpu().numpy() for sample in samples]

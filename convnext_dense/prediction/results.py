@@ -228,6 +228,71 @@ class LabelMap(Result):
             data=dict(class_name=np.array(self.class_names, dtype=str)))
 
 
+@dataclass(frozen=True, eq=False)
+class Panoptic(LabelMap):
+    """Things, each on its own, and stuff, from a panoptic segmenter.
+
+    Pixels of no segment have the label ``len(names)`` and the number 0.
+
+    Attributes:
+        segments (ndarray): (H, W), int32: the number of the segment that each pixel belongs to;
+            that of stuff is the same for all of its regions.
+    """
+    segments: np.ndarray
+
+    @cached_property
+    def pixels(self) -> np.ndarray:
+        """Number of pixels of each class: int64, one value a class."""
+        return np.bincount(self.labels.ravel(), minlength=len(self.names))[:len(self.names)]
+
+    def numbers(self) -> list[int]:
+        """The numbers of the segments: list[int], rising, without 0."""
+        return [number for number in np.unique(self.segments).tolist() if number]
+
+    def label_of(self, number: int) -> int:
+        """The class of a segment, an index into ``names``."""
+        return int(self.labels[self.segments == number][0])
+
+    def plot(self) -> np.ndarray:
+        from convnext_dense.prediction.drawing import draw_label_map, draw_outlines
+        drawn = draw_label_map(self.image, self.labels, self.names, self.colours)
+        return draw_outlines(drawn, self.segments)
+
+    def coloured(self) -> np.ndarray:
+        """The labels in the classes' colours, no segment in black: uint8, (H, W, 3), BGR."""
+        return np.array([*self.colours, (0, 0, 0)], np.uint8)[
+            np.minimum(self.labels, len(self.names))]
+
+    def to_coco(self, image_id: int | str = 0, category_ids: Sequence | None = None,
+                first_id: int = 1) -> list[dict]:
+        """One annotation in COCO's format for each segment.
+
+        The arguments and returns are those of :meth:`Instances.to_coco`, without scores.
+        """
+        from convnext_dense.prediction.writing import run_lengths
+        annotations: list[dict] = []
+        for number in self.numbers():
+            mask, label = self.segments == number, self.label_of(number)
+            crop = crop_mask(mask)
+            height, width = crop.pixels.shape
+            annotations.append(dict(
+                id=first_id + len(annotations), image_id=image_id,
+                category_id=category_ids[label] if category_ids else label + 1,
+                bbox=[crop.left, crop.top, width, height], area=int(mask.sum()), iscrowd=0,
+                segmentation=run_lengths(mask)))
+        return annotations
+
+    def to_supervision(self) -> Any:
+        """One mask a segment, as ``supervision.Detections``."""
+        sv = supervision()
+        numbers = self.numbers()
+        masks = self.segments[None] == np.array(numbers, np.int32)[:, None, None]
+        labels = np.array([self.label_of(number) for number in numbers], int)
+        return sv.Detections(
+            xyxy=sv.mask_to_xyxy(masks).astype(np.float32), mask=masks, class_id=labels,
+            data=dict(class_name=np.array([self.names[label] for label in labels], dtype=str)))
+
+
 def supervision() -> Any:
     """The optional package supervision.
 

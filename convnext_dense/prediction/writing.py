@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 
 from convnext_dense.errors import InputError
-from convnext_dense.prediction.results import LabelMap
+from convnext_dense.prediction.results import LabelMap, Panoptic
 from convnext_dense.prediction.sources import Frame
 
 #: formats in which an annotated image is written under its own name
@@ -107,7 +107,10 @@ class Drawings:
 
 
 class LabelImages:
-    """A segmenter's label maps: ``labels`` holds indices of classes, ``colours`` their colours."""
+    """A segmenter's label maps: ``labels`` holds indices of classes, ``colours`` their colours.
+
+    Of a panoptic segmenter ``segments`` holds the numbers of the segments, as COCO's PNG files do.
+    """
 
     def __init__(self, folder: str | Path):
         self.folder = Path(folder)
@@ -116,6 +119,10 @@ class LabelImages:
         name = _file_of(frame, '.png')
         write_image(self.folder / 'labels' / name, result.labels)
         write_image(self.folder / 'colours' / name, result.coloured())
+        if isinstance(result, Panoptic):
+            from convnext_dense.datasets.panoptic import segment_colours
+            write_image(self.folder / 'segments' / name,
+                        segment_colours(result.segments)[..., ::-1])
 
     def write(self, frame: Frame, made: Any) -> None:
         """Nothing: the files are written."""
