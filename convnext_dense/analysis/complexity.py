@@ -8,7 +8,8 @@ digit and the other two to 0.06 %: the counter that OpenMMLab's tools used (mmcv
 modules: convolutions with their biases, linear layers, norms, ReLU and pooling), plus the products
 inside attention, which those hooks cannot see; the figures of Swin-L alone lack the latter. Box
 heads run on 1000 proposals and mask heads on 100. RoIAlign, NMS and a segmenter's auxiliary head
-(training only) count nothing.
+(training only) count nothing, nor does the sampling of deformable attention. Heads of DINO and
+Mask2Former look at places that depend on values: they run on the CPU, on zeros.
 """
 from __future__ import annotations
 
@@ -21,6 +22,7 @@ from torch import nn
 from torch.overrides import TorchFunctionMode
 from torch.utils.flop_counter import FlopCounterMode
 
+from convnext_dense.analysis.transformer_heads import call_transformer, has_transformer
 from convnext_dense.config_nodes import type_name
 from convnext_dense.errors import InputError
 
@@ -149,8 +151,8 @@ def measure_complexity(model: nn.Module, size: tuple[int, int], proposals: int =
     """Count a model part by part.
 
     Args:
-        model (nn.Module): a two-stage or one-stage detector, or an encoder-decoder segmenter, on
-            the meta device (see :func:`build_on_meta`).
+        model (nn.Module): a two-stage, one-stage or DETR-like detector, a Mask2Former, or an
+            encoder-decoder segmenter, on the meta device (see :func:`build_on_meta`).
         size (tuple[int, int]): height and width of the one image, in pixels.
         proposals (int): RoIs that each box head sees.
         masks (int): RoIs that each mask head sees.
@@ -173,7 +175,10 @@ def measure_complexity(model: nn.Module, size: tuple[int, int], proposals: int =
         maps = count('backbone', model.backbone, torch.empty(1, 3, *size, device='meta'))
         if getattr(model, 'neck', None) is not None:
             maps = count('neck', model.neck, maps)
-        call_heads(model, maps, count, proposals, masks)
+        if has_transformer(model):
+            call_transformer(model, maps, size, count)
+        else:
+            call_heads(model, maps, count, proposals, masks)
     except NotImplementedError as error:
         raise InputError('complexity: an operator of the model has no meta kernel, so it '
                          f'cannot be counted without values: {str(error).splitlines()[0]}'

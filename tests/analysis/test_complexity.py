@@ -1,5 +1,6 @@
 """Counts against the published figures, mmcv's own counter and arithmetic."""
 import json
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from convnext_dense.analysis.complexity import (
 from convnext_dense.analysis.sizes import parse_size
 from convnext_dense.cli import main
 from convnext_dense.commands.complexity import render
+from convnext_dense.config import load_config, set_device
 from convnext_dense.errors import InputError
 from convnext_dense.published import published_row, published_rows
 
@@ -103,6 +105,40 @@ def test_attention_counts_two_products_of_activations():
         part, _ = _count_call(attention, (torch.empty(3, 16, 8, device='meta'), ))
     assert part.attention == 2 * 3 * 16 * 16 * 8
     assert part.products - part.attention == 3 * 16 * (8 * 24 + 8 * 8)
+
+
+def shallow(name):
+    """A row whose layers, all alike, are one each way, and few queries."""
+    cfg = load_config(str(CONFIGS / f'{name}.py'))
+    set_device(cfg, 'cpu')
+    model = cfg.model
+    model.backbone.update(arch=dict(depths=(1, 1, 1, 1), channels=(96, 192, 384, 768)))
+    head = model.get('panoptic_head') or model.get('decode_head')
+    layers = [model.encoder, model.decoder] if model.type == 'DINO' else [
+        head.pixel_decoder.encoder, head.transformer_decoder]
+    for part in layers:
+        part.num_layers = 1
+    if model.type == 'DINO':
+        model.num_queries = 100
+    return cfg
+
+
+@pytest.mark.parametrize('name', [
+    'dino/dino-4scale_convnext-t_8xb2-12e_coco',
+    'mask2former/mask2former_convnext-t_8xb2-lsj-50e_coco-panoptic'])
+def test_transformers_count_what_mmengine_counts_in_mmdet_s_models_within_one_percent(name):
+    from mmdet.structures import DetDataSample
+    from mmengine.analysis import get_model_complexity_info
+    from mmengine.registry import MODELS
+    cfg, size = shallow(name), (128, 160)
+    found = measure_complexity(build_on_meta(cfg), size)
+    model = MODELS.build(cfg.model).eval()
+    sample = DetDataSample(metainfo=dict(img_shape=size, batch_input_shape=size))
+    model.forward = partial(model._forward, batch_data_samples=[sample])
+    theirs = get_model_complexity_info(model, None, inputs=torch.zeros(1, 3, *size),
+                                       show_table=False, show_arch=False)
+    assert found.total.params == theirs['params']
+    assert found.total.macs == pytest.approx(theirs['flops'], rel=.01)
 
 
 def test_box_and_mask_heads_follow_the_number_of_rois():

@@ -155,7 +155,7 @@ def as_list(value):
 
 
 FAMILIES = {
-    'dino-4scale': 15, 'rtmdet-l': 2, 'rtmdet-tiny': 4, 'faster-rcnn': 2, 'cascade-rcnn': 2,
+    'dino-4scale': 15, 'rtmdet-l': 2, 'rtmdet-tiny': 4, 'faster-rcnn.*_coco$': 2, 'cascade-rcnn': 2,
     'mask-rcnn.*-1x': 2, 'cascade-mask-rcnn.*-1x': 2, 'mask2former.*ade20k-512': 5,
     'mask2former.*ade20k-640': 6, 'mask2former.*_coco$': 5, 'mask2former.*_coco-panoptic$': 5}
 
@@ -242,6 +242,30 @@ def test_the_convnextv2_row_with_large_scale_jitter_is_the_published_one():
     assert (cfg.train_dataloader.batch_size, cfg.auto_scale_lr.base_batch_size) == (4, 32)
     assert (cfg.optim_wrapper.optimizer.lr, cfg.optim_wrapper.paramwise_cfg.decay_rate,
             cfg.model.backbone.drop_path_rate, cfg.param_scheduler[0].end) == (1e-4, .95, .4, 1000)
+
+
+@pytest.mark.parametrize('name, package, path', [
+    ('upernet_convnext-t_8xb2-amp-80k_cityscapes-512x1024', 'mmseg', 'cityscapes.py'),
+    ('faster-rcnn_convnext-t_fpn_amp-4e_voc0712', 'mmdet', 'voc0712.py')])
+def test_other_data_sets_are_those_of_openmmlab(name, package, path):
+    theirs = peer_config(package, f'_base_/datasets/{path}')
+    for loader in ('train_dataloader', 'val_dataloader'):
+        mine, other = plain(config(name)[loader]['dataset']), plain(theirs[loader]['dataset'])
+        assert without_defaults(mine) == without_defaults(other)
+    classes = 19 if package == 'mmseg' else 20
+    model = meta_model(name)
+    head = model.decode_head if package == 'mmseg' else model.roi_head.bbox_head
+    assert head.num_classes == classes
+
+
+def without_defaults(node):
+    """A config of a data set without what its format's base says already."""
+    if isinstance(node, list):
+        return [without_defaults(part) for part in node]
+    if isinstance(node, dict):
+        return {key: without_defaults(part) for key, part in node.items()
+                if key != 'backend_args'}
+    return node
 
 
 @pytest.mark.parametrize('name', ['coco_detection', 'coco_detr', 'coco_640x640'])
