@@ -58,6 +58,8 @@ def _on_cpu(module):
 class _Transformer(nn.Module):
     """What a DETR has behind backbone and neck, as one module."""
 
+    model: Any
+
     def __init__(self, model: Any) -> None:
         super().__init__()
         for name, child in model.named_children():
