@@ -1,4 +1,7 @@
-"""What robustness costs: ``python -m benchmarks.robustness [checkpoint] [guards] [deterministic]``.
+"""What robustness costs, and what it holds against: ``python -m benchmarks.robustness [PART ...]``.
+
+The attacks ``states``, ``signals``, ``kills``, ``downloads`` and ``doors`` print counts and every
+fault, and the exit status is 1 where there is one; each is described in its module. The costs:
 
 ``checkpoint`` writes the same state in turns with mmengine's runner, which leaves the file to the
 system's memory; with mmengine's and a wait for the disk; with ours, which waits for the disk; and
@@ -9,8 +12,10 @@ timed too, for their cost is smaller than the spread of a step. Every figure is 
 """
 import argparse
 import os
+import sys
 import tempfile
 import time
+from importlib import import_module
 from pathlib import Path
 from statistics import median
 
@@ -23,6 +28,8 @@ from convnext_dense.config import set_data_root, set_device
 from convnext_dense.datasets.shapes import write_shapes
 from convnext_dense.runtime import CheckpointHook, Runner
 
+COSTS = ('checkpoint', 'guards', 'deterministic')
+ATTACKS = ('states', 'signals', 'kills', 'downloads', 'doors')
 CONFIGS = dict(detector='configs/demo/cascade-mask-rcnn_convnext_shapes.py',
                segmenter='configs/demo/upernet_convnext_shapes.py')
 
@@ -186,23 +193,36 @@ def measure_deterministic(kind, folder, rounds):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('what', nargs='*', default=['checkpoint', 'guards', 'deterministic'],
-                        help='checkpoint, guards, deterministic (default: all)')
+    parser.add_argument('what', nargs='*', choices=[*COSTS, *ATTACKS], default=COSTS,
+                        metavar='PART', help=f'{", ".join([*COSTS, *ATTACKS])} (default: the '
+                        'costs)')
     parser.add_argument('--kinds', nargs='+', choices=CONFIGS, default=list(CONFIGS),
                         help='demo configs whose steps are timed (default: both)')
     parser.add_argument('--rounds', type=int, default=15)
     parser.add_argument('--dir', help='a folder of the disk that checkpoints will be written to')
+    parser.add_argument('--count', type=int, help='of an attack (default: that of the docs)')
+    parser.add_argument('--seed', type=int, default=0, help='of an attack')
     args = parser.parse_args()
+    faults = 0
     with tempfile.TemporaryDirectory(dir=args.dir) as folder:
         folder = Path(folder)
         for what in args.what:
+            if what in ATTACKS:
+                settings = dict(count=args.count) if args.count else {}
+                (folder / what).mkdir()
+                begin = time.perf_counter()
+                faults += import_module(f'benchmarks.robustness_{what}').measure(
+                    folder / what, seed=args.seed, **settings)
+                print(f'  {time.perf_counter() - begin:.0f} s')
+                continue
             if what == 'checkpoint':
                 measure_checkpoint(folder, args.rounds)
                 continue
             measure = dict(guards=measure_guards, deterministic=measure_deterministic)[what]
             for kind in args.kinds:
                 measure(kind, folder, args.rounds)
+    return int(faults > 0)
 
 
 if __name__ == '__main__':
-    main()
+    sys.exit(main())

@@ -42,9 +42,10 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument('folder')
     parser.add_argument('--kills', type=int, default=10)
+    parser.add_argument('--seed', type=int, default=0)
     args = parser.parse_args()
     torch.set_num_threads(1)
-    rng = random.Random(0)
+    rng = random.Random(args.seed)
     first, amiss, partial = 1, [], 0
     for _ in range(args.kills):
         reader, writer = os.pipe()
