@@ -70,7 +70,7 @@ def start(call: Callable[[], Any], printed: Path, group: bool = False) -> int:
         os._exit(status)
 
 
-def finish(child: int, printed: Path, seconds: float = 60.) -> Outcome:
+def finish(child: int, printed: Path, seconds: float = 300.) -> Outcome:
     """Wait for a child; kill it where it does not end in time."""
     end = time.monotonic() + seconds
     while not (found := os.waitpid(child, os.WNOHANG))[0]:
@@ -82,7 +82,7 @@ def finish(child: int, printed: Path, seconds: float = 60.) -> Outcome:
     return Outcome(os.waitstatus_to_exitcode(found[1]), printed.read_text(errors='replace'))
 
 
-def run(call: Callable[[], Any], printed: Path, seconds: float = 60.) -> Outcome:
+def run(call: Callable[[], Any], printed: Path, seconds: float = 300.) -> Outcome:
     """Call in a child, and wait for it."""
     return finish(start(call, printed), printed, seconds)
 

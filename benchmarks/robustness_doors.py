@@ -141,7 +141,7 @@ def verdict(outcome: forks.Outcome, log: Path, ran: Path) -> str | None:
     return None
 
 
-def measure(folder: Path, count: int | None = None, seed: int = 0, seconds: float = 120.) -> int:
+def measure(folder: Path, count: int | None = None, seed: int = 0, seconds: float = 300.) -> int:
     """All hostile files, or ``count`` of them, through all doors; returns the number of faults."""
     import mmseg.models  # noqa: F401 the children inherit it
 
@@ -167,6 +167,7 @@ def measure(folder: Path, count: int | None = None, seed: int = 0, seconds: floa
         if digest(canaries) != before:
             fault = 'the canary tree has changed'
         counts[door] += 1
+        print(f'  {what}, {door}: status {outcome.status}', flush=True)
         if fault:
             faults.append(f'{what}, {door}: {fault}')
         return outcome

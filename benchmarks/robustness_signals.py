@@ -56,10 +56,9 @@ def train_launched(work_dir: Path, workers: int) -> None:
     """The same below torchrun's agent, which forks the processes."""
     from torch.distributed.elastic.multiprocessing import SignalException
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
-    from torch.distributed.run import get_free_port
     launch = LaunchConfig(
         min_nodes=1, max_nodes=1, nproc_per_node=PROCESSES, max_restarts=0, start_method='fork',
-        rdzv_backend='c10d', rdzv_endpoint=f'127.0.0.1:{get_free_port()}', run_id=work_dir.name,
+        rdzv_backend='c10d', rdzv_endpoint='localhost:0', run_id=work_dir.name,
         signals_to_handle='SIGTERM,SIGINT,SIGHUP,SIGQUIT,SIGUSR1')
     try:
         elastic_launch(launch, train_rank)(work_dir, workers)
@@ -77,13 +76,18 @@ def train_rank(work_dir: Path, workers: int) -> None:
     train(work_dir, workers, launched=True)
 
 
+def wait_for_begin(child: int, work_dir: Path) -> None:
+    """Wait for a run's first step, or its end."""
+    ended = os.WEXITED | os.WNOHANG | os.WNOWAIT
+    while not (work_dir / 'begun_0').exists() and not os.waitid(os.P_PID, child, ended):
+        time.sleep(.005)
+
+
 def interrupt(call: Callable, work_dir: Path, number: int, delay: float) -> forks.Outcome:
     """Start a run, and signal its process group a while after its first step."""
     printed = work_dir.with_suffix('.txt')
     child = forks.start(call, printed, group=True)
-    end = time.monotonic() + 60
-    while not (work_dir / 'begun_0').exists() and time.monotonic() < end:
-        time.sleep(.005)
+    wait_for_begin(child, work_dir)
     time.sleep(delay)
     try:
         os.killpg(child, number)
@@ -120,8 +124,7 @@ def measure(folder: Path, count: int = 60, seed: int = 0) -> int:
         work_dir = folder / f'whole_{launched}'
         call = partial(train_launched if launched else train, work_dir, 0)
         child = forks.start(call, folder / 'printed', group=True)
-        while not (work_dir / 'begun_0').exists():
-            time.sleep(.005)
+        wait_for_begin(child, work_dir)
         begin = time.monotonic()
         outcome = forks.finish(child, folder / 'printed')
         if outcome.status != forks.DONE:
@@ -133,13 +136,14 @@ def measure(folder: Path, count: int = 60, seed: int = 0) -> int:
     saved, exact, at, faults = Counter(), 0, [], []
     for run in range(count):
         launched, workers = kinds[run % len(kinds)]
-        number = numbers[run // len(kinds) % 3]
+        number = numbers[(run // len(kinds) + seed) % 3]
         for attempt in range(5):
             work_dir = folder / f'run_{run}_{attempt}'
             call = partial(train_launched if launched else train, work_dir, workers)
-            outcome = interrupt(call, work_dir, number, rng.uniform(0, .7 * seconds[launched]))
-            if outcome.status != forks.DONE:  # or else it was done before the signal came
-                break
+            outcome = interrupt(call, work_dir, number, rng.uniform(0, .6 * seconds[launched]))
+            if outcome.status != forks.DONE and not (
+                    outcome.status == -number and f'at {STEPS} iterations' in outcome.text):
+                break  # or else it was done before the signal came
         fault = check(call, work_dir, number, launched, outcome, expected[launched])
         where = f'{"torchrun" if launched else "alone"}, {workers} workers, ' \
                 f'{signal.Signals(number).name}'
