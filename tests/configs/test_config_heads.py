@@ -180,6 +180,7 @@ def comparable(name):
         model['neck']['bias'] = True
         model['positional_encoding'].update(offset=-.5, temperature=10000)
         model['dn_cfg']['label_noise_scale'] = .2
+        model['neck']['bias'] = True
     kept = ('train_dataloader', 'val_dataloader', 'test_dataloader', 'val_evaluator',
             'test_evaluator', 'param_scheduler', 'train_cfg', 'tta_pipeline', 'auto_scale_lr')
     return model, {key: cfg.get(key) for key in kept}
@@ -190,7 +191,7 @@ def test_a_row_with_figures_is_named_as_its_row(name):
     head, backbone = name.split('_')[:2]
     pretrain = row(name)['pretrain']
     listed = row(name)['name']
-    assert f'{head}_{backbone}'.replace('-in22k', '') == listed
+    assert re.sub('-in22k|-dinov3', '', f'{head}_{backbone}') == listed
     assert ('-in22k' in backbone) == pretrain.startswith('in22k')
 
 
