@@ -21,6 +21,8 @@ from convnext_dense.private.torch import row_products
 
 #: samples of a chunk, 32 bytes of rows' numbers and weights each
 CHUNK = 2**18
+#: cells times heads, at most, so that with their borders float32 holds the rows' numbers exactly
+MOST_ROWS = 2**23
 #: zeros around a map: what lies farther outside is moved there, where all four cells are zeros
 BORDER = 2
 
@@ -36,7 +38,9 @@ class DeformableAttention(MultiScaleDeformableAttention, Form):
                 **kwargs: Any) -> Tensor:
         """See mmcv; (queries, N, C) or, with ``batch_first``, (N, queries, C)."""
         tensors = (query, query if value is None else value, reference_points)
+        cells = tensors[1].shape[1 if self.batch_first else 0]
         if 'residual' in kwargs or reference_points.shape[-1] not in (2, 4) or \
+                cells * self.num_heads > MOST_ROWS or \
                 not all(map(in_float32_on_cpu, tensors)):
             return super().forward(query, key, value, identity, query_pos, key_padding_mask,
                                    reference_points, spatial_shapes, level_start_index, **kwargs)
@@ -87,7 +91,7 @@ class Table:
     """How the cells of a pyramid become rows of a table: level, y, x, head, with zeros around.
 
     The zeros on the left of a map are those on the right of the row above. The rows are numbered
-    in the type of the places, which holds integers exactly, in float32 up to 2**24.
+    in the type of the places, see :data:`MOST_ROWS`.
 
     Args:
         sizes (list[tuple[int, int]]): height and width of each level in cells.

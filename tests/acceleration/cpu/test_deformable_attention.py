@@ -131,6 +131,12 @@ def test_what_it_is_not_for_goes_to_mmcv(monkeypatch):
     assert torch.equal(copy.deepcopy(ours).double()(**double),
                        copy.deepcopy(theirs).double()(**double))
     assert not found
+    monkeypatch.setattr(deformable_attention, 'MOST_ROWS', 4 * CELLS - 1)  # with 4 heads
+    assert torch.equal(ours(**arguments), theirs(**arguments))
+    assert not found
+    monkeypatch.setattr(deformable_attention, 'MOST_ROWS', 4 * CELLS)
+    ours(**arguments)
+    assert found.pop()
     traced = torch.jit.is_tracing
     monkeypatch.setattr(torch.jit, 'is_tracing', lambda: True)
     assert torch.equal(ours(**arguments), theirs(**arguments))
