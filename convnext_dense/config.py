@@ -154,17 +154,18 @@ def enable_tta(cfg: Config) -> None:
 def enable_images(cfg: Config, show: bool = False, show_dir: str | None = None,
                   wait_time: float = 2.) -> None:
     """Draw predictions while testing: on the screen, or as files below ``show_dir``."""
-    hook = cfg.default_hooks.get('visualization')
-    if not hook:
-        raise InputError('--show and --show-dir need default_hooks.visualization in the config')
-    hook.draw = True
-    hook.show = show
-    hook.wait_time = wait_time
+    if show:
+        hook = cfg.default_hooks.get('visualization')
+        if not hook:
+            raise InputError('--show needs default_hooks.visualization in the config')
+        hook.update(draw=True, show=True, wait_time=wait_time)
     if show_dir:
-        if type_name(hook) == 'DetVisualizationHook':
-            hook.test_out_dir = show_dir
-        else:
-            cfg.visualizer.save_dir = show_dir
+        if type_name(cfg.get('visualizer')) not in ('DetLocalVisualizer', 'SegLocalVisualizer'):
+            kind = 'Seg' if is_segmenter(cfg) else 'Det'
+            cfg.visualizer = dict(type=f'{kind}LocalVisualizer',
+                                  vis_backends=[dict(type='LocalVisBackend')])
+        cfg.custom_hooks = [*(cfg.get('custom_hooks') or []),
+                            dict(type='convnext_dense.DrawingHook', folder=str(show_dir))]
 
 
 def keep_predictions(cfg: Config, out: str) -> None:

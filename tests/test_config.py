@@ -257,8 +257,7 @@ def test_tta_wraps_the_model_and_takes_its_pipeline():
 def test_images_and_predictions_are_written_where_asked():
     cfg = detection()
     C.enable_images(cfg, show_dir='images')
-    assert cfg.default_hooks.visualization.draw
-    assert cfg.default_hooks.visualization.test_out_dir == 'images'
+    assert cfg.custom_hooks[-1] == dict(type='convnext_dense.DrawingHook', folder='images')
     C.keep_predictions(cfg, 'out.pkl')
     assert cfg.test_evaluator[-1] == dict(type='mmdet.DumpDetResults', out_file_path='out.pkl')
     with pytest.raises(InputError, match='.pkl'):
