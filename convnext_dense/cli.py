@@ -82,6 +82,7 @@ def run_command(command: str, argv: Sequence[str] | None = None, prog: str | Non
     """
     parser, module = command_parser(command, prog)
     args = parser.parse_args(argv)
+    args.argv = sys.argv[1:] if argv is None else list(argv)
     try:
         return module.run(args) or 0
     except InputError as error:

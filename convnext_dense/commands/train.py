@@ -3,10 +3,12 @@
 convnext-dense train NAME --data-root data/coco
 convnext-dense train mine.py --work-dir work_dirs/mine --resume
 convnext-dense train fruit/config.py --batch auto --log tensorboard
+convnext-dense train mine.py --gpus 8 --restarts 3
 """
 import argparse
 
 from convnext_dense.commands.batch_option import set_batch
+from convnext_dense.commands.launching import add_launch_options, launch, was_restarted
 from convnext_dense.commands.options import add_config_options, build_runner, prepare_config
 from convnext_dense.errors import InputError
 
@@ -17,6 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('config', nargs='?', default='config.py',
                         help='config file (default: config.py of this folder)')
     add_config_options(parser)
+    add_launch_options(parser)
     parser.add_argument('--resume', nargs='?', const='auto', help='go on from this checkpoint, or '
                         'without a value from the newest whole one in the work directory')
     parser.add_argument('--init-from', metavar='SOURCE', help='start from a file, URL or name of '
@@ -35,6 +38,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
+    launch(args, args.argv)
+    if was_restarted() and not args.resume:
+        args.resume = 'auto'
     if args.batch == 'auto' and args.resume:
         raise InputError('--batch auto with --resume: give the number that the run began with')
     cfg, device = prepare_config(args)
