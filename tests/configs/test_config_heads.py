@@ -193,6 +193,7 @@ def test_a_row_with_figures_is_named_as_its_row(name):
     listed = row(name)['name']
     assert re.sub('-in22k|-dinov3', '', f'{head}_{backbone}') == listed
     assert ('-in22k' in backbone) == pretrain.startswith('in22k')
+    assert ('-dinov3' in backbone) == (pretrain == 'dinov3')
 
 
 @pytest.mark.parametrize('name', [name for name in NEWER if not config(name).get('published')])

@@ -14,7 +14,7 @@ from convnext_dense.models.architectures import ARCHITECTURES
 
 SMALL = dict(arch=dict(depths=(1, 1, 2, 1), channels=(8, 16, 24, 32)), layer_scale_init_value=1.)
 V2 = dict(use_grn=True, layer_scale_init_value=0.)
-BIG = {'large', 'xlarge', 'huge'}  # gradients of their stem only, which pass through every layer
+BIG = {'large', 'xlarge', 'xxlarge', 'huge'}  # gradients of their stem only, which pass through every layer
 
 
 def random_backbone(seed=0, **cfg):
@@ -107,13 +107,14 @@ def test_features_and_gradients_equal_timm(reference):
     with torch.device('meta'):
         peer = timm.models.convnext.ConvNeXt(
             depths=ours.depths, dims=ours.channels, num_classes=0, use_grn=reference.use_grn,
-            ls_init_value=None if reference.use_grn else 1e-6, head_init_scale=1.).eval()
+            ls_init_value=None if reference.use_grn else 1e-6, head_init_scale=1.,
+            norm_eps=ours.norm0.eps).eval()
     missing = share_weights(ours, peer, timm_name)
     assert missing <= {'head.norm.weight', 'head.norm.bias'}
     features = peer.forward_intermediates(reference.image, intermediates_only=True)
     norms = [getattr(ours, f'norm{stage}') for stage in range(4)]
     reference.assert_same([
-        F.layer_norm(x.permute(0, 2, 3, 1), x.shape[1:2], norm.weight, norm.bias, 1e-6)
+        F.layer_norm(x.permute(0, 2, 3, 1), x.shape[1:2], norm.weight, norm.bias, norm.eps)
         .permute(0, 3, 1, 2) for x, norm in zip(features, norms)])
 
 
