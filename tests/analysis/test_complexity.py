@@ -184,7 +184,8 @@ def test_figures_of_another_convention_are_shown_beside(counted):
 
 
 def test_command_prints_the_published_row_and_writes_json(tmp_path, capsys):
-    path = next(path for path in FILES if path.name.startswith('mask-rcnn_convnext-t_fpn_amp-ms-crop-3x'))
+    path = next(path for path in FILES
+                if path.name.startswith('mask-rcnn_convnext-t_fpn_amp-ms-crop-3x'))
     assert main(['complexity', str(path), '--json', str(tmp_path / 'out.json')]) == 0
     printed = capsys.readouterr().out
     assert '1280x800' in printed and '262 G' in printed and '+0.04 %' in printed

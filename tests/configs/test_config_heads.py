@@ -180,7 +180,6 @@ def comparable(name):
         model['neck']['bias'] = True
         model['positional_encoding'].update(offset=-.5, temperature=10000)
         model['dn_cfg']['label_noise_scale'] = .2
-        model['neck']['bias'] = True
     kept = ('train_dataloader', 'val_dataloader', 'test_dataloader', 'val_evaluator',
             'test_evaluator', 'param_scheduler', 'train_cfg', 'tta_pipeline', 'auto_scale_lr')
     return model, {key: cfg.get(key) for key in kept}

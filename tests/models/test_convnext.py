@@ -14,7 +14,8 @@ from convnext_dense.models.architectures import ARCHITECTURES
 
 SMALL = dict(arch=dict(depths=(1, 1, 2, 1), channels=(8, 16, 24, 32)), layer_scale_init_value=1.)
 V2 = dict(use_grn=True, layer_scale_init_value=0.)
-BIG = {'large', 'xlarge', 'xxlarge', 'huge'}  # gradients of their stem only, which pass through every layer
+#: gradients of their stem only, which pass through every layer
+BIG = {'large', 'xlarge', 'xxlarge', 'huge'}
 
 
 def random_backbone(seed=0, **cfg):
