@@ -218,7 +218,8 @@ def in_detrex_s_names(state, names):
     return {name: state[key] for name, key in official.items()}
 
 
-@pytest.mark.parametrize('entry', [name for name in zoo.entries() if name.startswith('dino-')])
+@pytest.mark.parametrize('entry', [name for name in zoo.entries()
+                                   if name.startswith('dino-') and 'convnext' in name])
 def test_detrex_s_published_models_fit_their_configs(entry):
     name = Path(zoo.entry(entry).config).stem
     wanted = meta_model(name).state_dict()
