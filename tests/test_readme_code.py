@@ -164,9 +164,25 @@ def test_an_export_loads_into_the_peers_as_the_block_loads_it(tmp_path, monkeypa
     assert scope['backbone']['init_cfg']['prefix'] == 'backbone.'
 
 
+def test_a_factor_on_the_backbone_as_the_docs_have_it():
+    from mmengine.optim import build_optim_wrapper
+    from torch import nn
+    block, = code_blocks('docs/heads.md')
+    scope = {}
+    exec(block, scope)
+    model = nn.ModuleDict(dict(backbone=nn.Linear(1, 1), head=nn.LayerNorm(1)))
+    wrapper = build_optim_wrapper(model, dict(
+        scope['optim_wrapper'], type='OptimWrapper',
+        optimizer=dict(type='AdamW', lr=1., weight_decay=.05)))
+    of = {id(group['params'][0]): (group['lr'], group['weight_decay'])
+          for group in wrapper.optimizer.param_groups}
+    assert of[id(model.backbone.weight)] == (.1, .05) and of[id(model.head.weight)] == (1., 0.)
+
+
 #: how many Python blocks each file prints, all of which a test runs: here, and those that predict
 #: in tests/prediction/test_printed_code.py
-EXECUTED = {'README.md': 4, 'docs/predict.md': 1, 'docs/speed.md': 1, 'docs/weights.md': 3}
+EXECUTED = {'README.md': 4, 'docs/heads.md': 1, 'docs/predict.md': 1, 'docs/speed.md': 1,
+            'docs/weights.md': 3}
 
 
 def test_no_block_is_printed_that_no_test_runs():

@@ -81,7 +81,7 @@ def _model(cfg, model, size):
         yield f'{count / 1e6:.1f} M parameters'
         return
     try:
-        counted = measure_complexity(model, size, *_tested_rois(cfg))
+        counted = measure_complexity(model.eval(), size, *_tested_rois(cfg))
     except InputError:  # of another kind: the parts are not known
         count = sum(parameter.numel() for parameter in model.parameters())
         yield f'{count / 1e6:.1f} M parameters'

@@ -1,4 +1,7 @@
-"""What a model found in an image: :class:`Instances` or :class:`LabelMap`."""
+"""What a model found in an image: :class:`Instances`, :class:`LabelMap` or :class:`Panoptic`.
+
+Longer than 300 lines: the three kinds of result share how they are drawn, saved and written.
+"""
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property

@@ -28,7 +28,7 @@ def test_a_row_has_the_published_figures_and_licence():
     weights, = rows('weights', ['cascade-mask-rcnn_convnext-t_coco'])
     assert weights['figures'] == dict(box_ap=50.4, mask_ap=43.7)
     assert weights['params_M'] == 86 and weights['licence'] == 'MIT'
-    config, = rows('configs', ['upernet_convnext-t_8xb2'])
+    config, = rows('configs', ['upernet_convnext-t_8xb2-amp-160k'])
     assert config['weights'] == 'upernet_convnext-t_ade20k' and config['macs_G'] == 939
 
 

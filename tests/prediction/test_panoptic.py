@@ -70,11 +70,11 @@ def test_every_segment_is_an_annotation_and_a_detection(result):
 
 
 def test_files_hold_labels_colours_and_segments(result, tmp_path):
-    frame = Frame(SimpleNamespace(name='a.jpg'))
+    frame = Frame(SimpleNamespace(name='a.jpg', stem='a'))
     LabelImages(tmp_path).prepare(frame, result)
-    stored = cv2.imread(str(tmp_path / 'segments/a.jpg.png'))[..., ::-1]
+    stored = cv2.imread(str(tmp_path / 'segments/a.png'))[..., ::-1]
     assert np.array_equal(segment_ids(stored), result.segments)
-    colours = cv2.imread(str(tmp_path / 'colours/a.jpg.png'))
+    colours = cv2.imread(str(tmp_path / 'colours/a.png'))
     assert colours[0, 2].tolist() == [0, 0, 0] and colours[0, 0].any()
     table = CsvFile(tmp_path)
     assert [row[1:3] for row in table.prepare(frame, result)[1]] == [['cat', 4], ['sky', 4]]
