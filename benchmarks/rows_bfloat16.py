@@ -2,8 +2,6 @@
 
 The bars are of CPUs with units for bfloat16 matrices (AMX); without them ``--amp`` stays off.
 """
-import copy
-from contextlib import nullcontext
 from functools import partial
 
 import torch
@@ -16,22 +14,15 @@ from benchmarks.rows import Side, row
 OTHER_LABELS = .05
 
 
-def inference(name, size, form):
-    """A test step: ``bfloat16`` and ``float32`` as prepared, ``autocast`` as torch gives it."""
-    from convnext_dense.acceleration import Acceleration, prepare
-    model = rows_inference.build(rows_inference.config(name))
-    model.load_state_dict(rows_inference.state(name))
-    if form == 'autocast':
-        model.to(memory_format=torch.channels_last)
-    else:
-        prepare(model, 'infer', settings=Acceleration(bfloat16=form == 'bfloat16'))
-    data = rows_inference.batch(name, size, size)
+def inference(name, size, **settings):
+    """A test step of the model prepared with these settings."""
+    model = partial(rows_inference.ours, **settings)
+    return Side(rows_inference.side(model, name, size).step)
 
-    def step():
-        with torch.inference_mode(), \
-                torch.autocast('cpu', torch.bfloat16) if form == 'autocast' else nullcontext():
-            return model.test_step(copy.deepcopy(data))[0]
-    return Side(step)
+
+def autocast(name, size):
+    """A test step as torch's autocast alone gives it."""
+    return Side(torch.autocast('cpu', torch.bfloat16)(inference(name, size, forms=False).step))
 
 
 def compare_labels(ours, theirs):
@@ -50,10 +41,9 @@ def compare_numbers(ours, theirs):
     return f'{ours} and {theirs} detections'
 
 
-def inference_sides(name, size, *others):
-    return {'ours': partial(inference, name, size, 'bfloat16'),
-            'float32, as prepared': partial(inference, name, size, 'float32'),
-            **{f'torch, {form}': partial(inference, name, size, form) for form in others}}
+def inference_sides(name, size):
+    return {'ours': partial(inference, name, size, bfloat16=True),
+            'float32, as prepared': partial(inference, name, size)}
 
 
 def training_sides(name):
@@ -65,7 +55,9 @@ def training_sides(name):
 @row('upernet-inference-bfloat16', 'UperNet ConvNeXt-T in bfloat16, inference of 512x512',
      peer='float32, as prepared', bar=3., compare=compare_labels)
 def upernet_inference():
-    return inference_sides(rows_inference.UPERNET, (512, 512), 'autocast')
+    size = 512, 512
+    return {**inference_sides(rows_inference.UPERNET, size),
+            'torch, autocast': partial(autocast, rows_inference.UPERNET, size)}
 
 
 @row('cascade-inference-bfloat16',

@@ -73,11 +73,12 @@ def state(name):
     return model.state_dict()
 
 
-def ours(name):
-    from convnext_dense.acceleration import prepare
+def ours(name, **settings):
+    """Prepared with these settings of the acceleration."""
+    from convnext_dense.acceleration import Acceleration, prepare
     model = build(config(name))
     model.load_state_dict(state(name))
-    prepare(model, 'infer')
+    prepare(model, 'infer', settings=Acceleration(**settings))
     return model
 
 

@@ -111,14 +111,7 @@ def training(name, stock=False):
         torch.manual_seed(0)
         built.train_step(copy.deepcopy(data), optimizer)
 
-    def outputs():
-        torch.manual_seed(0)
-        inputs = built.data_preprocessor(copy.deepcopy(data), True)
-        loss, losses = built.parse_losses(built(**inputs, mode='loss'))
-        loss.backward()
-        return dict({key: value.detach() for key, value in losses.items()},
-                    gradient=rows_training.gradient_norm(built))
-    return Side(step, outputs)
+    return Side(step, partial(rows_training.losses_and_gradient, built, optimizer, data))
 
 
 def sides(builder, name):

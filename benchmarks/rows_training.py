@@ -94,16 +94,22 @@ def side(name, stock=False, wrapper='OptimWrapper', **settings):
         model.train_step(copy.deepcopy(data), optimizer)
 
     def outputs():
-        torch.manual_seed(0)
-        inputs = model.data_preprocessor(copy.deepcopy(data), True)
-        with optimizer.optim_context(model):
-            loss, losses = model.parse_losses(model(**inputs, mode='loss'))
-        loss.backward()
-        results = {key: value.detach() for key, value in losses.items()}
+        results = losses_and_gradient(model, optimizer, data)
         if name == UPERNET:  # what transformers gives, too
-            results = dict(loss=loss.detach())
-        return dict(results, gradient=gradient_norm(model))
+            return {key: results[key] for key in ('loss', 'gradient')}
+        return results
     return Side(step, outputs)
+
+
+def losses_and_gradient(model, optimizer, data):
+    """The losses of a step, their sum as ``loss``, and the norm of all gradients."""
+    torch.manual_seed(0)
+    inputs = model.data_preprocessor(copy.deepcopy(data), True)
+    with optimizer.optim_context(model):
+        loss, losses = model.parse_losses(model(**inputs, mode='loss'))
+    loss.backward()
+    return dict({key: value.detach() for key, value in losses.items()},
+                gradient=gradient_norm(model))
 
 
 def build_optimizer(model, cfg):
