@@ -6,7 +6,6 @@ import platform
 import shutil
 import subprocess
 import sys
-import tarfile
 import tempfile
 from pathlib import Path
 
@@ -55,19 +54,14 @@ def mmcv(folder: Path, out: Path, smoke: bool) -> None:
 def build(archive: Path, out: Path, smoke: bool) -> Path:
     """A wheel with the operators of this GPU's compute capability; of the CPU for a rehearsal."""
     import torch
-    env = dict(os.environ, MMCV_WITH_OPS='1', MAX_JOBS=str(os.cpu_count() or 1), CFLAGS='-g0',
-               CXXFLAGS='-g0')
     if not smoke:
         major, minor = torch.cuda.get_device_capability()
-        env.update(FORCE_CUDA='1', TORCH_CUDA_ARCH_LIST=f'{major}.{minor}')
+        os.environ.update(FORCE_CUDA='1', TORCH_CUDA_ARCH_LIST=f'{major}.{minor}')
     with tempfile.TemporaryDirectory() as temporary:
-        with tarfile.open(archive) as tar:
-            tar.extractall(temporary, filter='data')
-        source = next(Path(temporary).iterdir())
+        source = mmcv_wheel.unpack(archive, Path(temporary) / 'source')
         mmcv_wheel.group_sources(source / 'mmcv' / 'ops' / 'csrc' / 'pytorch')
-        subprocess.run([sys.executable, '-m', 'pip', 'wheel', '--no-deps', '--no-build-isolation',
-                        '--no-index', '-w', temporary, str(source)], env=env, check=True)
-        wheel = next(Path(temporary).glob('*.whl'))
+        mmcv_wheel.build(source, Path(temporary) / 'wheel')
+        wheel = next(Path(temporary, 'wheel').glob('*.whl'))
         return Path(shutil.copy(wheel, out / wheel.name))
 
 

@@ -98,12 +98,15 @@ def fetch_source(version, work):
     """Download and unpack the source distribution; returns its folder."""
     pip('download', '--quiet', '--no-deps', '--no-build-isolation', '--no-binary', DISTRIBUTION,
         '--dest', str(work), f'{DISTRIBUTION}=={version}')
-    archive = next(work.glob('*.tar.gz'))
+    return unpack(next(work.glob('*.tar.gz')), work / 'source')
+
+
+def unpack(archive, folder):
+    """Unpack a source distribution; returns the one folder that it holds."""
     with tarfile.open(archive) as tar:
         # the 'data' filter refuses links and paths that lead out of the folder
-        tar.extractall(work / 'source', **({'filter': 'data'} if hasattr(
-            tarfile, 'data_filter') else {}))
-    return next((work / 'source').iterdir())
+        tar.extractall(folder, **({'filter': 'data'} if hasattr(tarfile, 'data_filter') else {}))
+    return next(Path(folder).iterdir())
 
 
 def build_from_source(version, work):
