@@ -13,7 +13,7 @@ PAYS_FROM = 2.
 def bfloat16_gain(rounds: int = 5) -> float:
     """How many times faster than in float32 this CPU multiplies matrices in bfloat16.
 
-    Measured once a process, in about a tenth of a second, on a product of the size of a pointwise
+    Measured once a process, in about 0.2 s, on a product of the size of a pointwise
     layer; 1 and less where bfloat16 is emulated.
 
     Args:

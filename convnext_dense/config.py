@@ -16,10 +16,7 @@ from convnext_dense.config_device import enable_amp as enable_amp
 from convnext_dense.config_device import enable_amp_tests as enable_amp_tests
 from convnext_dense.config_device import set_device as set_device
 from convnext_dense.config_files import find_config
-from convnext_dense.config_nodes import SYNCHRONISED_NORMS as SYNCHRONISED_NORMS
-from convnext_dense.config_nodes import full_type_name as full_type_name
-from convnext_dense.config_nodes import nested as nested
-from convnext_dense.config_nodes import type_name as type_name
+from convnext_dense.config_nodes import full_type_name, nested, type_name
 from convnext_dense.data_root import set_data_root as set_data_root
 from convnext_dense.errors import InputError, convert_errors
 from convnext_dense.registry import SCOPE  # its import lets mmengine find convnext_dense::...

@@ -69,17 +69,23 @@ def _fit_to_gpu(cfg):
 
 def _bfloat16_on_cpu(dtype):
     """Whether a CPU trains with mixed precision in ``dtype`` (None: as it likes), and a phrase."""
-    from convnext_dense.bfloat16_gain import PAYS_FROM, bfloat16_gain
     name = str(dtype).removeprefix('torch.')
     if name == 'bfloat16':
         return True, 'AMP in bfloat16, as the config says'
     if name == 'float16':
         return False, 'AMP is off: a CPU does not train in float16'
+    pays, why = _bfloat16_pays_on_cpu()
+    if pays:
+        return True, f'AMP in bfloat16: {why}'
+    return False, f"AMP is off: {why} (optim_wrapper.dtype='bfloat16' turns it on)"
+
+
+def _bfloat16_pays_on_cpu():
+    """Whether this CPU is faster in bfloat16 by so much that models are, too, and a phrase."""
+    from convnext_dense.bfloat16_gain import PAYS_FROM, bfloat16_gain
     gain = bfloat16_gain()
-    if gain >= PAYS_FROM:
-        return True, f'AMP in bfloat16, in which this CPU multiplies {gain:.1f} times as fast'
-    return False, (f'AMP is off: this CPU multiplies {gain:.1f} times as fast in bfloat16, and '
-                   f"from {PAYS_FROM:g} on it pays (optim_wrapper.dtype='bfloat16' turns it on)")
+    return gain >= PAYS_FROM, (f'this CPU multiplies {gain:.1f} times as fast in it, which pays '
+                               f'from {PAYS_FROM:g} on')
 
 
 def _predict_in_float32(cfg):
@@ -125,9 +131,10 @@ def enable_amp_tests(cfg: Config, device: str) -> None:
     if cfg.get('acceleration') is False:
         raise InputError('--amp: the config says acceleration=False, which leaves the model in '
                          'float32; take one of the two')
-    on, why = _bfloat16_on_cpu(None) if device == 'cpu' else (
-        _computes_in_bfloat16(), 'this GPU does not compute in bfloat16')
+    on, why = _bfloat16_pays_on_cpu() if device == 'cpu' else (
+        _computes_in_bfloat16(), 'this GPU does not compute in it')
     if on:
         given = cfg.acceleration if isinstance(cfg.get('acceleration'), dict) else {}
         cfg.acceleration = dict(given, bfloat16=True)
-    print_log('testing in bfloat16' if on else f'testing in float32: {why}', logger='current')
+    print_log('testing in bfloat16' if on else f'testing in float32, not bfloat16: {why}',
+              logger='current')

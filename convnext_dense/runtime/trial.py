@@ -16,7 +16,8 @@ from mmengine.hooks import CheckpointHook, EarlyStoppingHook
 from mmengine.runner import Runner
 from torch.utils.data import DataLoader
 
-from convnext_dense.config import PRETRAINED, nested, type_name
+from convnext_dense.config import PRETRAINED
+from convnext_dense.config_nodes import nested, type_name
 from convnext_dense.errors import InputError, convert_errors, is_out_of_memory
 from convnext_dense.runtime.hook_errors import call_named
 

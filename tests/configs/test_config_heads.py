@@ -9,7 +9,8 @@ from mmengine.config import Config
 from mmengine.registry import OPTIM_WRAPPER_CONSTRUCTORS, DefaultScope
 from test_config_models import outline
 
-from convnext_dense.config import load_config, type_name
+from convnext_dense.config import load_config
+from convnext_dense.config_nodes import type_name
 from convnext_dense.published import load_published
 
 SIZES = dict(t='tiny', s='small', b='base', l='large')

@@ -10,7 +10,8 @@ from test_head_runs import ROWS, shrink_head
 
 from convnext_dense.acceleration import prepare
 from convnext_dense.analysis.random_batch import random_batch
-from convnext_dense.config import load_config, nested, set_device
+from convnext_dense.config import load_config, set_device
+from convnext_dense.config_nodes import nested
 
 SIZE = (64, 96)
 STOCK = {f'convnext_dense.{name}': name for name in (
