@@ -1,4 +1,5 @@
 """What a command is called where it was typed, for messages that say what to run next."""
+import os
 import shlex
 import sys
 from pathlib import Path
@@ -29,10 +30,13 @@ def typed_again(option: str) -> str:
     """The line that started this process, with one more option.
 
     Returns:
-        ``this command with OPTION`` where it was started in another way, from Python for instance.
+        ``this command with OPTION`` where it was started in another way, from Python for instance,
+        or by torchrun, whose own line is not known here.
     """
     program = Path(sys.argv[0])
     tools = Path(__file__).parents[1] / 'tools'
+    if 'TORCHELASTIC_RUN_ID' in os.environ:
+        return f'this command with {option}'
     if program.name == 'convnext-dense':
         words = [program.name]
     elif program == Path(__file__).parent / '__main__.py':

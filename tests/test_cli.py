@@ -137,6 +137,13 @@ def test_the_line_that_goes_on_is_the_one_that_was_typed(argv, again, monkeypatc
     assert typed_again('--resume') == again
 
 
+def test_a_process_of_torchrun_does_not_know_the_line_that_was_typed(monkeypatch):
+    """Its own line, ``... --launcher pytorch``, goes on below torchrun only."""
+    monkeypatch.setattr(sys, 'argv', ['/usr/bin/convnext-dense', 'train', '--launcher', 'pytorch'])
+    monkeypatch.setenv('TORCHELASTIC_RUN_ID', 'none')
+    assert typed_again('--resume') == 'this command with --resume'
+
+
 def test_without_a_command_the_commands_are_listed(capsys):
     assert main([]) == 0
     listed = capsys.readouterr().out
