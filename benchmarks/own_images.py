@@ -106,8 +106,9 @@ def run(*arguments: str) -> None:
 
 def figures(work_dir: Path) -> Iterator[str]:
     """The figures of all validations."""
-    for path in sorted(work_dir.glob('*/vis_data/scalars.json')):
-        for line in map(json.loads, path.read_text().splitlines()):
+    from convnext_dense.analysis.scalars import read_scalars
+    for run in read_scalars(work_dir):
+        for line in run:
             if found := [f'{name} {line[name]}' for name in (
                     'coco/bbox_mAP_50', 'coco/bbox_mAP', 'coco/segm_mAP_50', 'mIoU')
                     if name in line]:

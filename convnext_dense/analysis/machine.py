@@ -29,7 +29,7 @@ def describe_machine(device: str = 'cpu') -> dict[str, Any]:
         load_average=[round(load, 2) for load in os.getloadavg()],
         python=platform.python_version(),
         convnext_dense=__version__,
-        packages={name: _version(name) for name in PACKAGES},
+        packages={name: installed_version(name) for name in PACKAGES},
         device=device)
     if device == 'cuda':
         properties = torch.cuda.get_device_properties(0)
@@ -55,7 +55,8 @@ def _memory_gib():
         return None
 
 
-def _version(name):
+def installed_version(name: str) -> str | None:
+    """Version of a distribution, None where it is not installed."""
     try:
         return version(name)
     except PackageNotFoundError:

@@ -11,8 +11,8 @@ import numpy as np
 from mmengine.config import Config
 
 from convnext_dense.analysis.matches import DetectionMatches, SegmentationCounts
+from convnext_dense.analysis.scalars import read_scalars
 from convnext_dense.command_names import typed
-from convnext_dense.datasets.coco_masks import is_number
 from convnext_dense.errors import InputError, convert_errors
 from convnext_dense.resolved_config import check_parts, parse_config
 
@@ -43,7 +43,7 @@ def read_curves(folder: str | Path) -> dict[str, tuple[list, list]]:
         steps (iterations, or epochs where training counts epochs) and values.
     """
     curves: dict[str, dict] = defaultdict(dict)
-    for entry in _scalars(folder):
+    for entry in _trained(folder):
         for key, value in entry.items():
             name = 'loss' if key == 'loss' else CURVES.get(key)
             if name:
@@ -61,7 +61,7 @@ def read_seconds(folder: str | Path) -> tuple[list, list]:
         tuple[list, list]: steps and seconds; empty where no times were logged.
     """
     times = {}
-    for entry in _scalars(folder):
+    for entry in _trained(folder):
         if 'loss' in entry and 'time' in entry:
             times[entry['step']] = entry['time']  # mean of a step since the entry before
     steps = sorted(times)
@@ -69,16 +69,9 @@ def read_seconds(folder: str | Path) -> tuple[list, list]:
     return steps, np.cumsum(lengths * [times[step] for step in steps]).tolist()
 
 
-def _scalars(folder):
-    """What mmengine logged at each step: the numbers. A line that a kill tore is passed over."""
-    for path in sorted(Path(folder).glob('*/vis_data/scalars.json')):
-        for line in path.read_text(errors='replace').splitlines() if path.is_file() else ():
-            try:
-                entry = json.loads(line)
-            except (ValueError, RecursionError):
-                continue
-            if isinstance(entry, dict) and is_number(entry.get('step')) and entry['step'] > 0:
-                yield {key: value for key, value in entry.items() if is_number(value)}
+def _trained(folder):
+    """What was logged at each step from the first one on."""
+    return (entry for run in read_scalars(folder) for entry in run if entry.get('step', 0) > 0)
 
 
 def read_results(summary: Path) -> dict[str, DetectionMatches | SegmentationCounts]:

@@ -1,5 +1,4 @@
 """Loss, learning rate and figures of a training over its steps, as one image."""
-import json
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -9,6 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from convnext_dense.analysis.palette import COLOURS, GRID
+from convnext_dense.analysis.scalars import read_scalars
 from convnext_dense.registry import FUNCTIONS
 
 __all__ = ['write_training_curves']
@@ -49,17 +49,13 @@ def read_points(work_dir: str | Path) -> Points:
     down by its epoch stands at the last training step before it.
     """
     found: dict[str, dict[float, float]] = defaultdict(dict)
-    for path in sorted(Path(work_dir).glob('*/vis_data/scalars.json')):
-        trained = 0
-        for line in path.read_text(encoding='utf-8').splitlines():
-            try:
-                row = json.loads(line)
-            except ValueError:  # the line that a kill cut off
-                continue
+    for run in read_scalars(work_dir):
+        trained = 0.
+        for row in run:
             trained = max(row.get('iter', 0), trained)
             step = max(row.get('step', 0), trained)
             for name, value in row.items():
-                if name not in ('step', 'iter', 'epoch') and isinstance(value, (int, float)):
+                if name not in ('step', 'iter', 'epoch'):
                     found[name][step] = value
     return {name: sorted(values.items()) for name, values in found.items()}
 

@@ -1,7 +1,6 @@
 """The model card of an export: JSON for programs, Markdown for people."""
 import json
 from pathlib import Path
-from typing import Any
 
 from convnext_dense.export.checking import in_words
 from convnext_dense.prediction.exported import CARD
@@ -166,15 +165,3 @@ def cpp_code(card: dict) -> str:
           if sized else []),
         'request.infer();',
         *(f'ov::Tensor {name} = request.get_tensor("{name}");' for name in outputs)])
-
-
-def versions(names: Any) -> dict[str, str]:
-    """Versions of the distributions that are installed, by name."""
-    from importlib.metadata import PackageNotFoundError, version
-    found = {}
-    for name in names:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return found

@@ -7,9 +7,10 @@ from typing import Any, NamedTuple
 
 import torch
 
+from convnext_dense.analysis.machine import installed_version
 from convnext_dense.errors import InputError
 from convnext_dense.export import tracing
-from convnext_dense.export.card import licence_of, versions, write_card, write_json
+from convnext_dense.export.card import licence_of, write_card, write_json
 from convnext_dense.export.checking import compare, evaluate, in_words, time_in_turns
 from convnext_dense.export.images import read_images
 from convnext_dense.export.layers import use_exportable_layers
@@ -275,7 +276,7 @@ def _card(files, name, options, described):
         preprocessing=dict(default_scope=files.cfg.get('default_scope', 'mmengine'),
                            pipeline=_plain(steps), data_preprocessor=preprocessor),
         weights=dict(source=files.source, licence=licence_of(files.source, files.checkpoint)),
-        made_with=versions(PACKAGES))
+        made_with={name: found for name in PACKAGES if (found := installed_version(name))})
 
 
 def _plain(value):
