@@ -117,6 +117,11 @@ def _computes_in_bfloat16():
     return torch.cuda.is_bf16_supported(including_emulation=False)
 
 
+def is_mixed_precision(cfg: Config) -> bool:
+    """Whether a config, fitted to its device, trains with mixed precision."""
+    return type_name(cfg.get('optim_wrapper') or {}) in ('AmpOptimWrapper', 'Bfloat16OptimWrapper')
+
+
 def enable_amp(cfg: Config) -> None:
     """Train with automatic mixed precision; :func:`set_device` chooses its type."""
     cfg.optim_wrapper.type = 'AmpOptimWrapper'

@@ -12,6 +12,7 @@ from convnext_dense.analysis.complexity import MASKS, PROPOSALS, build_on_meta, 
 from convnext_dense.analysis.learning_rates import rate_groups
 from convnext_dense.analysis.training_memory import estimate_training_memory, training_size
 from convnext_dense.classes import LOADERS, data_sets, names_of
+from convnext_dense.config_device import is_mixed_precision
 from convnext_dense.config_nodes import nested, type_name
 from convnext_dense.errors import InputError
 from convnext_dense.runtime.trainable_hook import TrainableHook
@@ -246,8 +247,7 @@ def _memory(cfg, size, batch):
     except InputError:
         return (f'not estimated: the parts of {type_name(cfg.model)} are not known; '
                 '`convnext-dense train --batch auto` tries what fits')
-    precision = 'mixed precision' if type_name(cfg.get('optim_wrapper') or {}) == \
-        'AmpOptimWrapper' else 'float32'
+    precision = 'mixed precision' if is_mixed_precision(cfg) else 'float32'
     return (f'about {memory.total / 2**30:.2f} GiB for a training step of {batch} images of '
             f'{size[1]}x{size[0]} in {precision}, estimated from shapes: '
             f'{memory.state / 2**30:.2f} for weights, gradients and moments, '

@@ -13,6 +13,7 @@ from mmengine.config import Config
 from torch import nn
 
 from convnext_dense.analysis.complexity import build_on_meta, call_heads
+from convnext_dense.config_device import is_mixed_precision
 from convnext_dense.config_nodes import nested, type_name
 from convnext_dense.errors import InputError
 from convnext_dense.runtime.trainable_hook import TrainableHook
@@ -112,7 +113,7 @@ def estimate_training_memory(cfg: Config, size: tuple[int, int], batch: int) -> 
     except (NotImplementedError, RuntimeError, AttributeError, TypeError) as error:
         raise InputError(f'the memory cannot be estimated from shapes: {error}') from error
     kept += _loss_bytes(model, batch * height * width)
-    if type_name(cfg.get('optim_wrapper') or {}) == 'AmpOptimWrapper':
+    if is_mixed_precision(cfg):
         kept = round(kept * AMP_SHARE)
     parameters = sum(parameter.numel() for parameter in model.parameters())
     trained = sum(parameter.numel() for parameter in model.parameters()

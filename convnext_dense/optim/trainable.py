@@ -7,6 +7,7 @@ from torch import nn
 from convnext_dense.errors import InputError, convert_errors
 
 LORA_OPTIONS = ('rank', 'alpha', 'dropout')
+RANK = 8
 
 
 def freeze(model: nn.Module, parts: Sequence[str]) -> list[nn.Module]:
@@ -39,7 +40,12 @@ def freeze(model: nn.Module, parts: Sequence[str]) -> list[nn.Module]:
     return modules
 
 
-def add_lora(backbone: nn.Module, rank: int = 8, alpha: int | None = None,
+def rank_and_alpha(rank: int = RANK, alpha: int | None = None) -> dict[str, int]:
+    """What these options of adapters mean: an ``alpha`` that is not given is twice the rank."""
+    return dict(rank=rank, alpha=2 * rank if alpha is None else alpha)
+
+
+def add_lora(backbone: nn.Module, rank: int = RANK, alpha: int | None = None,
              dropout: float = 0.) -> None:
     """Put LoRA adapters of PEFT into the pointwise layers of a ConvNeXt, in place.
 
@@ -73,7 +79,7 @@ def add_lora(backbone: nn.Module, rank: int = 8, alpha: int | None = None,
     with convert_errors(f'lora: rank={rank!r}, alpha={alpha!r}, dropout={dropout!r}',
                         'correct the settings'):
         inject_adapter_in_model(LoraConfig(
-            r=rank, lora_alpha=2 * rank if alpha is None else alpha, lora_dropout=dropout,
+            r=rank, lora_alpha=rank_and_alpha(rank, alpha)['alpha'], lora_dropout=dropout,
             target_modules=rf'stages\.({trained})\.\d+\.pwconv[12]'), backbone)
 
 

@@ -3,6 +3,7 @@ from typing import Any
 
 from mmengine.config import Config
 
+from convnext_dense.config_device import is_mixed_precision
 from convnext_dense.config_nodes import type_name
 from convnext_dense.errors import is_out_of_memory
 
@@ -45,7 +46,7 @@ def _smaller_model(cfg, work, on_gpu):
         if 'EncoderDecoder' in (type_name(cfg.get('model')) or ''):
             changes.append("model.test_cfg.mode='slide' with a crop_size and a stride")
         return changes
-    if on_gpu and type_name(cfg.get('optim_wrapper') or {}) != 'AmpOptimWrapper':
+    if on_gpu and not is_mixed_precision(cfg):
         changes.append('mixed precision (--amp)')
     backbone: Any = (cfg.get('model') or {}).get('backbone') or {}
     if type_name(backbone) == 'ConvNeXt' and not backbone.get('with_cp'):

@@ -12,6 +12,7 @@ from convnext_dense.optim.trainable import (
     add_lora,
     freeze,
     frozen_norms,
+    rank_and_alpha,
     restart_lora,
     summary,
 )
@@ -67,9 +68,8 @@ class TrainableHook(Hook):
         """What a checkpoint must say of the adapters for them to be merged."""
         if self.lora is None:
             return {}
-        rank = self.lora.get('rank', 8)
-        alpha = self.lora.get('alpha')
-        return dict(lora=dict(rank=rank, alpha=2 * rank if alpha is None else alpha))
+        return dict(lora=rank_and_alpha(**{key: value for key, value in self.lora.items()
+                                           if key != 'dropout'}))
 
     def before_train(self, runner: Runner) -> None:
         if self.parts or self.lora is not None:

@@ -70,6 +70,17 @@ def test_of_models_whose_parts_are_not_known_the_rest_is_said(name, capsys):
     assert 'not estimated' in text and 'M parameters' in text and 'schedule' in text
 
 
+def test_mixed_precision_counts_on_a_cpu_that_trains_with_it(monkeypatch):
+    from convnext_dense.config import load_config, set_device
+    found = []
+    for gain in (1., 8.):
+        monkeypatch.setattr('convnext_dense.bfloat16_gain.bfloat16_gain', lambda gain=gain: gain)
+        cfg = load_config(LAYER_WISE)
+        set_device(cfg, 'cpu')
+        found.append(config_sheet(cfg)['memory'])
+    assert 'in float32' in str(found[0]) and 'in mixed precision' in str(found[1])
+
+
 def test_layer_wise_rates_are_listed_from_the_heads_to_the_stem(capsys):
     assert main(['explain', LAYER_WISE, '--json', '--device', 'cpu']) == 0
     rates = json.loads(capsys.readouterr().out)['learning rates']
