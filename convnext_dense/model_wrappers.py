@@ -1,4 +1,5 @@
-"""The model inside of what mmengine wraps it in."""
+"""The model inside of what mmengine wraps it in, and where it is."""
+import torch
 from torch import nn
 
 
@@ -11,3 +12,8 @@ def unwrap(model: nn.Module) -> nn.Module:
         assert isinstance(inner, nn.Module)
         model = inner
     return model
+
+
+def device_of(model: nn.Module) -> torch.device:
+    """The device of a model's parameters, the CPU for a model without any."""
+    return next(model.parameters(), torch.empty(0)).device

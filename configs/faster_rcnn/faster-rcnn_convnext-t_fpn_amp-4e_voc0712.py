@@ -24,3 +24,4 @@ optim_wrapper = dict(
     type='AmpOptimWrapper',
     optimizer=dict(lr=1e-4),
     paramwise_cfg=dict(decay_rate=0.95))
+default_hooks = dict(checkpoint=dict(save_best='pascal_voc/mAP'))

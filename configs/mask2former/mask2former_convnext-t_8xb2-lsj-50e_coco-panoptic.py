@@ -4,7 +4,7 @@ _base_ = [
     '../_base_/datasets/coco_panoptic_lsj.py',
     '../_base_/schedules/coco_50e_mask2former.py',
     '../_base_/optimizers/mask2former.py',
-    '../_base_/runtime/detection_by-iteration.py',
+    '../_base_/runtime/panoptic_by-iteration.py',
 ]
 published = None
 recipe = 'convnext_dense'

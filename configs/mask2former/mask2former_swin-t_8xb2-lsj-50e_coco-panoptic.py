@@ -3,7 +3,7 @@ _base_ = [
     '../_base_/datasets/coco_panoptic_lsj.py',
     '../_base_/schedules/coco_50e_mask2former.py',
     '../_base_/optimizers/mask2former.py',
-    '../_base_/runtime/detection_by-iteration.py',
+    '../_base_/runtime/panoptic_by-iteration.py',
 ]
 published = 'mask2former_panoptic/mask2former_swin-t_in1k'
 

@@ -6,7 +6,7 @@ from convnext_dense.acceleration.forms import take_forms
 from convnext_dense.acceleration.memory_format import set_memory_format
 from convnext_dense.acceleration.settings import MEMORY_FORMATS, Acceleration
 from convnext_dense.errors import InputError
-from convnext_dense.model_wrappers import unwrap
+from convnext_dense.model_wrappers import device_of, unwrap
 
 MODES = ('train', 'infer')
 DEFAULT = Acceleration()
@@ -38,7 +38,7 @@ def prepare(model: nn.Module, mode: str = 'infer', device: str | torch.device | 
     model = unwrap(model)
     if device is not None:
         model.to(device)
-    place = next(model.parameters(), torch.empty(0)).device
+    place = device_of(model)
     if mode == 'infer':
         model.eval().requires_grad_(False)
     if settings is None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 import torch
 
-from convnext_dense.checkpoints.formats import COMPUTED, OUTPUT_NORM, fit
+from convnext_dense.checkpoints.formats import COMPUTED, OUTPUT_NORM, fit, other_bands
 from convnext_dense.checkpoints.loading import rename, some
 from convnext_dense.checkpoints.lora import ADAPTER
 from convnext_dense.errors import InputError
@@ -98,8 +98,9 @@ def plan_fine_tuning(wanted: dict, state: dict, classes: Sequence[str],
             if COMPUTED.match(key):
                 continue
             raise InputError(f'{source} ({label}): {key} has the shape {tuple(tensor.shape)}, but '
-                             f'{model} wants {tuple(value.shape)}, which other classes do not '
-                             'explain; it is another arch or neck')
+                             f'{model} wants {tuple(value.shape)}; '
+                             + (other_bands(tensor.shape, value.shape) or
+                                'other classes do not explain it: it is another arch or neck'))
         plan.tensors[key] = fitted
     plan.left = [key for key in named if key not in wanted]
     if not any(key.startswith(prefix) for key in plan.tensors):

@@ -19,6 +19,7 @@ from convnext_dense.checkpoints.formats import (
     Found,
     fit,
     from_official,
+    other_bands,
     recognise,
     to_official,
 )
@@ -179,8 +180,10 @@ def match(wanted: dict[str, torch.Tensor], state: dict[str, torch.Tensor], sourc
         if not allowed(key):
             raise InputError(f'{source} ({label}): {key} has the shape '
                              f'{tuple(named[key].shape)}, but {model} wants '
-                             f'{tuple(wanted[key].shape)}; it is another arch or number of '
-                             'classes; for other classes: train --init-from takes what fits')
+                             f'{tuple(wanted[key].shape)}; '
+                             + (other_bands(named[key].shape, wanted[key].shape) or
+                                'it is another arch or number of classes; for other classes: '
+                                'train --init-from takes what fits'))
     _require(source, label, 'lacks', [
         key for key in report.missing if not allowed(key) and
         not _may_miss(key, prefix, report.loaded, heads)], f'which {model} needs')

@@ -1,13 +1,15 @@
 """Rules about the parts of a run: what belongs together, and the figures that hooks wait for."""
 from collections.abc import Iterator
+from fnmatch import fnmatchcase
 from importlib.util import find_spec
 
 from convnext_dense.checkpoints.fetching import check_source
-from convnext_dense.checks.arguments import parts
+from convnext_dense.checks.arguments import class_of, parts
 from convnext_dense.checks.rule import Settings, as_list
 from convnext_dense.config import PRETRAINED
 from convnext_dense.config_nodes import nested, type_name
 from convnext_dense.errors import InputError
+from convnext_dense.evaluation.figure_names import figure_names
 
 GROUPS = dict(train=('train_dataloader', 'train_cfg', 'optim_wrapper'),
               val=('val_dataloader', 'val_cfg', 'val_evaluator'),
@@ -30,30 +32,49 @@ def run_parts(settings: Settings) -> Iterator[str]:
 
 
 def figures(settings: Settings) -> Iterator[str]:
-    """A figure that a hook waits for, but no metric gives; metrics of others are left alone."""
-    metrics = [part for part in as_list(settings.cfg.get('val_evaluator'))
-               if isinstance(part, dict)]
+    """A figure that a hook or schedule waits for, but no metric gives."""
+    given = _given(settings.cfg, 'val_evaluator') if settings.training else []
+    if not given or None in given:  # a metric of someone's own may give anything
+        return
+    names = [name for metric in given for name in metric or ()]
+    for key, figure in _awaited(settings):
+        if not any(fnmatchcase(str(figure), name) for name in names):
+            listed = f'it gives {", ".join(names)}' if names else \
+                'it only writes files (format_only)'
+            yield f'{key}={figure!r}, but val_evaluator gives no such figure; {listed}'
+
+
+def repeated_figures(settings: Settings) -> Iterator[str]:
+    """A figure of one name from two metrics, which mmengine refuses after the evaluation."""
+    for key in ('val_evaluator', 'test_evaluator') if settings.training else ('test_evaluator', ):
+        given = [name for metric in _given(settings.cfg, key) for name in metric or ()]
+        twice = sorted({name for name in given if given.count(name) > 1})
+        if twice:
+            yield (f'{key}: two metrics give {", ".join(twice)}; join them to one, or give one of '
+                   'them a prefix of its own')
+
+
+def _given(cfg, key):
+    """The figures of each metric of an evaluator, None where they are not known."""
+    return [figure_names(part) if _is_of_a_library(part, cfg) else None
+            for part in as_list(cfg.get(key)) if isinstance(part, dict)]
+
+
+def _is_of_a_library(part, cfg):
+    found = class_of(part, 'metric', cfg)
+    return found is not None and found.__module__.split('.')[0] in (
+        'convnext_dense', 'mmdet', 'mmseg')
+
+
+def _awaited(settings):
+    """(key, figure) of what hooks and schedules look for in the figures of a validation."""
     for kind, key, node in parts(settings.cfg, settings.training):
-        for name in ('save_best', 'monitor') if kind == 'hook' and metrics else ():
-            for figure in as_list(node.get(name)):
-                if figure != 'auto' and all(_gives(part, figure) is False for part in metrics):
-                    yield (f'{key}.{name}={figure!r}, but val_evaluator gives no such figure; '
-                           "name one of its own, or 'auto'")
-
-
-def _gives(part, figure):
-    """Whether a metric gives a figure; None where that is not known."""
-    if type_name(part) == 'IoUMetric':
-        wanted = as_list(part.get('iou_metrics', ['mIoU']))
-        return figure in wanted if figure in ('mIoU', 'mDice', 'mFscore') else \
-            False if '/' in str(figure) else None
-    if type_name(part) == 'CocoMetric':
-        prefix, _, name = str(figure).rpartition('/')
-        of = name.split('_')[0]
-        if prefix != (part.get('prefix') or 'coco'):
-            return False
-        return of in as_list(part.get('metric', 'bbox')) if of in ('bbox', 'segm') else None
-    return None
+        if kind == 'hook':
+            for name in ('save_best', 'monitor'):
+                yield from ((f'{key}.{name}', figure) for figure in as_list(node.get(name))
+                            if figure != 'auto')
+        elif kind == 'schedule' and (type_name(node) or '').startswith('ReduceOnPlateau'):
+            yield f'{key}.monitor', node.get('monitor', 'loss')
 
 
 def weights(settings: Settings) -> Iterator[str]:

@@ -91,6 +91,7 @@ RULES = (
     Rule('numbers of hooks', 'default_hooks and custom_hooks', training_rules.hook_numbers),
     Rule('figures that hooks wait for', 'save_best, monitor and val_evaluator',
          run_rules.figures),
+    Rule('figures of one name', 'val_evaluator and test_evaluator', run_rules.repeated_figures),
     Rule('parts of a run', 'data loaders, loops, optim_wrapper and evaluators',
          run_rules.run_parts),
     Rule('weights to start from', 'load_from, init_from and init_cfg', run_rules.weights),

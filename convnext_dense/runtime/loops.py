@@ -6,12 +6,9 @@ validation that was due when the run was killed is made up for.
 """
 from __future__ import annotations
 
-from contextlib import contextmanager
-from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import torch
-from mmengine.dist import get_world_size
 from mmengine.runner import BaseLoop
 from mmengine.runner import EpochBasedTrainLoop as MMEngineEpochLoop
 from mmengine.runner import IterBasedTrainLoop as MMEngineIterLoop
@@ -20,11 +17,9 @@ from mmengine.runner import ValLoop as MMEngineValLoop
 from torch import nn
 from torch.utils.data import DataLoader
 
-from convnext_dense.errors import InputError, in_one_line, is_out_of_memory
-from convnext_dense.model_wrappers import unwrap
+from convnext_dense.errors import InputError
 from convnext_dense.registry import LOOPS
-from convnext_dense.runtime.hook_errors import raised_in_hook
-from convnext_dense.runtime.non_finite import images
+from convnext_dense.runtime.blame import named_cause
 from convnext_dense.runtime.samples import iterate, start_at
 
 if TYPE_CHECKING:
@@ -32,52 +27,6 @@ if TYPE_CHECKING:
 
 NO_BATCH = ('the training data give not a single batch: too few images for '
             'train_dataloader.batch_size with drop_last=True')
-OTHER_BATCHES = 2  # that are tried where the first step fails
-
-
-@contextmanager
-def _name_cause(work, loop, data_batch, attempt):
-    """Name the images of a failing step, or the settings where other batches fail as well.
-
-    Args:
-        work (str): training or evaluation.
-        loop (BaseLoop): the loop; ``loop.passed`` says that an earlier step did not fail.
-        data_batch: the batch of the step.
-        attempt (Callable): does with another batch what the step does, without consequences.
-    """
-    try:
-        yield
-        loop.passed = True
-    except InputError:
-        raise
-    except Exception as error:
-        if is_out_of_memory(error) or raised_in_hook(error):
-            raise
-        names = images(data_batch)
-        if not loop.passed and get_world_size() == 1 and _others_fail(loop, names, attempt):
-            raise InputError(
-                f'{work} fails on every batch that was tried, not only on {", ".join(names)}: '
-                f'{in_one_line(error)}; look at the settings of the model, its losses and the '
-                'pipeline: the images are not the cause') from error
-        raise InputError(f'{work} failed on {", ".join(names)}: {in_one_line(error)}; look at '
-                         'these, their annotations, and whether pipeline and model fit each '
-                         'other') from error
-
-
-def _others_fail(loop, names, attempt):
-    """Whether other batches were found, and none of them passes."""
-    tried = False
-    for batch in islice(loop.dataloader, OTHER_BATCHES + 1):
-        if batch is None or set(images(batch)) & set(names):
-            continue
-        tried = True
-        try:
-            with torch.no_grad():
-                attempt(batch)
-        except Exception:  # whatever made the first one fail
-            continue
-        return False
-    return tried
 
 
 class _Step(BaseLoop):
@@ -88,7 +37,7 @@ class _Step(BaseLoop):
     def _step(self, batch_idx, data_batch, end_of_pass=False):
         runner = self.runner
         runner.call_hook('before_train_iter', batch_idx=batch_idx, data_batch=data_batch)
-        with _name_cause('training', self, data_batch, self._attempt):
+        with named_cause('training', self, data_batch, self._attempt):
             outputs = runner.non_finite_guard.train_step(runner.model, data_batch,
                                                          runner.optim_wrapper)
         self._count(batch_idx)
@@ -98,8 +47,8 @@ class _Step(BaseLoop):
         self._iter += 1
 
     def _attempt(self, data_batch):
-        model: Any = unwrap(self.runner.model)
-        model(**model.data_preprocessor(data_batch, True), mode='loss')
+        model: Any = self.runner.model
+        model.train_step(data_batch, self.runner.optim_wrapper)
 
 
 @LOOPS.register_module()
@@ -260,10 +209,11 @@ class _Evaluation(BaseLoop):
 
     def run_iter(self, idx, data_batch):
         if data_batch is not None:
-            with _name_cause('evaluation', self, data_batch, self._attempt):
+            with named_cause('evaluation', self, data_batch, self._attempt):
                 super().run_iter(idx, data_batch)
         self.runner.after_evaluation_step(idx)
 
+    @torch.no_grad()
     def _attempt(self, data_batch):
         outputs = self.runner.model.test_step(data_batch)
         self.evaluator.process(data_samples=outputs, data_batch=data_batch)

@@ -13,6 +13,8 @@ from mmengine.optim import OptimWrapper
 from convnext_dense.errors import InputError
 from convnext_dense.runtime.random_state import random_state, set_random_state
 
+UNKNOWN = ['unknown']  # images of samples that know no path
+
 
 class NonFiniteStep(Exception):
     """Raised between the backward pass and the optimizer's step."""
@@ -282,4 +284,4 @@ def images(data_batch: Any) -> list[str]:
     samples = data_batch.get('data_samples', ()) if isinstance(data_batch, dict) else ()
     paths = [getattr(sample, 'img_path', None) or getattr(sample, 'metainfo', {}).get('img_path')
              for sample in samples]
-    return [str(path) for path in paths if path] or ['unknown']
+    return [str(path) for path in paths if path] or UNKNOWN

@@ -16,7 +16,7 @@ from convnext_dense.checkpoints.reading import read_checkpoint
 from convnext_dense.classes import LOADERS
 from convnext_dense.errors import InputError, convert_errors
 from convnext_dense.evaluation.collect import on_main_process
-from convnext_dense.model_wrappers import unwrap
+from convnext_dense.model_wrappers import device_of, unwrap
 from convnext_dense.registry import RUNNERS
 from convnext_dense.runtime import files, resuming
 from convnext_dense.runtime.bad_image_list import BadImageLists
@@ -176,8 +176,7 @@ class Runner(BuildingRunner):
 
     @cached_property
     def _fingerprint(self):
-        device = next(unwrap(self.model).parameters()).device
-        return fingerprint(self.cfg, device, self.deterministic)
+        return fingerprint(self.cfg, device_of(self.model), self.deterministic)
 
     @cached_property
     def config_text(self) -> str:

@@ -13,6 +13,7 @@ import torch
 
 import convnext_dense
 from convnext_dense.config_nodes import nested
+from convnext_dense.model_wrappers import device_of
 
 if TYPE_CHECKING:
     from mmengine.config import Config
@@ -28,7 +29,7 @@ def start_line(runner: MMEngineRunner) -> None:
     if getattr(runner, '_started', False):
         return
     runner._started = True
-    device = next(runner.model.parameters()).device
+    device = device_of(runner.model)
     name = torch.cuda.get_device_name(device) if device.type == 'cuda' else (
         f'{platform.machine()}, {torch.get_num_threads()} threads')
     parts = [f'convnext-dense {convnext_dense.__version__} (commit {commit()})',

@@ -5,6 +5,7 @@ from nothing, the work directory is a temporary one, gradients are not computed,
 user's own are built but not called.
 """
 import copy
+import os
 import tempfile
 import uuid
 from collections.abc import Callable
@@ -22,6 +23,8 @@ from convnext_dense.errors import InputError, convert_errors, is_out_of_memory
 from convnext_dense.runtime.hook_errors import call_named
 
 IMAGES = 2  # of a batch, as batch norm needs
+#: where metrics write
+WRITTEN = ('output_dir', 'outfile_prefix', 'report_dir', 'out_file_path')
 ADVICE = 'look at the settings of the model, its losses and the pipeline'
 
 
@@ -77,6 +80,9 @@ def _alone(cfg: Config, folder: str, loaders: list[str]) -> Config:
     for node in nested([cfg.get('val_evaluator'), cfg.get('test_evaluator')]):
         if node.get('report') is True:
             node['report'] = False
+        for key in WRITTEN:
+            if node.get(key):
+                node[key] = os.path.join(folder, os.path.basename(str(node[key])) or key)
     if isinstance(cfg.get('visualizer'), dict):
         cfg.visualizer.vis_backends = None
     return cfg
@@ -99,7 +105,9 @@ def _try(cfg: Config, build_runner: Callable[[Config], Runner], loaders: list[st
             if batch is not None and name == 'train':
                 _train(runner, batch)
             elif batch is not None:
-                _evaluate(runner, loop.evaluator, batch)
+                figures = _evaluate(runner, loop.evaluator, batch)
+                if name == 'val':
+                    _check_awaited(runner, figures)
 
 
 def _train(runner: Runner, batch: Any) -> None:
@@ -111,20 +119,37 @@ def _train(runner: Runner, batch: Any) -> None:
     runner.optim_wrapper.update_params(0. * zero)
 
 
-def _evaluate(runner: Runner, evaluator: Any, batch: Any) -> None:
-    """A step of evaluation, its figures, and whether those that hooks wait for are among them."""
+def _evaluate(runner: Runner, evaluator: Any, batch: Any) -> dict[str, float]:
+    """A step of evaluation, and its figures."""
     runner.model.eval()
     with torch.no_grad():
         outputs = runner.model.test_step(batch)
     evaluator.process(data_samples=outputs, data_batch=batch)
-    figures = evaluator.evaluate(len(outputs))
-    for hook in runner.hooks:
-        wanted = getattr(hook, 'save_best', None) if isinstance(hook, CheckpointHook) else \
-            getattr(hook, 'monitor', None) if isinstance(hook, EarlyStoppingHook) else None
+    return evaluator.evaluate(len(outputs))
+
+
+def _check_awaited(runner, figures):
+    """Raise InputError for a figure that a hook or schedule waits for and validation lacks."""
+    for part, key in _awaited(runner):
+        if key not in figures:
+            raise InputError(f'{type(part).__name__} waits for the figure {key!r}, but '
+                             f'val_evaluator gives {", ".join(map(repr, figures)) or "none"}')
+
+
+def _awaited(runner):
+    """(part, figure) of the hooks and schedules that look for a figure of the validation."""
+    schedules: Any = runner.param_schedulers or []
+    if isinstance(schedules, dict):
+        schedules = [one for several in schedules.values() for one in several]
+    for part in (*runner.hooks, *schedules):
+        wanted: Any = None
+        if isinstance(part, CheckpointHook):
+            wanted = part.save_best
+        elif isinstance(part, EarlyStoppingHook) or getattr(part, 'need_val_args', False):
+            wanted = part.monitor
         for key in wanted if isinstance(wanted, list) else [wanted]:
-            if isinstance(key, str) and key != 'auto' and key not in figures:
-                raise InputError(f'{type(hook).__name__} waits for the figure {key!r}, but '
-                                 f'val_evaluator gives {", ".join(map(repr, figures))}')
+            if isinstance(key, str) and key != 'auto':
+                yield part, key
 
 
 def _first_batch(loader: DataLoader) -> Any:

@@ -125,6 +125,14 @@ def test_anything_else_that_does_not_fit_is_an_error(spoil, told):
         plan_fine_tuning(wanted, state, NEW, OLD, 'the file')
 
 
+def test_weights_for_images_of_other_channels_say_so():
+    state = model({}, 1).state_dict()
+    name = 'backbone.downsample_layers.0.0.weight'
+    wanted = dict(state, **{name: state[name].repeat(1, 2, 1, 1)})
+    with pytest.raises(InputError, match='for images of 3 channels, the model for 6'):
+        plan_fine_tuning(wanted, state, NEW, OLD, 'the file')
+
+
 def test_load_from_stays_strict_and_names_the_way_out(tmp_path):
     path = tmp_path / 'a.pth'
     torch.save(model({'decode_head.conv_seg': nn.Conv2d(3, 3, 1)}, 1).state_dict(), path)

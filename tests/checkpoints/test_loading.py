@@ -92,6 +92,12 @@ def test_another_number_of_classes_is_an_error_unless_allowed():
     assert equal(target.backbone, source.backbone.state_dict())
 
 
+def test_weights_for_images_of_other_channels_say_so():
+    with pytest.raises(InputError, match='weights are for images of 3 channels, the model for 4: '
+                       'load images of 3 channels .backbone.in_channels=3., or start the backbone'):
+        load_weights(convnext(in_channels=4), official_state())
+
+
 def test_a_missing_head_is_an_error():
     source = randomise(Detector(convnext())).state_dict()
     del source['roi_head.bbox_head.fc_cls.bias']

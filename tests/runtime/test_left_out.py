@@ -1,10 +1,15 @@
 """A validation image that cannot be read is left out, with metrics of the libraries as well."""
+import json
 import shutil
 import uuid
 
 import pytest
+import torch
+from mmengine.model import BaseModel
+from mmengine.registry import MODELS
+from mmengine.structures import InstanceData
 from test_fuzzed_settings import config_of
-from tiny import segmenter_config
+from tiny import detector_config, segmenter_config
 
 from convnext_dense.datasets.shapes import write_shapes
 from convnext_dense.runtime import Runner
@@ -16,10 +21,34 @@ METRICS = {
 }
 
 
-def evaluate(make, metric, root, work_dir, batch_size=1):
+@MODELS.register_module()
+class AllFound(BaseModel):
+    """A detector that finds every box of an annotation file."""
+
+    def __init__(self, ann_file):
+        super().__init__(data_preprocessor=dict(type='mmdet.DetDataPreprocessor'))
+        with open(ann_file) as file:
+            self.content = json.load(file)
+
+    def forward(self, inputs, data_samples, mode):
+        labels = {one['id']: label for label, one in enumerate(self.content['categories'])}
+        for sample in data_samples:
+            found = [one for one in self.content['annotations']
+                     if one['image_id'] == sample.img_id]
+            boxes = torch.tensor([one['bbox'] for one in found])
+            boxes[:, 2:] += boxes[:, :2]
+            sample.pred_instances = InstanceData(
+                bboxes=boxes, scores=torch.ones(len(found)),
+                labels=torch.tensor([labels[one['category_id']] for one in found]))
+        return data_samples
+
+
+def evaluate(make, metric, root, work_dir, batch_size=1, model=None):
     """Figures, and how many images they are of."""
     config = config_of(make, root, work_dir)
-    config.update(experiment_name=uuid.uuid4().hex, test_evaluator=metric, randomness=dict(seed=3),
+    config.model = model or config.model
+    config.test_evaluator = metric
+    config.update(experiment_name=uuid.uuid4().hex, randomness=dict(seed=3),
                   bad_images=dict(limit=.5))
     config.train_dataloader = config.train_cfg = config.optim_wrapper = None
     config.val_dataloader = config.val_cfg = config.val_evaluator = config.param_scheduler = None
@@ -54,3 +83,39 @@ def test_the_figures_are_those_without_the_image(name, batch_size, tmp_path):
     assert figures == evaluate(make, metric, tmp_path / 'without', tmp_path / 'b')[0]
     assert len(evaluate(make, metric, whole, tmp_path / 'c')[1]) == 4
     assert images[1].name in (tmp_path / 'broken/bad_images_test.jsonl').read_text()
+
+
+@pytest.mark.parametrize('scope', ['mmdet', 'convnext_dense'])
+@pytest.mark.parametrize('batch_size', [1, 2])
+def test_the_objects_of_the_image_count_as_missed_by_a_detector(scope, batch_size, tmp_path):
+    root = tmp_path / 'shapes'
+    write_shapes(root, train=2, val=4, size=64)
+    images = sorted(root.glob('images/validation/*'))
+    ann_file = str(root / 'annotations/instances_validation.json')
+    metric = dict(type=f'{scope}.CocoMetric', ann_file=ann_file, metric='bbox')
+    model = dict(type='AllFound', ann_file=ann_file)
+    figures, seen = evaluate(detector_config, metric, root, tmp_path / 'whole', batch_size, model)
+    assert len(seen) == 4 and figures['coco/bbox_mAP'] == 1
+    images[1].write_bytes(images[1].read_bytes()[:200])
+    figures, seen = evaluate(detector_config, metric, root, tmp_path / 'work', batch_size, model)
+    assert seen == [str(path) for path in images if path != images[1]]
+    assert figures == pytest.approx(without(ann_file, images[1].name), abs=5e-4)  # 3 digits
+    assert figures['coco/bbox_mAP'] < 1
+    assert images[1].name in (tmp_path / 'work/bad_images_test.jsonl').read_text()
+
+
+def without(ann_file, name):
+    """The figures of pycocotools where all boxes are found but those of an image."""
+    from pycocotools.coco import COCO
+    from pycocotools.cocoeval import COCOeval
+    truth = COCO(ann_file)
+    missed = next(number for number, image in truth.imgs.items() if image['file_name'] == name)
+    evaluation = COCOeval(truth, truth.loadRes([
+        dict(image_id=one['image_id'], category_id=one['category_id'], bbox=one['bbox'], score=1.)
+        for one in truth.anns.values() if one['image_id'] != missed]), 'bbox')
+    evaluation.params.maxDets = [100, 300, 1000]
+    evaluation.evaluate()
+    evaluation.accumulate()
+    evaluation.summarize()
+    names = ('mAP', 'mAP_50', 'mAP_75', 'mAP_s', 'mAP_m', 'mAP_l')
+    return {f'coco/bbox_{name}': value for name, value in zip(names, evaluation.stats)}

@@ -3,6 +3,8 @@ import copy
 import uuid
 
 import pytest
+from mmengine.evaluator import BaseMetric
+from mmengine.registry import METRICS
 from test_fuzzed_settings import config_of
 from tiny import detector_config, segmenter_config
 
@@ -11,6 +13,21 @@ from convnext_dense.commands.check_data import full_check
 from convnext_dense.commands.options import build_runner
 from convnext_dense.errors import InputError
 from convnext_dense.runtime.trial import try_batches
+
+
+@METRICS.register_module()
+class CountlessMetric(BaseMetric):
+    """A metric of a user's own."""
+
+    def __init__(self, **options):
+        super().__init__()
+
+    def process(self, data_batch, data_samples):
+        self.results += [1] * len(data_samples)
+
+    def compute_metrics(self, results):
+        return dict(count=len(results))
+
 
 ROI_HEAD = 'model.roi_head.bbox_head.0'
 FAULTS = {
@@ -22,6 +39,10 @@ FAULTS = {
         'train_dataloader: '),
     'a figure that the metric does not have': (
         segmenter_config, {'val_evaluator.iou_metrics': ['mIuO']}, 'mIuO'),
+    'a schedule that waits for a figure that no metric gives': (
+        segmenter_config, {'param_scheduler': [dict(type='ReduceOnPlateauLR')],
+                           'val_evaluator.type': 'CountlessMetric'},
+        "ReduceOnPlateauLR waits for the figure 'loss', but val_evaluator gives 'count'"),
     'a hook that cannot start': (
         segmenter_config, {'custom_hooks': [dict(type='EMAHook', momentum=7.)]},
         'the hook EMAHook failed in before_run: AssertionError'),
@@ -44,6 +65,15 @@ def test_what_trains_passes_and_leaves_no_trace(make, tiny_shapes, tmp_path):
     before = copy.deepcopy(config._cfg_dict.to_dict())
     try_batches(config, build_runner)
     assert config._cfg_dict.to_dict() == before and not (tmp_path / 'work').exists()
+
+
+def test_a_test_that_only_writes_files_passes_and_writes_none(tiny_shapes, tmp_path):
+    config = config_of(segmenter_config, tiny_shapes, tmp_path / 'work')
+    config.default_hooks.checkpoint.save_best = 'mIoU'  # which is for the validation to give
+    config.test_evaluator = dict(type='convnext_dense.IoUMetric', format_only=True,
+                                 output_dir=str(tmp_path / 'out'))
+    try_batches(config, build_runner)
+    assert not (tmp_path / 'out').exists()
 
 
 @pytest.mark.parametrize('name', FAULTS)

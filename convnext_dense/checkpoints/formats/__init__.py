@@ -15,10 +15,11 @@ from convnext_dense.checkpoints.formats.renaming import (
     OUTPUT_NORM,
     fit,
     from_official,
+    other_bands,
     recognise,
     to_official,
 )
 from convnext_dense.checkpoints.formats.tables import BACKBONE, Format, Found, Row
 
 __all__ = ['BACKBONE', 'COMPUTED', 'FORMATS', 'LEFTOVERS', 'OUTPUT_NORM', 'Format', 'Found', 'Row',
-           'fit', 'from_official', 'recognise', 'to_official']
+           'fit', 'from_official', 'other_bands', 'recognise', 'to_official']

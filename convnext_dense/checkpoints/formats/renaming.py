@@ -154,3 +154,20 @@ def fit(key: str, tensor: torch.Tensor, shape: Sequence[int]) -> torch.Tensor | 
             grid = torch.nn.functional.interpolate(grid, size=(new, new), mode='bicubic')
             return grid.reshape(-1, new * new).T.to(tensor.dtype)
     return None
+
+
+def other_bands(found: Sequence[int], wanted: Sequence[int]) -> str | None:
+    """What to do where the first convolution of a backbone has other image channels.
+
+    Args:
+        found, wanted: its shape in the file and in the model.
+
+    Returns:
+        None for any other layer.
+    """
+    if len(found) != 4 or len(wanted) != 4 or found[2] == 1 or max(found[1], wanted[1]) > 16 or \
+            (found[0], *found[2:]) != (wanted[0], *wanted[2:]):
+        return None
+    return (f'the weights are for images of {found[1]} channels, the model for {wanted[1]}: load '
+            f'images of {found[1]} channels (backbone.in_channels={found[1]}), or start the '
+            'backbone from nothing (init_cfg=None)')
