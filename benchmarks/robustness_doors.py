@@ -34,6 +34,8 @@ TINY = ['model.backbone.arch.depths=[1,1,1,1]', 'train_cfg.max_iters=2', 'train_
 CHANGES = {'os.remove': (0, ), 'os.rename': (0, 1), 'os.rmdir': (0, ), 'os.mkdir': (0, ),
            'os.link': (1, ), 'os.symlink': (1, ), 'os.truncate': (0, ), 'os.chmod': (0, ),
            'os.chown': (0, ), 'shutil.rmtree': (0, ), 'os.utime': (0, )}
+#: those that act on a link itself, not on what it leads to
+OF_LINKS = ('os.remove', 'os.rename', 'os.rmdir', 'os.link', 'os.symlink')
 PROGRAMS = ('os.system', 'os.exec', 'os.posix_spawn', 'os.spawn', 'subprocess.Popen',
             'socket.connect', 'socket.sendto', 'pty.spawn')
 #: programs that libraries start to describe the machine
@@ -46,10 +48,12 @@ def audit(log: Path, own: Path) -> None:
     descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     allowed = (os.path.realpath(own), '/dev/null', '/dev/shm', '/proc/self', '/dev/tty')
 
-    def outside(path: Any) -> bool:
+    def outside(path: Any, follow: bool = True) -> bool:
         if isinstance(path, int) or path is None:
             return False
-        real = os.path.realpath(os.fsdecode(path))
+        folder, name = os.path.split(os.fsdecode(path))
+        real = os.path.realpath(os.fsdecode(path)) if follow else os.path.join(
+            os.path.realpath(folder), name)
         return not any(real == one or real.startswith(one + '/') for one in allowed)
 
     def hook(event: str, arguments: tuple) -> None:
@@ -60,10 +64,13 @@ def audit(log: Path, own: Path) -> None:
                 told = f'open {path!r} {mode!r}'
         elif event in CHANGES:
             paths = [arguments[place] for place in CHANGES[event] if place < len(arguments)]
-            if any(map(outside, paths)):
+            if any(outside(path, event not in OF_LINKS) for path in paths):
                 told = f'{event} {paths!r}'
         elif event in PROGRAMS:
             program = arguments[0] if event != 'socket.connect' else arguments[1]
+            command = arguments[1] if event == 'subprocess.Popen' else ()
+            if list(command[:2]) == ['/bin/sh', '-c']:
+                program = str(command[2]).split()[0]
             if os.path.basename(str(program)) not in HARMLESS:
                 told = f'{event} {arguments!r:.200}'
         if told:
@@ -109,7 +116,8 @@ def go_through(argv: list[str], own: Path, log: Path) -> None:
     """Run a command line in this child, watched."""
     from convnext_dense.cli import main
     os.chdir(own)
-    for name in ('HOME', 'TMPDIR', 'XDG_CACHE_HOME', 'TORCH_HOME', 'MPLCONFIGDIR'):
+    for name in ('HOME', 'TMPDIR', 'XDG_CACHE_HOME', 'TORCH_HOME', 'MPLCONFIGDIR',
+                 'TORCHINDUCTOR_CACHE_DIR'):
         os.environ[name] = str(own)
     tempfile.tempdir = str(own)
     audit(log, own)

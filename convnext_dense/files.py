@@ -3,9 +3,13 @@ import errno
 import glob
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import numpy as np
 
 PARTIAL = '.partial'  # ends the name of a file that is being written
 
@@ -69,6 +73,27 @@ def atomic_folder(path: str | Path) -> Iterator[Path]:
         os.replace(partial, path)  # only an empty folder gives way
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+
+
+def write_image(path: str | Path, pixels: 'np.ndarray', options: Sequence[int] = ()) -> None:
+    """Write an image file, whole or not at all; its folder is there.
+
+    OpenCV's ``imwrite`` says nothing where the disk is full or the folder gone.
+
+    Args:
+        path: its suffix names the format.
+        pixels: uint8, (H, W) or (H, W, 3) in BGR order.
+        options: of OpenCV's encoder.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    import cv2
+    path = Path(path)
+    data = cv2.imencode(path.suffix, pixels, list(options))[1].tobytes()
+    os.stat(path.parent)
+    with atomic_write(path) as partial:
+        partial.write_bytes(data)
 
 
 def _runs(process: str) -> bool:

@@ -52,3 +52,4 @@ FUNCTIONS = LazyRegistry(root.FUNCTIONS, 'analysis.evaluation_report', 'analysis
 HOOKS = LazyRegistry(root.HOOKS, 'runtime')
 LOOPS = LazyRegistry(root.LOOPS, 'runtime')
 RUNNERS = LazyRegistry(root.RUNNERS, 'runtime')
+VISBACKENDS = LazyRegistry(root.VISBACKENDS, 'runtime')

@@ -4,14 +4,17 @@ OpenMMLab keeps a run's resolved config as text, in the work directory and in ev
 looks like Python, and mmengine reads it by running it. Here it is parsed, and only literals,
 ``dict(...)`` and dotted class names are understood. Building a model from data could still run
 code: mmengine takes a ``type`` that is in no registry for something to import, mmcv evaluates the
-name of an NMS, and mmdet reads a teacher's config file. :func:`check_parts` refuses all of it.
+name of an NMS, and some classes read pickles or import from a path. :func:`check_parts` and
+:func:`check_data_set` refuse all of it.
 """
 import ast
 import inspect
 import io
 import sys
+from collections.abc import Iterator
 from contextlib import redirect_stdout
 from importlib import import_module
+from typing import Any
 
 from mmengine.config import Config
 
@@ -24,7 +27,24 @@ PACKAGES = ('convnext_dense', 'mmdet', 'mmseg', 'mmpretrain', 'mmcv', 'mmengine'
 REGISTRIES = ('MODELS', 'TASK_UTILS', 'TRANSFORMS', 'WEIGHT_INITIALIZERS')
 #: what ``type`` means to mmcv's ``batched_nms``, which has no registry
 NMS_TYPES = ('nms', 'soft_nms')
-CONFIG_SUFFIXES = ('.py', '.yaml', '.yml', '.json', '.pkl', '.pickle')
+PICKLE_SUFFIXES = ('.pkl', '.pickle', '.yaml', '.yml')  # YAML's full reader makes any object, too
+CONFIG_SUFFIXES = ('.py', '.json', *PICKLE_SUFFIXES)
+#: registered classes that evaluate a text, unpickle a file of any name, or fetch one when they are
+#: built or used; a model for prediction needs none of them
+RUNNING = frozenset((
+    'ATSSVLFusionHead', 'AppearanceFreeLink', 'BertModel', 'CameraMotionCompensation',
+    'Detectron2Wrapper', 'KnowledgeDistillationSingleStageDetector', 'LAD',
+    'LoadBiomedicalAnnotation', 'LoadBiomedicalData', 'LoadBiomedicalImageFromFile',
+    'LoadDepthAnnotation', 'RandomSamplingNegPos', 'TIMMBackbone', 'VPD'))
+#: mmpretrain's other rooms fetch models by name, with their code
+MMPRETRAIN = ('mmpretrain.models.backbones.', 'mmpretrain.models.utils.')
+#: keys of mmengine's file storage, and the kinds that import no module from a path of theirs
+STORED, STORAGES = ('backend_args', 'file_client_args'), ('local', 'disk')
+METRICS = ('CocoMetric', 'CocoPanopticMetric', 'IoUMetric', 'PanopticMetric', 'VOCMetric')
+#: where the annotations of data sets are read as JSON, or as images
+DATA_READERS = ('convnext_dense.', 'mmdet.datasets.coco', 'mmdet.datasets.lvis',
+                'mmdet.datasets.objects365', 'mmdet.datasets.xml_style',
+                'mmseg.datasets.basesegdataset')
 ADVICE = 'give the config itself and --weights, if you trust it: it then runs as in training'
 
 
@@ -123,13 +143,97 @@ def check_parts(settings: dict | list, scope: str, name: str, advice: str = ADVI
             raise InputError(f'{name}: _scope_={str(part["_scope_"])[:80]!r}; known are '
                              f'{", ".join(PACKAGES)}; {advice}')
         for key, value in part.items():
-            if not isinstance(value, str):
-                continue
-            if '(' in value or value.lower().endswith(CONFIG_SUFFIXES):
-                raise InputError(f'{name}: {key}={value[:80]!r} could run code; {advice}')
-            if key == 'type' and value not in NMS_TYPES and not _is_registered(value, scope):
+            if key in STORED and isinstance(value, dict) and value.get(
+                    'backend', STORAGES[0]) not in STORAGES:
+                raise InputError(f'{name}: {key}={str(value)[:80]}: other storage than local '
+                                 f'files runs code; {advice}')
+            for text in _texts(value):
+                if isinstance(text, bytes) or set(text) & set('([{') or \
+                        text.lower().endswith(CONFIG_SUFFIXES):
+                    raise InputError(f'{name}: {key}={text[:80]!r} could run code; {advice}')
+            if key == 'type' and isinstance(value, str) and value not in NMS_TYPES and \
+                    not _is_registered(value, scope):
                 raise InputError(f'{name}: type={value[:80]!r} is registered by none of '
-                                 f'{", ".join(PACKAGES)}; {advice}')
+                                 f'{", ".join(PACKAGES)}, or may run code; {advice}')
+
+
+def check_data_set(settings: Any, scope: str, name: str, advice: str = ADVICE) -> None:
+    """Refuse settings of a data set whose building or reading would run something.
+
+    Args:
+        settings: ``dataset`` of a data loader.
+        scope, name, advice (str): as of :func:`check_parts`.
+
+    Raises:
+        InputError: it is none whose annotations are JSON or images, it names a file that could be
+            a pickle, or its pipeline is refused.
+    """
+    pipelines: list = []
+    rest = _without_pipelines(settings, pipelines)
+    check_parts(pipelines, scope, name, advice)
+    for part in nested(rest):
+        check_parts({key: value for key, value in part.items() if key in (*STORED, '_scope_')},
+                    scope, name, advice)
+        for key, value in part.items():
+            for text in _texts(value):
+                if isinstance(text, bytes) or text.lower().endswith(PICKLE_SUFFIXES):
+                    raise InputError(f'{name}: {key}={text[:80]!r} could run code; {advice}')
+            if key == 'type' and value is not None and not _reads_data(part, scope):
+                raise InputError(f'{name}: the data set {str(value)[:80]!r} is none that reads '
+                                 f'COCO or label maps; {advice}')
+
+
+def check_metrics(settings: Any, scope: str, name: str, advice: str = ADVICE) -> None:
+    """Refuse metrics other than those that compute figures of objects and label maps.
+
+    Args:
+        settings: ``val_evaluator`` or ``test_evaluator``.
+        scope, name, advice (str): as of :func:`check_parts`.
+
+    Raises:
+        InputError: another metric, or a file that could be a pickle.
+    """
+    for part in nested(settings):
+        kind = part.get('type')
+        package, _, metric = str(kind).rpartition('.')
+        if (package or scope) not in PACKAGES or metric not in METRICS:
+            raise InputError(f'{name}: the metric {str(kind)[:80]!r} is none of '
+                             f'{", ".join(METRICS)}; {advice}')
+        check_data_set(dict(part, type=None), scope, name, advice)
+
+
+def _without_pipelines(node, found):
+    """A copy of nested settings without their pipelines, which are appended to ``found``."""
+    if isinstance(node, dict):
+        found += [value for key, value in node.items() if key == 'pipeline']
+        return {key: _without_pipelines(value, found) for key, value in node.items()
+                if key != 'pipeline'}
+    if isinstance(node, (list, tuple)):
+        return [_without_pipelines(child, found) for child in node]
+    return node
+
+
+def _texts(value: Any) -> Iterator[str | bytes]:
+    """Texts and bytes in a value, but for those of the dicts in it."""
+    if isinstance(value, (str, bytes)):
+        yield value
+    elif isinstance(value, (list, tuple, set)):
+        for child in value:
+            yield from _texts(child)
+
+
+def _reads_data(part, scope):
+    """Whether a data set reads annotations in a way that is known, or wraps others."""
+    if not isinstance(part['type'], str):
+        return False
+    path, _, name = part['type'].rpartition('.')
+    package = path.partition('.')[0] or scope
+    found = next((one for one in _registered(package, name, ('DATASETS', ))
+                  if _agrees(one, path, name)), None) if package in PACKAGES else None
+    reader = getattr(found, 'load_data_list', None)
+    if reader is None:
+        return found is not None and ('dataset' in part or 'datasets' in part)
+    return reader.__module__.startswith(DATA_READERS)
 
 
 def _is_registered(kind, scope):
@@ -142,17 +246,25 @@ def _is_registered(kind, scope):
         return True
     if package not in PACKAGES or not all(part.isidentifier() for part in kind.split('.')):
         return False
-    return any(_agrees(found, path, name) for found in _registered(package, name))
+    return any(_agrees(found, path, name) and _only_computes(found)
+               for found in _registered(package, name))
 
 
-def _registered(package, name):
+def _only_computes(found):
+    """Whether no class that a registered one inherits from runs what settings name."""
+    bases = getattr(found, '__mro__', (found, ))
+    return not any(base.__name__ in RUNNING or base.__module__.startswith('mmpretrain.')
+                   and not base.__module__.startswith(MMPRETRAIN) for base in bases)
+
+
+def _registered(package, name, registries=REGISTRIES):
     """What the registries of a package, and mmengine's above them, hold under ``name``."""
     for scope in (package, 'mmengine'):
         try:
             module = import_module(f'{scope}.registry')
         except ImportError:
             continue
-        for attribute in REGISTRIES:
+        for attribute in registries:
             registry = getattr(module, attribute, None)
             if registry is None:
                 continue
@@ -181,4 +293,5 @@ def _is_module(package, names):
     found = package
     for name in names:
         found = getattr(found, name, None)
-    return inspect.isclass(found) and issubclass(found, torch.nn.Module)
+    return inspect.isclass(found) and issubclass(found, torch.nn.Module) and \
+        found.__module__.startswith(('torch.nn.modules.', 'mmcv.ops.'))

@@ -1,4 +1,6 @@
 """A resolved config is data: it is read in full, and nothing that it holds runs."""
+import ast
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -8,7 +10,14 @@ from convnext_dense.config import load_config
 from convnext_dense.config_files import config_names
 from convnext_dense.errors import InputError
 from convnext_dense.prediction.model_files import find_model, pipeline_of_tests
-from convnext_dense.resolved_config import check_parts, parse_config
+from convnext_dense.resolved_config import (
+    REGISTRIES,
+    RUNNING,
+    check_data_set,
+    check_metrics,
+    check_parts,
+    parse_config,
+)
 
 
 @pytest.mark.parametrize('name', sorted(config_names()))
@@ -56,11 +65,87 @@ def test_code_is_refused_in_one_line(text):
     dict(type='FasterRCNN', test_cfg=dict(nms=dict(type='exit'))),
     dict(type='KnowledgeDistillationSingleStageDetector', teacher_config='evil.py'),
     dict(type='CameraMotionCompensation', warp_mode='exit()'),
+    dict(type='CameraMotionCompensation', warp_mode='cv2.MOTION_EUCLIDEAN'),
+    dict(type='mmdet.StrongSORT', cmc=dict(type='mmdet.CameraMotionCompensation')),
+    dict(type='FCN', warp_mode='[X["touch ran"] for X.__class_getitem__ in [cv2.os.system]]'),
+    dict(type='FCN', warp_mode=b'exit'),
+    dict(type='FCN', names=['a', 'exit()']),
+    dict(type='KnowledgeDistillationSingleStageDetector', teacher_ckpt='evil.pth'),
+    dict(type='mmdet.LAD', teacher_ckpt='evil.pth'),
+    dict(type='mmseg.VPD', class_embed_path='evil.pth'),
+    dict(type='mmseg.LoadBiomedicalData', decode_backend='pickle'),
+    dict(type='LoadImageFromFile', backend_args=dict(backend='memcached', sys_path='.')),
+    dict(type='LoadImageFromFile', file_client_args=dict(backend='petrel')),
+    dict(type='torch.nn.modules.module.torch.jit.ScriptModule'),
     dict(type='FasterRCNN', backbone=[dict(neck=dict(type='mmdet.version'))])])
 def test_parts_that_could_run_something_are_refused(part):
     with pytest.raises(InputError, match='--weights'):
         check_parts(dict(model=part), 'mmdet', 'x')
     assert not Path('ran').exists()
+
+
+#: what reads a pickle, evaluates a text, imports by name, or fetches
+DANGEROUS = {'eval', 'exec', 'load_checkpoint', '_load_checkpoint', 'load', 'loads', 'fromfile',
+             'from_pretrained', 'create_model', 'import_module', '__import__', 'get_cfg',
+             'instantiate_from_config', 'datafrombytes', 'load_state_dict_from_url'}
+#: registered classes of these calls whose arguments no setting reaches when a model predicts
+HARMLESS = {'RandomSamplingNegPos.load', 'LoadImageFromNpyFile.load'}
+
+
+@pytest.mark.parametrize('package', ['mmdet', 'mmseg', 'mmcv'])
+def test_the_classes_that_run_what_settings_name_are_known(package):
+    """A version of a library with another such class makes this fail."""
+    found = set()
+    for path in Path(import_module(package).__file__).parent.rglob('*.py'):
+        if not {'.mim', 'apis'} & set(path.parts):
+            for node in ast.parse(path.read_text(encoding='utf-8')).body:
+                found |= dangerous_calls(node)
+    assert {call.partition('.')[0] for call in found - HARMLESS} <= RUNNING
+
+
+def dangerous_calls(node):
+    """``Class.function`` for the calls of a registered class that are made in prediction."""
+    marks = ' '.join(map(ast.unparse, getattr(node, 'decorator_list', ())))
+    if not isinstance(node, ast.ClassDef) or 'register_module' not in marks or not any(
+            f'{registry}.' in marks for registry in REGISTRIES):
+        return set()
+    methods = [each for each in node.body if getattr(each, 'name', '') != 'init_weights']
+    calls = {getattr(call.func, 'attr', getattr(call.func, 'id', ''))
+             for method in methods for call in ast.walk(method) if isinstance(call, ast.Call)
+             if not (isinstance(call.func, ast.Attribute) and call.func.attr == 'eval')}
+    return {f'{node.name}.{name}' for name in calls & DANGEROUS}
+
+
+@pytest.mark.parametrize('settings', [
+    dict(type='os.system', command='touch ran'), dict(type='mmengine.BaseDataset'),
+    dict(type='RefCocoDataset', split_file='x.p'), dict(type='CocoDataset', ann_file='x.pkl'),
+    dict(type='mmdet.CocoDataset', ann_file='x.json', proposal_file='x.YAML'),
+    dict(type='OneDLDataset'), dict(type='CrowdHumanDataset', extra_ann_file='/etc/x.json'),
+    dict(type='CocoDataset', _scope_='module'),
+    dict(type='CocoDataset', backend_args=dict(backend='memcached', sys_path='.')),
+    dict(type='CocoDataset', pipeline=[dict(type='os.system', command='touch ran')]),
+    dict(type='RepeatDataset', dataset=dict(type='subprocess.Popen'), times=2),
+    dict(type='ConcatDataset'), dict(type=['CocoDataset'])])
+def test_data_sets_that_could_run_something_are_refused(settings):
+    with pytest.raises(InputError, match='--weights'):
+        check_data_set(settings, 'mmdet', 'x')
+    assert not Path('ran').exists()
+
+
+@pytest.mark.parametrize('name', sorted(config_names()))
+def test_data_sets_and_metrics_of_the_package_pass(name):
+    cfg = load_config(name)
+    for loader in ('train_dataloader', 'test_dataloader'):
+        check_data_set((cfg.get(loader) or {}).get('dataset'), cfg.default_scope, name)
+    check_metrics(cfg.get('test_evaluator'), cfg.default_scope, name)
+
+
+@pytest.mark.parametrize('settings', [
+    dict(type='os.system', command='x'), dict(type='DumpDetResults', out_file_path='x.pkl'),
+    dict(type='IoUMetric', _scope_='module'), [dict(type='CocoMetric', ann_file='x.pkl')]])
+def test_metrics_that_could_run_something_are_refused(settings):
+    with pytest.raises(InputError, match='--weights'):
+        check_metrics(settings, 'mmdet', 'x')
 
 
 @pytest.mark.parametrize('kind', [

@@ -55,6 +55,8 @@ def run(args: argparse.Namespace) -> None:
                          'convnext_dense[report]') from error
     from convnext_dense.analysis.comparison import gather
     from convnext_dense.analysis.report import write_report
+    from convnext_dense.checkpoints import read_safely_in_mmengine
+    read_safely_in_mmengine()
     tuning: list[str] = []
     if args.demo:
         from convnext_dense.commands.compare_demo import SIZE, train_models

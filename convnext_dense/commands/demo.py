@@ -21,6 +21,7 @@ from convnext_dense.commands.options import choose_device, parse_overrides
 from convnext_dense.config_files import FOLDER
 from convnext_dense.cores import core_count
 from convnext_dense.errors import InputError
+from convnext_dense.files import write_image
 
 if TYPE_CHECKING:
     import numpy as np
@@ -238,8 +239,6 @@ def write_images(work_dir: Path, drawings: list[list]) -> list[Path]:
     Returns:
         list[Path]: the files.
     """
-    import cv2
-
     from convnext_dense.analysis.images import grid, with_title
     folder = work_dir / 'images'
     folder.mkdir(parents=True, exist_ok=True)
@@ -248,7 +247,7 @@ def write_images(work_dir: Path, drawings: list[list]) -> list[Path]:
         rows = [[with_title(truth, 'ground truth'), with_title(found, f'{task[0]}: prediction')]
                 for task, (_, truth, found) in zip(TASKS, tasks)]
         paths.append(folder / f'{tasks[0][0]}.png')
-        cv2.imwrite(str(paths[-1]), grid(rows))
+        write_image(paths[-1], grid(rows))
     return paths
 
 

@@ -41,7 +41,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     from convnext_dense.commands.options import choose_device
     choose_device('cpu')
+    from convnext_dense.commands.process import set_up_process
     from convnext_dense.export import ExportOptions, export_model
+    set_up_process('cpu')
     out = Path(args.out or f'exports/{Path(args.model).stem}-{args.to}')
     card = export_model(args.model, out, args.weights, ExportOptions(
         target=args.to, output=args.output, normalise=args.normalise, images=args.images,

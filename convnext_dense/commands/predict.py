@@ -57,10 +57,9 @@ def run(args: argparse.Namespace) -> int:
     from convnext_dense.commands.options import choose_device
     from convnext_dense.prediction.exported import is_export
     device = choose_device('cpu' if args.device is None and is_export(args.model) else args.device)
-    if device == 'cpu':
-        from convnext_dense.acceleration.cpu.allocator import keep_freed_memory
-        keep_freed_memory()
+    from convnext_dense.commands.process import set_up_process
     from convnext_dense.prediction import Predictor
+    set_up_process(device)
     predictor = Predictor(
         args.model, args.weights, device=device, threshold=args.threshold, batch_size=args.batch,
         tile=args.tile, overlap=args.overlap, runtime=args.runtime, precision=args.precision)

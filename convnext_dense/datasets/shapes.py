@@ -23,6 +23,7 @@ import cv2
 import numpy as np
 
 from convnext_dense.errors import InputError
+from convnext_dense.files import write_image
 
 CLASSES = ('disc', 'ring', 'square', 'triangle', 'star')
 SCENE_CLASSES = ('background', *CLASSES)
@@ -280,9 +281,9 @@ def _write_split(root, split, count, size):
     for index in range(count):
         image, masks, classes, labels = draw_image([SPLITS[split], index], size)
         name = f'{index:06d}'
-        _write_image(root / 'images' / split / f'{name}.jpg', image,
+        write_image(root / 'images' / split / f'{name}.jpg', image,
                        [cv2.IMWRITE_JPEG_QUALITY, 95])
-        _write_image(root / 'annotations' / split / f'{name}.png', labels)
+        write_image(root / 'annotations' / split / f'{name}.png', labels)
         images.append(dict(id=index, file_name=f'{name}.jpg', height=size, width=size))
         for mask, label in zip(masks, classes):
             annotations.append(dict(
@@ -293,8 +294,3 @@ def _write_split(root, split, count, size):
     path.write_text(json.dumps(dict(
         info=dict(description='images of shapes, drawn by convnext-dense'),
         images=images, annotations=annotations, categories=categories)))
-
-
-def _write_image(path, image, options=()):
-    encoded = cv2.imencode(path.suffix, image, list(options))[1]
-    path.write_bytes(encoded.tobytes())  # unlike imwrite, it raises where it fails

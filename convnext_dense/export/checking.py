@@ -8,12 +8,15 @@ from typing import Any
 import cv2
 import numpy as np
 
+from convnext_dense.config_nodes import nested
 from convnext_dense.errors import InputError
 from convnext_dense.prediction import Predictor
 from convnext_dense.prediction.results import Instances, LabelMap
 
 #: sizes of the images, relative to their own, and batches that are compared
 SCALES, BATCHES = (1., .75, .5), (1, 2)
+#: settings of metrics that write files
+WRITING = ('outfile_prefix', 'output_dir', 'format_only', 'report', 'report_dir', 'keep_results')
 #: what counts as equal in float32
 EQUAL_PIXELS, BOX_PIXELS, SCORE = .9999, .01, 1e-4
 
@@ -156,6 +159,7 @@ def evaluate(model: Any, cfg: Any, limit: int | None = None) -> dict[str, float]
         InputError: the config has no test, or its data are not there.
     """
     import torch
+    from mmengine.config import ConfigDict
     from mmengine.evaluator import Evaluator
     from mmengine.runner import Runner
 
@@ -164,7 +168,12 @@ def evaluate(model: Any, cfg: Any, limit: int | None = None) -> dict[str, float]
     metrics = copy.deepcopy(cfg.get('test_evaluator') or cfg.get('val_evaluator'))
     if not loader_cfg or not metrics:
         raise InputError('the config has no test_dataloader and test_evaluator to evaluate with')
-    loader_cfg.update(batch_size=1, num_workers=0, persistent_workers=False)
+    # neither collating nor workers of the config's are needed for one image at a time
+    loader_cfg = ConfigDict(dataset=loader_cfg['dataset'], batch_size=1, num_workers=0,
+                            sampler=dict(type='DefaultSampler', shuffle=False))
+    for part in nested(metrics):
+        for key in WRITING:
+            part.pop(key, None)
     if limit:
         loader_cfg.dataset.indices = limit
     from mmengine.registry import DefaultScope

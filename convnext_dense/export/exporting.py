@@ -12,7 +12,7 @@ from convnext_dense.errors import InputError
 from convnext_dense.export import tracing
 from convnext_dense.export.card import licence_of, write_card, write_json
 from convnext_dense.export.checking import compare, evaluate, in_words, time_in_turns
-from convnext_dense.export.images import read_images
+from convnext_dense.export.images import check_data, read_images
 from convnext_dense.export.layers import use_exportable_layers
 from convnext_dense.export.quantization import network_inputs, quantise
 from convnext_dense.files import atomic_folder
@@ -113,6 +113,9 @@ def export_model(model: str | Path, out: str | Path, weights: str | Path | None 
     if options.data_root:
         from convnext_dense.config import set_data_root
         set_data_root(files.cfg, options.data_root)
+    limit = (200 if options.int8 else 0) if options.evaluate is None else options.evaluate
+    check_data(files, ['test'] * (bool(limit) or not options.images) + ['train'] * (
+        options.int8 and not options.calibration), bool(limit))
     plain = build_model(files, torch.device('cpu'), prepared=False).eval().requires_grad_(False)
     reference = Predictor.of_model(files, plain, threshold=0)
     images = read_images(reference, files.cfg, options.images, options.count)
@@ -125,7 +128,7 @@ def export_model(model: str | Path, out: str | Path, weights: str | Path | None 
         report(f'writing {target.file}')
         _write(network, folder / target.file, options, described)
         write_json(folder, card)
-        exported = Predictor(folder, threshold=0)
+        exported = Predictor(folder, threshold=0, runtime=target.runtime)
         report(f'running it in {target.runtime}')
         card['comparison'] = compare(reference, exported, images, least)
         report(in_words(card['comparison']))
@@ -140,10 +143,9 @@ def export_model(model: str | Path, out: str | Path, weights: str | Path | None 
             card.update(precision='int8', calibration=dict(images=len(samples), of=', '.join(
                 options.calibration) or 'the training data'))
             write_json(folder, card)
-            exported = Predictor(folder, threshold=0)
+            exported = Predictor(folder, threshold=0, runtime=target.runtime)
             card['comparison'] = compare(reference, exported, images, least)
             report(in_words(card['comparison']))
-        limit = (200 if options.int8 else 0) if options.evaluate is None else options.evaluate
         if limit:
             card['accuracy'] = _accuracy(reference, exported, files.cfg, limit, target.runtime)
             report(loss_in_words(card['accuracy']))

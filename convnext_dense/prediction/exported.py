@@ -74,6 +74,10 @@ class ExportedModel:
                  precision: str = 'float32'):
         self.card = read_card(folder)
         self.folder = Path(folder).expanduser()
+        if runtime is None and self.card['runtime'] == 'torch':
+            raise InputError(f'{self.folder}: a package of torch.export is a program, which runs '
+                             'when it is read; give --runtime torch (runtime) if you trust '
+                             'whoever made it, or export with --to onnx')
         self.task = self.card['task']
         self.runtime = runtime or self.card['runtime']
         preprocessing = self.card['preprocessing']

@@ -24,12 +24,14 @@ class ModelFiles(NamedTuple):
         source (str): the file, or the published name, of its weights.
         names (tuple[str]): of its classes.
         palette (list | None): their colours, RGB, where the config or data set has some.
+        as_data (bool): the config was read as data, and may be a stranger's.
     """
     cfg: Config
     checkpoint: dict
     source: str
     names: tuple
     palette: list | None
+    as_data: bool = True
 
 
 def find_model(model: str | Path, weights: str | Path | None = None) -> ModelFiles:
@@ -49,7 +51,7 @@ def find_model(model: str | Path, weights: str | Path | None = None) -> ModelFil
         InputError: nothing there, no weights, or a resolved config that would run code.
     """
     from convnext_dense.checkpoints import locate, read_checkpoint
-    path = Path(model).expanduser()
+    path, as_data = Path(model).expanduser(), True
     if path.is_dir():
         source = str(weights or weights_of(path))
         checkpoint = read_checkpoint(locate(source))
@@ -66,10 +68,11 @@ def find_model(model: str | Path, weights: str | Path | None = None) -> ModelFil
         if not source:
             raise InputError(f'{model} is a config; give its weights, too, with --weights')
         cfg, checkpoint = load_config(config), read_checkpoint(locate(source))
+        as_data = False
     if not isinstance(cfg.get('model'), dict) or not cfg.model.get('type'):
         raise InputError(f'{model}: its config has no model=dict(type=...)')
     names, palette = _classes(cfg, checkpoint, source)
-    return ModelFiles(cfg, checkpoint, source, names, palette)
+    return ModelFiles(cfg, checkpoint, source, names, palette, as_data)
 
 
 def weights_of(folder: Path) -> str | Path:

@@ -8,6 +8,7 @@ from mmengine.model import is_model_wrapper
 from mmengine.optim import OptimWrapper
 from mmengine.runner import BaseLoop
 from mmengine.runner import Runner as MMEngineRunner
+from mmengine.visualization import Visualizer
 from torch import nn
 from torch.utils.data import DataLoader
 
@@ -18,6 +19,7 @@ from convnext_dense.model_wrappers import unwrap
 from convnext_dense.runtime.bad_image_list import BadImageLists
 from convnext_dense.runtime.files import raise_write_errors
 from convnext_dense.runtime.loading import build_loader
+from convnext_dense.runtime.local_images import with_own_backend
 from convnext_dense.runtime.loops import (
     EpochBasedTrainLoop,
     IterBasedTrainLoop,
@@ -71,6 +73,14 @@ class BuildingRunner(MMEngineRunner):
         if shows_progress(self.cfg):
             self.progress_hook = ProgressHook(quiet_terminal(logger))
         return logger
+
+    def build_visualizer(self, visualizer: Any = None) -> Visualizer:
+        """mmengine's visualizer; an image that cannot be written ends the run."""
+        if visualizer is None:
+            visualizer = dict(type='Visualizer', vis_backends=[dict(type='LocalVisBackend')])
+        if isinstance(visualizer, dict):
+            visualizer = with_own_backend(visualizer)
+        return super().build_visualizer(visualizer)
 
     def build_dataloader(self, dataloader: DataLoader | dict, seed: int | None = None,
                          diff_rank_seed: bool = False) -> DataLoader:

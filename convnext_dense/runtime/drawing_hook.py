@@ -9,6 +9,7 @@ from mmengine.fileio import get
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
+from convnext_dense.errors import InputError
 from convnext_dense.registry import HOOKS
 
 DRAWN_AS = ('.jpg', '.jpeg', '.png', '.bmp', '.webp')  # others become PNG files
@@ -34,9 +35,13 @@ class DrawingHook(Hook):
         root = prefix.get('img') or prefix.get('img_path') or os.curdir
         for sample in outputs or ():
             image = mmcv.imfrombytes(get(sample.img_path), channel_order='rgb')
-            runner.visualizer.add_datasample(
-                'test', image, data_sample=sample, show=False,
-                out_file=str(self.folder / below(sample.img_path, root)))
+            file = self.folder / below(sample.img_path, root)
+            try:
+                runner.visualizer.add_datasample(
+                    'test', image, data_sample=sample, show=False, out_file=str(file))
+            except OSError as error:
+                raise InputError(f'{file} cannot be written: {error.strerror}; free some space '
+                                 'there, or choose another --show-dir') from error
 
 
 def below(path: str, root: str) -> Path:

@@ -50,6 +50,21 @@ def test_windows_are_joined_outside_of_a_package_of_torch(  # noqa: F811
     assert [spec['name'] for spec in card['outputs']] == ['logits']
     assert card['comparison']['equal_pixels'] >= .9999
     assert not (tmp_path / 'none').exists()
+    with pytest.raises(InputError, match='a program, which runs when it is read'):
+        Predictor(tmp_path / 'out')
+
+
+def test_a_strangers_data_set_is_not_built(clear_segmenter, tmp_path):
+    import torch
+    checkpoint = torch.load(clear_segmenter, weights_only=False)
+    text, ran = checkpoint['meta']['cfg'], tmp_path / 'ran'
+    checkpoint['meta']['cfg'] = text + (
+        f'\ntrain_dataloader = dict(dataset=dict(type="os.mkdir", path={str(ran)!r}))\n')
+    model = tmp_path / 'model.pth'
+    torch.save(checkpoint, model)
+    with pytest.raises(InputError, match='train data of .* is none that reads COCO'):
+        export(model, tmp_path / 'out', int8=True, evaluate=1)
+    assert not ran.exists() and not (tmp_path / 'out').exists()
 
 
 def test_refusals_are_one_line_and_leave_nothing(  # noqa: F811

@@ -12,6 +12,7 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import torch
 from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
@@ -22,7 +23,8 @@ from convnext_dense.cli import run_command
 from convnext_dense.commands import train
 from convnext_dense.commands.options import build_runner
 
-CASES = ('full', 'full at the start', 'removed', 'unmounted')
+CASES = ('full', 'full at the start', 'full while drawing', 'removed', 'unmounted',
+         'removed while drawing')
 STEP = 4
 
 
@@ -40,8 +42,18 @@ class Spoil(Hook):
             spoil(self.disk, self.case)
 
 
+@HOOKS.register_module()
+class Draw(Hook):
+    """Draws as the visualization hooks do, before the log's line is written."""
+
+    priority = 'HIGH'
+
+    def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
+        runner.visualizer.add_image('val', np.zeros((64, 64, 3), np.uint8), runner.iter)
+
+
 def spoil(disk, case):
-    if case == 'removed':
+    if case.startswith('removed'):
         shutil.rmtree(disk / 'work')
     elif case == 'unmounted':
         subprocess.run(['umount', '-l', disk], check=True)
@@ -59,6 +71,7 @@ def config(disk, case):
     made.default_hooks.logger = dict(type='LoggerHook', interval=1)
     made.visualizer = dict(type='Visualizer', vis_backends=[dict(type='LocalVisBackend')])
     made.custom_hooks = [dict(type='Spoil', disk=str(disk), case=case)] if case else []
+    made.custom_hooks += [dict(type='Draw')] if 'drawing' in str(case) else []
     made.experiment_name = str(time.time())
     return made
 

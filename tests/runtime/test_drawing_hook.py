@@ -10,6 +10,7 @@ from tiny import detector_config, segmenter_config
 
 from convnext_dense.config import enable_images
 from convnext_dense.datasets.shapes import write_shapes
+from convnext_dense.errors import InputError
 from convnext_dense.runtime import Runner
 from convnext_dense.runtime.drawing_hook import below
 
@@ -47,6 +48,19 @@ def test_images_of_one_name_stay_apart_where_they_were_asked_for(make, tmp_path)
     assert [str(path.relative_to(tmp_path / 'shown')) for path in drawn] == list(NAMES)
     assert all(cv2.imread(str(path)) is not None for path in drawn)
     assert not list((tmp_path / 'work').rglob('*.JPG'))
+
+
+def test_a_folder_that_cannot_be_written_is_named(tmp_path):
+    write_shapes(tmp_path / 'shapes', train=2, val=2, size=64)
+    (tmp_path / 'shown').write_text('a file')
+    config = config_of(segmenter_config, tmp_path / 'shapes', tmp_path / 'work')
+    for part in ('dataloader', 'cfg'):
+        config[f'train_{part}'] = config[f'val_{part}'] = None
+    config.update(optim_wrapper=None, param_scheduler=None, val_evaluator=None, custom_hooks=[],
+                  experiment_name=uuid.uuid4().hex)
+    enable_images(config, show_dir=str(tmp_path / 'shown'))
+    with pytest.raises(InputError, match=r'shown/\S+ cannot be written: .*another --show-dir$'):
+        Runner.from_cfg(config).test()
 
 
 @pytest.mark.parametrize('path, name', [

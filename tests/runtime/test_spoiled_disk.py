@@ -9,7 +9,9 @@ import pytest
 
 HERE = Path(__file__).parent
 TOLD = {'full': 'free some space there', 'full at the start': 'free some space there',
-        'removed': 'is gone; make it again', 'unmounted': 'is gone; make it again'}
+        'full while drawing': 'vis_image/val_4.png cannot be written',
+        'removed': 'is gone; make it again', 'unmounted': 'is gone; make it again',
+        'removed while drawing': 'vis_image is gone; make it again'}
 
 
 def test_a_spoiled_disk_ends_a_run_in_one_line(tmp_path):
@@ -31,5 +33,5 @@ def test_a_spoiled_disk_ends_a_run_in_one_line(tmp_path):
         errors = [line for line in case['printed'].splitlines() if line.startswith('error: ')]
         assert len(errors) == 1 and TOLD[name] in errors[0], (name, errors)
         assert case['whole'] and case['after'][0] == 0, (name, case['after'])
-        if name == 'full':  # the others lost the folder, or had not begun
+        if name in ('full', 'full while drawing'):  # the others lost the folder, or had not begun
             assert 'iter_4.pth: epoch 0, iteration 4' in case['after'][1], name

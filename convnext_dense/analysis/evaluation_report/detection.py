@@ -21,6 +21,7 @@ from convnext_dense.analysis.evaluation_report.detection_errors import (
 from convnext_dense.analysis.evaluation_report.json_files import dump_json
 from convnext_dense.evaluation.backends import GroundTruth
 from convnext_dense.evaluation.detections import Detections
+from convnext_dense.files import write_image
 from convnext_dense.registry import FUNCTIONS
 
 FORMAT = 'convnext_dense.detection/1'
@@ -131,7 +132,7 @@ def _draw_worst(worst, folder):
             continue
         folder.mkdir(exist_ok=True)
         name = re.sub(r'[^\w.-]', '_', str(image['image_id']))[:80]  # ids may be texts
-        cv2.imwrite(str(folder / f'{rank:02}_{name}.jpg'), draw_errors(
+        write_image(folder / f'{rank:02}_{name}.jpg', draw_errors(
             canvas, image['errors'], image['counts']))
 
 
