@@ -9,8 +9,10 @@ from torch.nn.utils import parametrize
 from convnext_dense.acceleration import Acceleration, prepare
 from convnext_dense.acceleration import triton as ops
 from convnext_dense.acceleration.triton import give_kernels
+from convnext_dense.checkpoints.lora import merge_adapters
 from convnext_dense.errors import InputError
 from convnext_dense.models import ConvNeXt
+from convnext_dense.optim.trainable import add_lora
 
 TINY = dict(arch=dict(depths=(1, 1), channels=(8, 12)), drop_path_rate=.3)
 VERSIONS = {'v1': dict(layer_scale_init_value=.7),
@@ -95,6 +97,39 @@ def test_wrapped_layers_count_and_hooks_fire(name):
         results.append([*model(torch.ones(1, 3, 9, 13)), len(seen)])
     for ours, expected in zip(*results, strict=True):
         torch.testing.assert_close(ours, expected, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize('version', VERSIONS)
+def test_adapters_train_beside_the_kernels_and_merge_into_them(version):
+    pytest.importorskip('peft')
+    image = torch.randn(1, 3, 9, 13, generator=torch.Generator().manual_seed(1))
+    plain = backbone(version, 'torch')
+    adapted = ConvNeXt(**TINY, **VERSIONS[version])
+    adapted.load_state_dict(plain.state_dict())
+    add_lora(adapted, rank=2)
+    generator = torch.Generator().manual_seed(2)
+    for name, parameter in adapted.named_parameters():
+        if '.lora_' in name:
+            parameter.data.normal_(0, .3, generator=generator)
+    merged = copy.deepcopy(plain)
+    merged.load_state_dict(merge_adapters(
+        adapted.state_dict(), dict(meta=dict(lora=dict(rank=2, alpha=4))), 'the adapted backbone'))
+    outputs = []
+    for model, setting in ((adapted, 'torch'), (adapted, 'triton'), (merged, 'triton')):
+        model = copy.deepcopy(model).eval()
+        prepare(model, 'train', settings=Acceleration(forms=False, ops=setting))
+        maps = model(image)
+        sum(x.square().mean() for x in maps).backward()
+        outputs.append((maps, {name: parameter.grad for name, parameter
+                               in model.named_parameters() if parameter.grad is not None}))
+    expected, gradients = outputs[0]
+    assert gradients and all('.lora_' in name for name in gradients)
+    assert outputs[1][1].keys() == gradients.keys()
+    for name, gradient in gradients.items():
+        torch.testing.assert_close(outputs[1][1][name], gradient, atol=1e-5, rtol=1e-5)
+    for maps, _ in outputs[1:]:
+        for ours, theirs in zip(maps, expected, strict=True):
+            assert (ours - theirs).abs().max() <= 1e-5 * theirs.abs().max().clamp(min=1)
 
 
 def test_on_a_cpu_auto_is_plain_torch():
