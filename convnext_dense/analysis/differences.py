@@ -1,16 +1,18 @@
 """Is one model better than another, or were the seeds or the images kind to it?
 
-With two seeds or more of both models the interval is Student's t around the difference of their
-means. Its variance adds what the seeds of each model and the images give; its degrees of freedom
-are Welch's and Satterthwaite's (Satterthwaite, Biometrics Bulletin 2, 1946), which widen it where
-seeds are few, as no bootstrap of them would. Seeds are what is resampled in Bouthillier et al.,
+With two seeds or more of both models the interval around the difference of their means adds what
+the seeds and what the images give, each a Student's t interval, as the root of the sum of squares
+of their half-widths (Zou and Donner, Statistics in Medicine 27, 2008). The degrees of freedom of
+the seeds are Welch's and Satterthwaite's (Satterthwaite, Biometrics Bulletin 2, 1946), which widen
+it where seeds are few, as no bootstrap of them would. One t for the sum of all would lend the many
+images' degrees of freedom to the few seeds. Seeds are what is resampled in Bouthillier et al.,
 "Accounting for Variance in Machine Learning Benchmarks" (MLSys 2021).
 
 A verdict has three outcomes, so its error is the wrong direction, and each tail of the interval has
 its own probability (Jones and Tukey, Psychological Methods 5, 2000): at ``CONFIDENCE`` two equal
-models get "better" in 3.5 % of studies and "worse" in as many, and five seeds find a difference of
-two standard deviations of the seeds in four studies of five. Where a page compares several pairs,
-the tails are divided by their number (Bonferroni), so that this holds for the page.
+models get "better" in at most 3.5 % of studies and "worse" in as many, and five seeds find a
+difference of two standard deviations of the seeds in four studies of five. Where a page compares
+several pairs, the tails are divided by their number (Bonferroni), so that this holds for the page.
 
 With one seed of a model nothing is known of its other seeds. Then the interval is the paired
 bootstrap's over the images (Efron and Tibshirani, "An Introduction to the Bootstrap", 1993,
@@ -159,7 +161,7 @@ def paired_difference(first: list, second: list, names: tuple[str, str], first_d
 
 def half_width(seed_variances: tuple[float, float], from_images: float, seeds: tuple[int, int],
                images: int, confidence: float) -> float:
-    """Half of the t interval's width.
+    """Half of the interval's width.
 
     Args:
         seed_variances (tuple[float, float]): of one training of each model.
@@ -168,13 +170,11 @@ def half_width(seed_variances: tuple[float, float], from_images: float, seeds: t
         images (int): that both were evaluated on.
         confidence (float): in (0, 1).
     """
-    parts = np.array([seed_variances[0] / seeds[0], seed_variances[1] / seeds[1], from_images])
-    freedom = np.array([seeds[0] - 1, seeds[1] - 1, max(images - 1, 1)])
-    total = parts.sum()
-    if total == 0:
-        return 0.
-    satterthwaite = total**2 / (parts**2 / freedom).sum()
-    return float(stats.t.ppf(.5 + confidence / 2, satterthwaite) * np.sqrt(total))
+    parts = np.divide(seed_variances, seeds)
+    from_seeds = parts.sum()
+    freedom = from_seeds**2 / (parts**2 / np.subtract(seeds, 1)).sum() if from_seeds else 1.
+    quantiles = stats.t.ppf(.5 + confidence / 2, [freedom, max(images - 1, 1)])
+    return float(np.sqrt(quantiles**2 @ [from_seeds, from_images]))
 
 
 def seeds_needed(item: Difference, wanted: float) -> int | None:
