@@ -25,6 +25,22 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from convnext_dense.datasets.coco_json import (
+    MANY,
+    UNREADABLE,
+    Annotation,
+    Category,
+    Id,
+    Image,
+    Mask,
+    PlainAnnotation,
+    as_id,
+    decode_many,
+    decode_mask,
+    entry_lists,
+    list_at,
+    plain_images,
+)
 from convnext_dense.datasets.coco_masks import (
     check_mask,
     is_box,
@@ -39,50 +55,7 @@ from convnext_dense.errors import InputError
 
 LARGE = 24_000_000  # bytes, a little more than COCO val: reading it takes a second
 SAMPLE = 64  # images of a large file that are read in an outline
-Id = int | str
-NONE = msgspec.Raw(b'null')
 LIMIT = 1e100  # of a number in the columns
-
-
-class _File(msgspec.Struct):
-    images: msgspec.Raw = NONE
-    annotations: msgspec.Raw = NONE
-    categories: msgspec.Raw = NONE
-
-
-class _Image(msgspec.Struct, gc=False):
-    id: Any = None
-    file_name: Any = None
-    width: Any = None
-    height: Any = None
-
-
-class _Category(msgspec.Struct, gc=False):
-    id: Any = None
-    name: Any = None
-
-
-class _Annotation(msgspec.Struct, gc=False):
-    id: Any = None
-    image_id: Any = None
-    category_id: Any = None
-    bbox: Any = None
-    area: Any = None
-    iscrowd: Any = None
-    ignore: Any = None
-    segmentation: msgspec.Raw = NONE
-
-
-class _PlainAnnotation(msgspec.Struct, gc=False):
-    """An annotation as most files have it: the reader's short way."""
-    id: Id
-    image_id: Id
-    category_id: Id
-    bbox: tuple[float, float, float, float]
-    area: float
-    iscrowd: int = 0
-    ignore: int = 0
-    segmentation: msgspec.Raw = NONE
 
 
 class CocoFile:
@@ -120,7 +93,7 @@ class CocoFile:
         self.name = name
         self.problems = Problems()
         self._add = self.problems.add
-        images, annotations, categories = _lists(name, data)
+        images, annotations, categories = entry_lists(name, data)
         self._read_images(images)
         self._read_categories(categories)
         self._read_annotations(annotations, masks)
@@ -134,17 +107,26 @@ class CocoFile:
         for place, item in enumerate(items, first):
             try:
                 yield place, decode(item)
-            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            except UNREADABLE:
                 self._add(f'{kind}-malformed', f'number {place} is '
                           f'{bytes(item)[:60].decode(errors="replace")}')
 
     def _read_images(self, items: list) -> None:
         self.image_ids: list[Id] = []
         self.file_names: list[str | None] = []
-        sizes = []
+        sizes: list[tuple[int, int]] = []
         self._image_places: dict[Id, int] = {}
+        if plain := plain_images(items):
+            self.image_ids, self.file_names, sizes = plain
+            self._image_places = {key: place for place, key in enumerate(self.image_ids)}
+        else:
+            self._read_odd_images(items, sizes)
+        self.sizes = np.array(sizes, np.int64).reshape(-1, 2)
+
+    def _read_odd_images(self, items: list, sizes: list[tuple[int, int]]) -> None:
+        """The images one by one, with what is wrong with each."""
         seen: Counter = Counter()
-        for place, record in self._records(items, _Image, 'image'):
+        for place, record in self._records(items, Image, 'image'):
             image_id = as_id(record.id)
             what = f'image {record.id!r:.60}'
             if image_id is None:
@@ -164,7 +146,6 @@ class CocoFile:
                           self._side(what, 'height', record.height)))
         for image_id, count in seen.items():
             self._add('duplicate-image-id', f'id {image_id!r}, {count + 1} times')
-        self.sizes = np.array(sizes, np.int64).reshape(-1, 2)
 
     def _side(self, what: str, key: str, value: Any) -> int:
         if value is None:
@@ -179,7 +160,7 @@ class CocoFile:
         self.category_ids: list[Id] = []
         self.category_names: list[str] = []
         ids: Counter = Counter()
-        for place, record in self._records(items, _Category, 'category'):
+        for place, record in self._records(items, Category, 'category'):
             category_id, name = as_id(record.id), record.name
             if category_id is None or not isinstance(name, (str, int, float)):
                 self._add('category-malformed', f'number {place} has the id {record.id!r:.60} '
@@ -204,30 +185,31 @@ class CocoFile:
         self.masks: list[msgspec.Raw] = []
         self._texts: dict[str, dict[str, int]] = {}
         self._category_places = {key: place for place, key in enumerate(self.category_ids)}
-        decode_plain: Any = msgspec.json.Decoder(_PlainAnnotation).decode
-        images, categories = self._image_places.get, self._category_places.get
+        decode: Any = msgspec.json.Decoder(Mask).decode
         table = array('d')
         ids: list[Id] = []
-        for place, item in enumerate(items):
-            row: tuple | None = None
-            record: Any = None
-            try:
-                record = decode_plain(item)
-                row = (images(record.image_id, -1), categories(record.category_id, -1),
-                       *record.bbox, record.area, record.iscrowd, record.ignore)
-            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-                pass
-            if row is None or row[0] < 0 or row[1] < 0 or max(row) > LIMIT or min(row) < -LIMIT:
+        for first in range(0, len(items), MANY):
+            chunk = items[first:first + MANY]
+            if plain := self._plain_rows(chunk):
+                found, rows = plain
+                ids += found
+                self.ids += found
+                table.frombytes(rows.tobytes())
+                if masks:
+                    self.masks += [decode(item).segmentation for item in chunk]
+                continue
+            for place, item in enumerate(chunk, first):
                 record = self._read_slowly(place, item)
                 row = self._row(place, record, ids) if record else None
-                if row is None:
+                if record is None or row is None:
                     continue
-                record.id = place if record.id is None else as_id(record.id)
-            ids.append(record.id)
-            table.extend(row)
-            self.ids.append(record.id)
-            if masks:
-                self.masks.append(record.segmentation)
+                own_id = as_id(record.id)
+                own_id = place if own_id is None else own_id
+                ids.append(own_id)
+                self.ids.append(own_id)
+                table.extend(row)
+                if masks:
+                    self.masks.append(record.segmentation)
         if len(set(ids)) < len(ids):
             for own_id, count in Counter(ids).items():
                 if count > 1:
@@ -239,11 +221,25 @@ class CocoFile:
         self.crowds, self.ignored = columns[:, 7] != 0, columns[:, 8] != 0
         self._check_pixels()
 
-    def _read_slowly(self, place: int, item: msgspec.Raw) -> _Annotation | None:
-        return next((record for _, record in self._records([item], _Annotation, 'annotation',
+    def _plain_rows(self, items: list) -> tuple[list[Id], np.ndarray] | None:
+        """Ids and columns (n, 9) of annotations that have all they need; None if one has not."""
+        images, categories = self._image_places.get, self._category_places.get
+        try:
+            records = decode_many(items, PlainAnnotation)
+            rows = np.array([(
+                images(record.image_id, -1), categories(record.category_id, -1), *record.bbox,
+                record.area, record.iscrowd, record.ignore) for record in records], np.float64)
+        except (*UNREADABLE, OverflowError):
+            return None
+        if (rows[:, :2] < 0).any() or (np.abs(rows) > LIMIT).any():
+            return None
+        return [record.id for record in records], rows
+
+    def _read_slowly(self, place: int, item: msgspec.Raw) -> Annotation | None:
+        return next((record for _, record in self._records([item], Annotation, 'annotation',
                                                            place)), None)
 
-    def _row(self, place: int, record: _Annotation, ids: list[Id]) -> tuple | None:
+    def _row(self, place: int, record: Annotation, ids: list[Id]) -> tuple | None:
         """The columns of an annotation that is not plain; None where it cannot be used."""
         what = f'annotation {record.id!r:.60}' if record.id is not None else \
             f'annotation number {place}'
@@ -282,24 +278,24 @@ class CocoFile:
             self._add('id-as-text', f'{what}: {key} {value!r:.60}')
         return place
 
-    def _box(self, what: str, record: _Annotation) -> Sequence[float] | None:
+    def _box(self, what: str, record: Annotation) -> Sequence[float] | None:
         box = record.bbox
         if is_box(box):
             return box
-        if box is None and (extent := _extent(_decode(record.segmentation))):
+        if box is None and (extent := _extent(decode_mask(record.segmentation))):
             self._add('value-computed', f'{what} has no bbox')
             return extent[0], extent[1], extent[2] - extent[0], extent[3] - extent[1]
         self._add('box-malformed', f'{what} has the bbox {box!r:.80}')
         return None
 
-    def _area(self, what: str, record: _Annotation, box: Sequence[float] | None) -> float:
+    def _area(self, what: str, record: Annotation, box: Sequence[float] | None) -> float:
         if record.area is not None:
             if is_number(record.area):
                 return record.area
             self._add('number-malformed', f'{what} has the area {record.area!r:.60}')
             return 0.
         self._add('value-computed', f'{what} has no area')
-        mask = _decode(record.segmentation)
+        mask = decode_mask(record.segmentation)
         if mask_problem(mask, 0, 0) is None:
             return mask_area(mask)
         return max(box[2], 0) * max(box[3], 0) if box else 0.
@@ -325,7 +321,7 @@ class CocoFile:
 
     def mask(self, row: int) -> Any:
         """The segmentation of an annotation as written, None where there is none."""
-        return _decode(self.masks[row])
+        return decode_mask(self.masks[row])
 
     def by_image(self) -> list[np.ndarray]:
         """The rows of each image's annotations, in the file's order."""
@@ -412,54 +408,6 @@ def read_coco(path: str, where: str = '', name: str = '', masks: bool = True) ->
         raise InputError(f'{prefix}{error}') from error
 
 
-def _lists(name: str, data: bytes | str) -> list[list[msgspec.Raw]]:
-    """The lists of images, annotations and categories, their items not yet decoded."""
-    decoder = msgspec.json.Decoder(_File)
-    try:
-        try:
-            content = decoder.decode(data)
-        except msgspec.ValidationError:
-            content = _File()
-        except (msgspec.DecodeError, UnicodeDecodeError):
-            # Python's own reader takes more: NaN, other encodings, a byte order mark
-            content = decoder.decode(msgspec.json.encode(json.loads(data)))
-    except msgspec.ValidationError:
-        content = _File()
-    except (ValueError, RecursionError) as error:
-        text = str(error).splitlines()[0][:200]
-        raise InputError(f'the annotation file {name} is no JSON: {text}') from error
-    lists, missing = [], []
-    for key in ('images', 'annotations', 'categories'):
-        raw = getattr(content, key)
-        try:
-            lists.append(msgspec.json.decode(raw, type=list[msgspec.Raw]))
-        except msgspec.ValidationError:
-            if key == 'annotations' and bytes(raw) == b'null':
-                lists.append([])  # a list of images for a test server
-            else:
-                missing.append(repr(key))
-    if missing:
-        raise InputError(f'{name} is no COCO annotation file: it has no list '
-                         f'{" and no list ".join(missing)}')
-    return lists
-
-
-def as_id(value: Any) -> Id | None:
-    """An id as a whole number or a text; None where it is neither."""
-    if type(value) is int or type(value) is str:
-        return value
-    if isinstance(value, float) and value.is_integer():
-        return int(value)
-    return None
-
-
-def _decode(mask: msgspec.Raw) -> Any:
-    try:
-        return msgspec.json.decode(mask)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return 'unreadable'
-
-
 def _extent(mask: Any) -> tuple | None:
     if mask_problem(mask, 0, 0) is not None:
         return None
@@ -477,29 +425,9 @@ def read_outline(path: str, where: str = '') -> tuple[CocoFile, bool]:
     if not os.path.isfile(path) or os.path.getsize(path) < LARGE:
         return read_coco(path, where), True
     with open(path, 'rb') as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as text:
-        categories = _list_at(text, text.rfind(b'"categories"'))
-        images = _list_at(text, text.find(b'"images"'), SAMPLE)
+        categories = list_at(text, text.rfind(b'"categories"'))
+        images = list_at(text, text.find(b'"images"'), SAMPLE)
     if not categories or not images or not all(
             isinstance(image, dict) and 'file_name' in image for image in images):
         return read_coco(path, where), True
     return CocoFile(path, json.dumps(dict(images=images, categories=categories))), False
-
-
-def _list_at(text: mmap.mmap, start: int, most: int | None = None) -> list | None:
-    """The JSON list of objects that begins behind ``start``, or None."""
-    start = text.find(b'[', start) + 1 if start >= 0 else 0
-    if not start:
-        return None
-    piece = text[start:start + (1 << 20)].decode('utf-8', errors='replace')
-    decoder, at = json.JSONDecoder(), 0
-    found: list = []
-    while most is None or len(found) < most:
-        at += len(piece[at:]) - len(piece[at:].lstrip(' \t\r\n,'))
-        if piece[at:at + 1] == ']':
-            return found
-        try:
-            entry, at = decoder.raw_decode(piece, at)
-        except (ValueError, RecursionError):
-            return None
-        found.append(entry)
-    return found

@@ -22,7 +22,9 @@ import numpy as np
 from convnext_dense.datasets.coco_areas import AREAS
 from convnext_dense.datasets.coco_file import CocoFile, Id, read_coco
 from convnext_dense.errors import InputError
-from convnext_dense.evaluation.detections import Detections
+from convnext_dense.evaluation.detections import Detections, id_array
+
+TOGETHER = 100_000  # boxes that a library is given at a time
 
 
 class Curves(NamedTuple):
@@ -93,39 +95,32 @@ class GroundTruth:
         content = self.content
         if iou_type == 'segm' and len(content.masks) != len(content.ids):
             raise InputError(f'{content.name}: its masks were not read')
-        settings = dict(iouThrs=np.asarray(iou_thresholds, float),
+        settings = dict(iouThrs=np.asarray(iou_thresholds, float), useCats=int(use_categories),
                         maxDets=sorted(int(limit) for limit in max_dets))
         columns = (self._images.of(detections.image_ids),
                    self._categories.of(detections.category_ids))
         images, wanted = self._images.of(image_ids), self._categories.of(category_ids)
-        if not use_categories:
-            precision, recall, scores = self._match(
-                detections, columns, np.arange(len(content.ids)), np.arange(len(detections)),
-                iou_type, images,
-                # ties rank in the order of these ids
-                dict(settings, catIds=wanted.tolist(), useCats=0))
-            return Curves(precision, recall, scores, [])
-        # categories do not touch one another: one at a time takes a part of the memory, and no
-        # library looks for its objects in the images that have none
-        truths, founds = _groups(self._categories.numbers[content.categories]), _groups(columns[1])
-        order = np.argsort(wanted)
-        none = np.zeros(0, np.int64)
-        parts = [self._match(detections, columns, truths.get(number, none),
-                             founds.get(number, none), iou_type, images,
-                             dict(settings, catIds=[number], useCats=1))
-                 for number in wanted[order].tolist()]
+        order = np.argsort(wanted) if use_categories else np.arange(len(wanted))
+        # categories do not touch one another: some at a time take a part of the memory, which
+        # masks have in Python already, and are read fastest in their own order
+        groups = _groups(wanted[order], columns[1]) if use_categories and iou_type == 'bbox' \
+            else [wanted[order]]
+        parts = [self._match(detections, columns, group, iou_type, images, settings)
+                 for group in groups]
         precision, recall, scores = (np.concatenate(arrays, axis=-3)
                                      for arrays in zip(*parts, strict=True))
-        return Curves(precision, recall, scores, [category_ids[place] for place in order])
+        return Curves(precision, recall, scores, [category_ids[place] for place in order.tolist()]
+                      if use_categories else [])
 
     def _match(self, detections: Detections, columns: tuple[np.ndarray, np.ndarray],
-               truths: np.ndarray, founds: np.ndarray, iou_type: str, images: np.ndarray,
+               categories: np.ndarray, iou_type: str, images: np.ndarray,
                settings: dict) -> list[np.ndarray]:
-        """Precision, recall and scores of some annotations and detections, given by their rows."""
+        """Precision, recall and scores of some categories, given by their numbers."""
         content, library, masks = self.content, self._library, iou_type == 'segm'
-        true_images = self._images.numbers[content.images[truths]]
-        true_categories = self._categories.numbers[content.categories[truths]]
-        found_images, found_categories = columns[0][founds], columns[1][founds]
+        of_truths, of_founds = self._categories.numbers[content.categories], columns[1]
+        truths, founds = (np.flatnonzero(np.isin(numbers, categories)) if settings['useCats']
+                          else np.arange(len(numbers)) for numbers in (of_truths, of_founds))
+        true_images, found_images = self._images.numbers[content.images[truths]], columns[0][founds]
         present = np.zeros(len(content.image_ids) + 1, bool)
         present[true_images] = present[found_images] = True
         chosen = images[present[images]] if present.any() else images[:1]
@@ -138,12 +133,12 @@ class GroundTruth:
             entries = [dict(id=number) for number in listed.tolist()]
         truth = library.load(
             entries,
-            [dict(id=number, name=str(number)) for number in sorted(settings['catIds'])],
-            true_images, true_categories, content.boxes[truths], content.areas[truths],
+            [dict(id=number, name=str(number)) for number in sorted(categories.tolist())],
+            true_images, of_truths[truths], content.boxes[truths], content.areas[truths],
             content.crowds[truths],
             [content.mask(row) for row in truths.tolist()] if masks else None)
         results = library.results(
-            truth, found_images, found_categories, detections.boxes[founds],
+            truth, found_images, of_founds[founds], detections.boxes[founds],
             detections.scores[founds],
             [detections.masks[row] for row in founds.tolist()] if masks and detections.masks
             is not None else None)
@@ -151,23 +146,26 @@ class GroundTruth:
         # hotcoco hands out its parameters by value: each is set as a whole, none is appended to
         params = evaluator.params
         params.imgIds = listed.tolist()
+        # without useCats the order of these ids decides between equal scores
+        params.catIds = categories.tolist()
         for name, value in settings.items():
             setattr(params, name, value)
         with redirect_stdout(io.StringIO()):
             evaluator.evaluate()
             evaluator.accumulate()
         arrays = evaluator.eval
-        shape = (len(params.iouThrs), 101, 1, len(AREAS), len(params.maxDets))
+        shape = (len(params.iouThrs), 101, len(categories) if settings['useCats'] else 1,
+                 len(AREAS), len(params.maxDets))
         return [np.asarray(arrays['precision']).reshape(shape),
                 np.asarray(arrays['recall']).reshape(shape[:1] + shape[2:]),
                 np.asarray(arrays['scores']).reshape(shape)]
 
 
-def _groups(numbers: np.ndarray) -> dict[int, np.ndarray]:
-    """The rows of each number, in order."""
-    order = np.argsort(numbers, kind='stable')
-    values, starts = np.unique(numbers[order], return_index=True)
-    return dict(zip(values.tolist(), np.split(order, starts[1:]), strict=False))
+def _groups(categories: np.ndarray, found: np.ndarray) -> list[np.ndarray]:
+    """Neighbouring categories that together have about ``TOGETHER`` detections at most."""
+    counts = np.bincount(found, minlength=int(categories.max(initial=0)) + 1)[categories]
+    group = (np.cumsum(counts) - counts) // TOGETHER
+    return np.split(categories, np.flatnonzero(np.diff(group)) + 1)
 
 
 class _Numbers:
@@ -185,12 +183,18 @@ class _Numbers:
         self.keys = ids
         self.places = {key: place for place, key in enumerate(ids)}
 
+    @cached_property
+    def _ascending(self) -> np.ndarray:
+        return id_array([self.keys[place] for place in self.order.tolist()])
+
     def of(self, ids: Sequence[Id] | np.ndarray) -> np.ndarray:
         """The numbers of ids, which must be known."""
         if ids is self.keys:
             return self.numbers
-        keys = ids.tolist() if isinstance(ids, np.ndarray) else ids
-        places = np.fromiter((self.places[key] for key in keys), np.int64, len(keys))
+        array = ids if isinstance(ids, np.ndarray) else id_array(ids)
+        if array.dtype == self._ascending.dtype == np.int64:
+            return np.searchsorted(self._ascending, array) + 1
+        places = np.fromiter((self.places[key] for key in array.tolist()), np.int64, len(array))
         return self.numbers[places] if len(places) else places
 
 

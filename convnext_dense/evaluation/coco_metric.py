@@ -176,8 +176,9 @@ class CocoMetric(BaseMetric):
         labels = len(self.dataset_meta['classes'] if self._truth is None else self.categories)
         for sample in data_samples:
             pred = sample['pred_instances']
+            height, width = sample['ori_shape'][:2]
             result = {'img_id': image_id(sample), 'img_path': sample.get('img_path'),
-                      'size': tuple(int(side) for side in sample['ori_shape'][:2])}
+                      'size': (int(height), int(width))}
             for name in ('bboxes', 'scores', 'labels', 'mask_scores'):
                 if name in pred:
                     result[name] = _array(pred[name])
@@ -334,8 +335,7 @@ def _check_names(option, names, known):
 
 
 def _array(values):
-    return values.detach().cpu().numpy() if isinstance(values, torch.Tensor) \
-        else np.asarray(values)
+    return values.numpy(force=True) if isinstance(values, torch.Tensor) else np.asarray(values)
 
 
 def _rounded(value):

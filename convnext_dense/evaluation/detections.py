@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from convnext_dense.datasets.coco_file import Id
+from convnext_dense.datasets.coco_json import Id
 
 
 @dataclass
@@ -48,8 +48,8 @@ class Detections:
         scores = [image.get('mask_scores', image['scores']) if masks else image['scores']
                   for image in images]
         return cls(
-            image_ids=np.repeat(_ids([p['img_id'] for p in images]), counts),
-            category_ids=_ids(category_ids)[labels],
+            image_ids=np.repeat(id_array([p['img_id'] for p in images]), counts),
+            category_ids=id_array(category_ids)[labels],
             boxes=corners, scores=_join(scores, np.float64),
             masks=[rle for p in images for rle in p['masks']] if masks else None)
 
@@ -83,7 +83,7 @@ class Detections:
             file.write('\n]\n')
 
 
-def _ids(values):
+def id_array(values: Sequence[Id]) -> np.ndarray:
     """Ids as an array: numpy would make texts of numbers beside texts, floats of large numbers."""
     if all(isinstance(value, (int, np.integer)) and -1 << 63 <= value < 1 << 63
            for value in values):

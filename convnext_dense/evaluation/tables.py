@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from prettytable import PrettyTable
 
-from convnext_dense.datasets.coco_file import Id
+from convnext_dense.datasets.coco_json import Id
 from convnext_dense.errors import printable
 
 from .coco_figures import CLASS_FIGURES, FIGURES
