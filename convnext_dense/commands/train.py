@@ -54,7 +54,7 @@ def run(args: argparse.Namespace) -> None:
         enable_auto_scale_lr(cfg)
     set_init_from(cfg, args.init_from, args.init_classes)
     if args.freeze:
-        cfg.freeze = args.freeze
+        cfg['freeze'] = args.freeze  # mmengine's configs have a method of that name
     if args.resume:
         cfg.resume = True
         cfg.load_from = None if args.resume == 'auto' else args.resume
