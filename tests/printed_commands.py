@@ -15,7 +15,7 @@ from typing import NamedTuple
 CLONE = Path(__file__).resolve().parents[1]
 FILES = ['README.md', 'CONTRIBUTING.md', *(f'docs/{path.name}' for path in
                                            sorted((CLONE / 'docs').glob('*.md')))]
-PROGRAMS = ('convnext-dense', 'python', 'python3', 'make', 'pip', 'pre-commit')
+PROGRAMS = ('convnext-dense', 'python', 'python3', 'make', 'pip', 'pre-commit', 'git')
 #: what a line that is a command begins with
 STARTS = re.compile(r'(\$ |[A-Z_]+=\S* )*(\S*/)?('
                     + '|'.join((*PROGRAMS, 'bash', 'find', 'for', 'export')) + ') ')
@@ -100,7 +100,7 @@ WALKS = {
 }
 #: what is only parsed, and why it is not run
 PARSED = {
-    'make |pre-commit ': 'sets up an environment, or runs for minutes; CI runs them',
+    'make |pre-commit |git ': 'sets up an environment, or runs for minutes; CI runs them',
     r'python tools/data/prepare.py (coco|ade20k)': 'fetches gigabytes, or reads them',
     r'python tools/(train|test).py configs/cascade_mask_rcnn': 'a GPU and 20 GB of images; '
     'tests/configs trains and tests these recipes shrunk, test_readme_code.py on own data',

@@ -28,6 +28,8 @@ def test_a_printed_command_is_taken(command, monkeypatch):
         extras.read('setup.cfg')
         assert re.fullmatch(r'convnext_dense\[(\w+)\]', words[1])[1] in extras[
             'options.extras_require']
+    elif program == 'git':
+        assert words[0] == 'worktree'
     elif program == 'pre-commit':
         assert words == ['install'] and Path('.pre-commit-config.yaml').exists()
     elif program == 'convnext-dense':
@@ -92,8 +94,8 @@ def test_every_command_is_run_or_has_a_reason_why_not():
     assert all(walk(name) and f"walk('{name}')" in tests for name in WALKS)
 
 
-#: options of other programs that the docs name: torchrun's and SLURM's
-OTHERS = {'--max-restarts', '--signal'}
+#: options of other programs that the docs name: torchrun's, SLURM's and git's
+OTHERS = {'--max-restarts', '--signal', '--detach'}
 
 
 def test_every_option_that_is_named_anywhere_is_one_of_a_program_of_the_clone():
@@ -121,8 +123,8 @@ def test_no_block_with_a_command_is_passed_over():
         for line in (CLONE / file).read_text().splitlines():
             if line.startswith('```'):
                 inside = line == '```' and not inside
-            elif inside and re.match(r'(\$ )?(\.venv/bin/)?(convnext-dense|python3?|make|bash) ',
-                                     line):
+            elif inside and re.match(
+                    r'(\$ )?(\.venv/bin/)?(convnext-dense|python3?|make|bash|git) ', line):
                 lines.append(line)
         found = '\n'.join(shell_blocks(file))
         for line in lines:

@@ -53,7 +53,7 @@ def change(data, content):
         for key in way:
             parent = parent[key]
         what = data.draw(st.sampled_from(['replace', 'replace', 'remove', 'repeat']))
-        if what == 'remove':
+        if what == 'remove' and last != 'new':
             del parent[last]
         elif what == 'repeat' and isinstance(parent, list):
             parent.append(copy.deepcopy(parent[last]))
@@ -125,7 +125,7 @@ def judge(config):
 
 
 class Verdicts(list):
-    """Verdicts on changed content, and what went wrong in giving them."""
+    """Verdicts on changed content, and what went wrong in giving them, printed as it comes."""
 
     def __init__(self):
         self.faults = []
@@ -137,6 +137,9 @@ class Verdicts(list):
         except Exception as error:
             text = ''.join(traceback.format_exception(error)[-4:])
             self.faults.append(f'{changed}\n{text}')
+            print(self.faults[-1], flush=True)
+        if not (len(self) + len(self.faults)) % 25:
+            print(f'so far: {tally(self)}', flush=True)
 
     def conclude(self):
         """Print the figures; raise AssertionError for faults, or where all verdicts are alike."""
