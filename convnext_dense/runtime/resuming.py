@@ -1,7 +1,9 @@
 """Going on where a checkpoint was written: what is exact, approximate and refused.
 
 ========================================  ====================================================
-same processes, batch size and data       exact: the weights at the end are bit-identical
+same processes, batch size and data       exact: the weights at the end are bit-identical; on a
+                                          GPU with deterministic=True, else but for the order of
+                                          some sums
 other number of data workers              exact: no random state depends on the workers
 other processes, same batch in all        approximate: same images and augmentations a step,
                                           other rounding, dropped paths and sampled regions
@@ -35,7 +37,7 @@ from mmengine.logging import print_log
 
 from convnext_dense.checkpoints.reading import is_whole
 from convnext_dense.errors import InputError
-from convnext_dense.model_wrappers import unwrap
+from convnext_dense.model_wrappers import device_of, unwrap
 from convnext_dense.runtime.checkpoint_content import describe_run
 from convnext_dense.runtime.checkpoint_folder import CheckpointFolder
 from convnext_dense.runtime.fingerprint import differences
@@ -49,6 +51,8 @@ from convnext_dense.runtime.state_checks import (
 )
 
 if TYPE_CHECKING:
+    import torch
+
     from convnext_dense.runtime.runner import Runner
 
 
@@ -169,7 +173,8 @@ def restore_progress(runner: Runner, checkpoint: dict[str, Any],
         print_log('the resumed run is approximate: ' + '; '.join(reasons), 'current',
                   logging.WARNING)
     else:
-        print_log('the resumed run is exact', 'current')
+        print_log('the resumed run is exact' + but_for_the_gpu(
+            device_of(runner.model), runner.deterministic), 'current')
     rank = get_dist_info()[0]
     if rank < len(own['random']):
         unwrap(runner.model).load_state_dict(own['random'][rank].get('statistics', {}),
@@ -178,6 +183,14 @@ def restore_progress(runner: Runner, checkpoint: dict[str, Any],
     with seeded(0):
         seed_all(runner.seed, rank, meta['iter'])
         return random_state()
+
+
+def but_for_the_gpu(device: torch.device, deterministic: bool) -> str:
+    """What is left open where a GPU adds the gradients of some layers in any order."""
+    if device.type != 'cuda' or deterministic:
+        return ''
+    return (' but for the order in which the GPU adds the gradients of RoIAlign and of bilinear '
+            'resizing; randomness.deterministic=True fixes it, too')
 
 
 def _changed_settings(runner, kept):

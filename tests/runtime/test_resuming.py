@@ -19,6 +19,7 @@ from convnext_dense.errors import InputError
 from convnext_dense.runtime import Runner, files
 from convnext_dense.runtime.fingerprint import differences, fingerprint
 from convnext_dense.runtime.newest_checkpoint import newest_whole
+from convnext_dense.runtime.resuming import but_for_the_gpu
 
 HERE = Path(__file__).parent
 REPOSITORY = HERE.parents[1]
@@ -528,3 +529,10 @@ def test_the_run_goes_on_after_one_of_two_processes_was_killed_under_torchrun(
         assert not ran.returncode, ran.stderr[-3000:]
     assert 'Signal 9 (SIGKILL)' in ran.stderr or 'exitcode: -9' in ran.stderr
     assert same(final_state(tmp_path / 'whole'), final_state(tmp_path / 'killed'))
+
+
+@pytest.mark.parametrize('device, deterministic, left_open', [
+    ('cpu', False, False), ('cuda', True, False), ('cuda:1', False, True)])
+def test_exact_on_a_gpu_leaves_the_order_of_its_sums_open(device, deterministic, left_open):
+    text = but_for_the_gpu(torch.device(device), deterministic)
+    assert bool(text) == ('deterministic=True' in text) == left_open

@@ -81,6 +81,26 @@ def test_what_is_pinned_is_what_setup_cfg_allows(install):
     assert checked > 10
 
 
+def test_a_wheel_of_other_operators_is_another_wheel(monkeypatch):
+    torch = pytest.importorskip('torch')
+    mmcv_wheel = load('mmcv_wheel')
+    for name in ('FORCE_CUDA', 'TORCH_CUDA_ARCH_LIST'):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(torch.cuda, 'is_available', lambda: False)
+    plain = mmcv_wheel.cache_key('2.0')
+    assert 'cuda' not in plain
+    monkeypatch.setattr(torch.version, 'cuda', '13.0')
+    monkeypatch.setenv('FORCE_CUDA', '1')
+    monkeypatch.setenv('TORCH_CUDA_ARCH_LIST', '9.0;10.0+PTX')
+    assert mmcv_wheel.cache_key('2.0') == f'{plain}-cuda13.0-9.0-10.0+PTX'
+    monkeypatch.delenv('TORCH_CUDA_ARCH_LIST')
+    monkeypatch.setattr(torch.cuda, 'is_available', lambda: True)
+    monkeypatch.setattr(torch.cuda, 'device_count', lambda: 2)
+    monkeypatch.setattr(torch.cuda, 'get_device_capability', lambda number: (8, 6))
+    assert mmcv_wheel.cache_key('2.0') == f'{plain}-cuda13.0-8.6'
+
+
+
 def test_grouping_includes_every_source_once_and_leaves_the_awkward_ones_alone(tmp_path):
     mmcv_wheel = load('mmcv_wheel')
     (tmp_path / 'cpu').mkdir()

@@ -134,7 +134,9 @@ def verify():
     code = ('import cv2, hotcoco, mmdet, mmengine, mmseg, torch\n'
             'from mmcv.ops import nms\n'
             'import convnext_dense.models\n'
-            'nms(torch.tensor([[0., 0., 1., 1.]]), torch.ones(1), 0.5)\n')
+            'for device in ["cpu", *["cuda"] * torch.cuda.is_available()]:\n'
+            '    nms(torch.tensor([[0., 0., 1., 1.]], device=device),\n'
+            '        torch.ones(1, device=device), 0.5)\n')
     result = subprocess.run([str(PYTHON), '-c', code], stderr=subprocess.PIPE, text=True,
                             check=False)
     if not result.returncode:

@@ -3,7 +3,8 @@
 onedl-mmcv is published as source. A plain build parses torch's headers once for each of its 78
 source files and takes 20 minutes on 2 cores. Here the sources are joined into a few translation
 units, which takes under 2 minutes; should another version of mmcv refuse to compile that way, the
-plain build follows. The wheel is kept and reused while Python, torch and mmcv stay the same.
+plain build follows. The wheel is kept and reused while Python, torch, mmcv and the kind of GPU
+stay the same.
 
 Run inside the environment that the wheel is for, with torch installed::
 
@@ -15,6 +16,7 @@ import argparse
 import hashlib
 import os
 import platform
+import re
 import shutil
 import subprocess
 import sys
@@ -37,8 +39,20 @@ def cache_key(version):
     """Name of the cache folder: changes with whatever makes a compiled wheel unusable."""
     import torch
     parts = (f'mmcv{version}', f'cp{sys.version_info[0]}{sys.version_info[1]}',
-             f'torch{torch.__version__}', platform.system().lower(), platform.machine())
+             f'torch{torch.__version__}', platform.system().lower(), platform.machine(),
+             *operators_of_gpus())
     return '-'.join(parts)
+
+
+def operators_of_gpus():
+    """CUDA and the GPUs that a build here has operators for; nothing where it has none."""
+    import torch
+    if not torch.cuda.is_available() and os.environ.get('FORCE_CUDA') != '1':
+        return []
+    wanted = os.environ.get('TORCH_CUDA_ARCH_LIST') or ' '.join(sorted(
+        {'{}.{}'.format(*torch.cuda.get_device_capability(number))
+         for number in range(torch.cuda.device_count())}))
+    return [f'cuda{torch.version.cuda}', *re.findall(r'[\w.+]+', wanted)]
 
 
 def group_sources(csrc, count=GROUPS):
