@@ -10,6 +10,7 @@ import zlib
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 
@@ -151,13 +152,29 @@ def hostile_work_dirs(folder: Path, good: Path, ran: Path, canary: Path) -> list
     return made
 
 
+#: nine levels of ten references: a billion names
+LAUGHS = 'a0: &a0 [lol]\n' + ''.join(
+    f'a{level}: &a{level} [{", ".join([f"*a{level - 1}"] * 10)}]\n' for level in range(1, 10)
+) + 'names: *a9\ntrain: .\n'
+ENTITIES = '<!DOCTYPE a [<!ENTITY e0 "lol">' + ''.join(
+    f'<!ENTITY e{level} "{f"&e{level - 1};" * 10}">' for level in range(1, 10)
+) + ']><annotation><object><name>&e9;</name></object></annotation>'
+
+
 def hostile_archives(folder: Path) -> list[Path]:
     """Zip files of images for ``new``."""
     made = []
     for name, members in dict(
             climbing={'../../escaped.txt': b'x'}, absolute={'/escaped.txt': b'x'},
             drive={'c:/escaped.txt': b'x'}, backslash={'..\\..\\escaped.txt': b'x'},
-            bomb={f'{number}.png': bytes(10**8) for number in range(5)}).items():
+            bomb={f'{number}.png': bytes(10**8) for number in range(5)},
+            aliases={'data.yaml': LAUGHS.encode(), 'a.jpg': b'x', 'a.txt': b'0 .5 .5 .5 .5'},
+            everything={'data.yaml': b'names: [a]\ntrain: /\nval: /proc', 'a.jpg': b'x'},
+            deep={'a.json': b'{"images": [], "annotations": [], "categories": ' + b'[' * 99999},
+            entities={'a.xml': ENTITIES.encode(), 'a.jpg': b'x'},
+            numbers={'a.json': b'{"images": [{"id": 1, "file_name": "a.jpg", "width": 1e999, '
+                               b'"height": -1}], "annotations": [5], "categories": [{}]}'},
+            names={'\x1b[2J\n<script>.jpg': b'x', 'classes.txt': b'\x1b[2J\n\n'}).items():
         made.append(folder / f'{name}.zip')
         archive(made[-1], members, zipfile.ZIP_DEFLATED)
     link = zipfile.ZipInfo('link')
@@ -188,6 +205,8 @@ def hostile_images(folder: Path) -> list[Path]:
         made[-1].write_bytes(b'\x89PNG\r\n\x1a\n' + b''.join(
             struct.pack('>I', len(body)) + kind + body + struct.pack('>I', zlib.crc32(kind + body))
             for kind, body in chunks))
-    made.append(folder / 'code.jpg')
-    made[-1].write_bytes(pickle.dumps(Code(os.system, 'true')))
-    return made
+    for name in ('code.jpg', 'code.npy', 'code.mp4', 'code\x1b[2J\n.png'):
+        made.append(folder / name)
+        made[-1].write_bytes(pickle.dumps(Code(os.system, 'true')))
+    np.save(folder / 'objects.npy', np.array([Code(os.system, 'true')]), allow_pickle=True)
+    return [*made, folder / 'objects.npy']

@@ -8,6 +8,7 @@ beside it, is a fault; so are a traceback, a signal, and an end without an answe
 import hashlib
 import os
 import random
+import shutil
 import sys
 import tempfile
 from collections import Counter
@@ -18,6 +19,7 @@ from typing import Any
 import torch
 
 from benchmarks import forks
+from benchmarks.hostile_configs import hostile_configs, hostile_exports
 from benchmarks.hostile_files import (
     hostile_archives,
     hostile_files,
@@ -96,7 +98,8 @@ def doors_of_a_file(file: Path, own: Path, data: Path, image: Path) -> dict[str,
         'inspect-checkpoint': ['inspect-checkpoint', str(file), '--keys'],
         'predict': ['predict', str(image), '--model', str(file), '--out', str(own / 'out'),
                     '--device', 'cpu'],
-        'export': ['export', str(file), '--out', str(own / 'out'), '--images', str(image)]}
+        'export': ['export', str(file), '--out', str(own / 'out'), '--images', str(image)],
+        'export --evaluate': ['export', str(file), '--out', str(own / 'out'), '--evaluate', '1']}
 
 
 def doors_of_a_work_dir(folder: Path, own: Path, data: Path, image: Path) -> dict[str, list[str]]:
@@ -104,6 +107,7 @@ def doors_of_a_work_dir(folder: Path, own: Path, data: Path, image: Path) -> dic
     work = str(own / 'work')
     options, last = train_options(own, data)
     return {
+        'inspect-checkpoint': ['inspect-checkpoint', work + '/iter_2.pth'],
         'train --resume': ['train', CONFIG, '--resume', *options, *last,
                            'train_cfg.max_iters=3'],
         'predict': ['predict', str(image), '--model', work, '--out', str(own / 'out'),
@@ -180,45 +184,67 @@ def measure(folder: Path, count: int | None = None, seed: int = 0, seconds: floa
             faults.append(f'{what}, {door}: {fault}')
         return outcome
 
-    def place() -> Path:
+    def place_of_a_door() -> Path:
         nonlocal number
         number += 1
         own = folder / f'own_{number}'
         own.mkdir()
         return own
 
-    own = place()
+    own = place_of_a_door()
     options, last = train_options(own, data)
     outcome = visit('nothing', 'train', ['train', CONFIG, *options, *last], own)
     good_dir = own / 'work'
     good = good_dir / 'iter_2.pth'
     if outcome.status or not good.is_file():
         raise RuntimeError(outcome.text)
+    visit('nothing', 'test', ['test', CONFIG, str(good), *options, *last,
+                              'test_evaluator.report=True'], own)
     state = torch.load(good, weights_only=False)
     files = hostile_files(made, state, ran, canary)
+    files += hostile_configs(made, state, ran)
     random.Random(seed).shuffle(files)
+    export = folder / 'export'
+    outcome = visit('nothing', 'export', [
+        'export', str(good), '--out', str(own / 'out'), '--images', str(image)], own)
+    if outcome.status:
+        raise RuntimeError(outcome.text)
+    (own / 'out').rename(export)
     for file in [good, *files[:count]]:
         for door in doors_of_a_file(file, folder, data, image):
             if door.split()[0] not in COMMANDS:
                 continue
-            own = place()
+            own = place_of_a_door()
             argv = doors_of_a_file(file, own, data, image)[door]
             outcome = visit(file.name, door, argv, own)
-            if file == good and outcome.status and door != 'export':
+            if file == good and outcome.status:
                 faults.append(f'a good file, {door}: refused: {outcome.text.strip()[-500:]}')
-    for work_dir in hostile_work_dirs(made, good_dir, ran, canary)[:count]:
+    good_copy = made / 'good'
+    shutil.copytree(good_dir, good_copy, symlinks=True)
+    for work_dir in [good_copy, *hostile_work_dirs(made, good_dir, ran, canary)[:count]]:
         for door in doors_of_a_work_dir(work_dir, folder, data, image):
             if door.split()[0] not in COMMANDS:
                 continue
-            own = place()
+            own = place_of_a_door()
             work_dir.rename(own / 'work')
-            visit(work_dir.name, door, doors_of_a_work_dir(work_dir, own, data, image)[door], own)
+            argv = doors_of_a_work_dir(work_dir, own, data, image)[door]
+            outcome = visit(work_dir.name, door, argv, own)
+            if work_dir == good_copy and outcome.status:
+                faults.append(f'a good folder, {door}: {outcome.text.strip()[-500:]}')
             (own / 'work').rename(work_dir)
+    for place in [export, *hostile_exports(made, export, ran)]:
+        for more in [], ['--runtime', 'openvino']:
+            own = place_of_a_door()
+            outcome = visit(place.name, f'predict {" ".join(more)}'.strip(), [
+                'predict', str(image), '--model', str(place), '--out', str(own / 'out'), *more],
+                own)
+            if place == export and outcome.status:
+                faults.append(f'a good export: {outcome.text.strip()[-500:]}')
     for file in hostile_archives(made):
-        own = place()
+        own = place_of_a_door()
         visit(file.name, 'new', ['new', str(own / 'project'), '--data', str(file)], own)
     for file in hostile_images(made):
-        own = place()
+        own = place_of_a_door()
         visit(file.name, 'predict', ['predict', str(file), '--model', str(good), '--out',
                                      str(own / 'out'), '--device', 'cpu'], own)
     return forks.report('doors', counts, faults)

@@ -9,6 +9,7 @@ import hashlib
 import io
 import random
 from collections import Counter
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ import torch
 from benchmarks import forks
 
 SIZE = 300_000
+SECONDS = 60.  # in which a fetch must end
 
 
 def misbehave(server: Any, rng: random.Random, body: bytes) -> tuple[dict, set[bytes], str]:
@@ -68,7 +70,6 @@ def measure(folder: Path, count: int = 100, seed: int = 0) -> int:
 
     from convnext_dense.checkpoints.reading import fault_of
     from convnext_dense.download import download
-    from convnext_dense.errors import InputError
     rng, outcomes, faults = random.Random(seed), Counter(), []
     for number in range(count):
         body = checkpoint(rng)
@@ -76,14 +77,11 @@ def measure(folder: Path, count: int = 100, seed: int = 0) -> int:
             expected, versions, how = misbehave(server, rng, body)
             target = folder / f'{number}.pth'
             for _ in range(2):  # the second start goes on from what the first one left
-                try:
-                    download(f'{server.url}/{number}.pth', target, progress=False,
-                             retry_delay=.001, check=fault_of, **expected)
-                    outcome = 'fetched'
-                except InputError as error:
-                    outcome = 'refused' if '\n' not in str(error) else f'lines: {error}'
-                except BaseException as error:
-                    outcome = f'{type(error).__name__}: {error}'
+                ended = forks.run(partial(
+                    download, f'{server.url}/{number}.pth', target, progress=False,
+                    retry_delay=.001, check=fault_of, **expected), folder / 'printed', SECONDS)
+                outcome = {forks.DONE: 'fetched', forks.REFUSED: 'refused', None: 'hung'}.get(
+                    ended.status, ended.text)
                 found = target.read_bytes() if target.exists() else None
                 if outcome not in ('fetched', 'refused'):
                     faults.append(f'{number} {how}: {outcome}')

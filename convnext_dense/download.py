@@ -175,7 +175,7 @@ def _check_size(path, found, size):
 
 def _fetch(url, target, part, size, progress, retry_delay, resumable):
     """Bring ``part`` to the whole file; new attempts as long as they can help."""
-    failures, delay = 0, retry_delay
+    failures, delay, most = 0, retry_delay, os.fstat(part.fileno()).st_size
     while size is None or os.fstat(part.fileno()).st_size < size:
         before = os.fstat(part.fileno()).st_size
         try:
@@ -196,11 +196,11 @@ def _fetch(url, target, part, size, progress, retry_delay, resumable):
         except ValueError as error:  # no URL at all
             raise InputError(f'{url}: {_first_line(error)}; give an http, https or file '
                              'URL') from error
-        if os.fstat(part.fileno()).st_size > before:
-            failures, delay = 0, retry_delay
+        got = os.fstat(part.fileno()).st_size
+        if got > most:  # not only more than before: an attempt may have thrown a part away
+            failures, delay, most = 0, retry_delay, got
         failures += 1
         if failures >= ATTEMPTS:
-            got = os.fstat(part.fileno()).st_size
             kept = f' ({got} bytes are kept; run again to go on)' if got else ''
             raise InputError(f'gave up on {url}: {reason}{kept}; {_by_hand(url, target)}')
         time.sleep(delay)

@@ -236,6 +236,16 @@ def test_a_redirect_loop_is_one_line(server, tmp_path):
     assert 'infinite loop' in refused(server, tmp_path)
 
 
+@pytest.mark.parametrize('ranges', [True, False])
+def test_a_body_shorter_than_its_length_is_given_up(server, tmp_path, ranges):
+    """Each second attempt, from the end of what there is, is refused and throws it away."""
+    server.length, server.ranges = str(2 * len(BODY)), ranges
+    with pytest.raises(InputError, match='gave up'):
+        download(f'{server.url}/a', tmp_path / 'a', progress=False, retry_delay=.001,
+                 check=lambda path: None)
+    assert len(server.requests) < 10
+
+
 @pytest.mark.parametrize('length', ['abc', '-5', '1e3', '9' * 40, '12, 13'])
 def test_a_malformed_length_is_one_line(server, tmp_path, length):
     server.length = length

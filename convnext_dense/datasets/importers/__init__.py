@@ -21,7 +21,7 @@ from convnext_dense.datasets.importers import (
 from convnext_dense.datasets.importers.files import SourceFiles
 from convnext_dense.datasets.importers.options import Options
 from convnext_dense.datasets.importers.source import Source
-from convnext_dense.errors import InputError
+from convnext_dense.errors import InputError, convert_errors
 
 FORMATS = {
     'coco': coco,
@@ -83,8 +83,10 @@ def read_source(root: Path, format: str | None = None, options: Options = Option
         InputError: an unknown format, or files that do not fit together.
     """
     files = SourceFiles(root)
-    chosen = format or recognise(files)
-    if not FORMATS[chosen].found(files):
-        raise InputError(f'{root} holds no {FORMATS[chosen].TITLE}; leave --format out to have the '
-                         'format recognised')
-    return FORMATS[chosen].read(files, options)
+    # a file may hold any value in any place
+    with convert_errors(f'the annotations in {root} cannot be read', 'export them again'):
+        chosen = format or recognise(files)
+        if not FORMATS[chosen].found(files):
+            raise InputError(f'{root} holds no {FORMATS[chosen].TITLE}; leave --format out to '
+                             'have the format recognised')
+        return FORMATS[chosen].read(files, options)

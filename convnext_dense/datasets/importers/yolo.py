@@ -33,8 +33,12 @@ def found(files: SourceFiles) -> list[Path]:
 
 def _yaml(path):
     try:
-        content = yaml.safe_load(path.read_text(encoding='utf-8-sig'))
-    except (yaml.YAMLError, UnicodeDecodeError):
+        text = path.read_text(encoding='utf-8-sig')
+        # a few lines of references to references mean billions of names
+        if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text)):
+            return {}
+        content = yaml.safe_load(text)
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError):
         return {}
     return content if isinstance(content, dict) else {}
 

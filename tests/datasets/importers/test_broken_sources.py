@@ -6,6 +6,7 @@ import pytest
 from PIL import Image
 from scene import (
     CLASSES,
+    SCENE,
     coco,
     write_coco,
     write_images,
@@ -299,3 +300,34 @@ def test_missing_images_annotations_and_areas_are_counted(tmp_path):
     assert len(source.images) == 3 and source.classes == list(CLASSES)
     assert any(note.startswith('1 images that an annotation file lists') for note in source.notes)
     assert any(note.startswith('1 annotations of images that are not') for note in source.notes)
+
+
+#: nine levels of ten references: a billion names
+LAUGHS = 'a0: &a0 [lol]\n' + ''.join(
+    f'a{level}: &a{level} [{", ".join([f"*a{level - 1}"] * 10)}]\n' for level in range(1, 10))
+
+
+def test_names_made_of_references_are_not_read(tmp_path):
+    write_images(tmp_path)
+    (tmp_path / 'data.yaml').write_text(LAUGHS + 'names: *a9\n')
+    with pytest.raises(InputError, match='no annotations that are known'):
+        read(tmp_path)
+
+
+def test_links_that_lead_round_are_walked_once(tmp_path):
+    write_coco(tmp_path)
+    for folder, other in (('one', 'two'), ('two', 'one')):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / 'round').symlink_to('..')
+        (tmp_path / folder / 'beside').symlink_to(tmp_path / other)
+    assert {image.path.name for image in read(tmp_path).images} == set(SCENE)
+
+
+def test_a_number_without_end_is_one_line(tmp_path):
+    write_coco(tmp_path)
+    path = tmp_path / 'annotations/instances_default.json'
+    content = json.loads(path.read_text())
+    content['images'][0]['width'] = float('inf')
+    path.write_text(json.dumps(content))
+    with pytest.raises(InputError, match='annotations in .* cannot be read: OverflowError'):
+        read(tmp_path)
