@@ -1,7 +1,8 @@
 """What robustness costs, and what it holds against: ``python -m benchmarks.robustness [PART ...]``.
 
-The attacks ``states``, ``signals``, ``kills``, ``downloads`` and ``doors`` print counts and every
-fault, and the exit status is 1 where there is one; each is described in its module. The costs:
+The attacks ``states``, ``configs``, ``signals``, ``kills``, ``downloads`` and ``doors`` print
+counts and every fault, and the exit status is 1 where there is one; each is described in its
+module. The costs:
 
 ``checkpoint`` writes the same state in turns with mmengine's runner, which leaves the file to the
 system's memory; with mmengine's and a wait for the disk; with ours, which waits for the disk; and
@@ -29,7 +30,7 @@ from convnext_dense.datasets.shapes import write_shapes
 from convnext_dense.runtime import CheckpointHook, Runner
 
 COSTS = ('checkpoint', 'guards', 'deterministic')
-ATTACKS = ('states', 'signals', 'kills', 'downloads', 'doors')
+ATTACKS = ('states', 'configs', 'signals', 'kills', 'downloads', 'doors')
 CONFIGS = dict(detector='configs/demo/cascade-mask-rcnn_convnext_shapes.py',
                segmenter='configs/demo/upernet_convnext_shapes.py')
 
