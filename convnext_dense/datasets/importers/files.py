@@ -34,7 +34,7 @@ class SourceFiles:
             folders[:] = sorted(name for name in folders
                                 if not name.startswith('.') and name != '__MACOSX')
             # a link to a folder above would be walked without end
-            above = {os.path.realpath(place) for place in (folder, *Path(folder).parents)}
+            above = {os.path.realpath(place) for place in (Path(folder), *Path(folder).parents)}
             folders[:] = [name for name in folders
                           if os.path.realpath(os.path.join(folder, name)) not in above]
             self.paths += [Path(folder, name) for name in sorted(names)
