@@ -86,7 +86,7 @@ def hostile_exports(folder: Path, good: Path, ran: Path) -> list[Path]:
     begin('scope', lambda card: card['preprocessing'].update(default_scope='mc'))
     begin('outside', lambda card: card.update(file='../../../../../../etc/passwd'))
     begin('kinds', lambda card: card.update(file=[1], classes=5, inputs='x', outputs=None))
-    begin('control', lambda card: card.update(classes=['\x1b[2J', 'a\nb', '<script>'] * 2))
+    begin('control', lambda card: card.update(classes=['\x1b[2J', 'a\nb', '<script>x'] * 2))
     begin('less', lambda card: card.pop('network'))
     (begin('garbage', lambda card: None) / 'model.onnx').write_bytes(bytes(range(256)) * 50)
     (begin('deep', lambda card: None) / 'model_card.json').write_text('[' * 100_000)

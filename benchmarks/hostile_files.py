@@ -99,7 +99,7 @@ def hostile_files(folder: Path, good: dict, ran: Path, canary: Path) -> list[Pat
             config_names_code=lambda state: state['meta'].update(
                 cfg=f'model = dict(type="os.mkdir", path={mark!r})\ndefault_scope = "mmseg"'),
             control=lambda state: state['meta'].update(
-                dataset_meta=dict(classes=['\x1b[2J\x07', 'a\nb', '<script>', 'x' * 10_000])),
+                dataset_meta=dict(classes=['\x1b[2J\x07', 'a\nb', '<script>x', 'x' * 10_000])),
             no_meta=lambda state: state.update(meta=None),
             numbers=lambda state: state.update(state_dict={5: 6}, optimizer=7)).items():
         state = pickle.loads(pickle.dumps(good))
@@ -143,9 +143,19 @@ def hostile_work_dirs(folder: Path, good: Path, ran: Path, canary: Path) -> list
     run = next(path for path in place.iterdir() if (path / 'vis_data').is_dir())
     (run / 'vis_data' / 'scalars.json').write_text(
         '{"step": [1], "loss": "x"}\n{"st\n' + '[' * 99999)
-    (run / 'evaluation').mkdir(exist_ok=True)
-    (run / 'evaluation' / 'segmentation.json').write_text(json.dumps(dict(
+    path, = place.rglob('segmentation.json')
+    path.write_text(json.dumps(dict(
         format='convnext_dense.segmentation/1', classes=5, images=[[]])))
+    place = begin('names')
+    path, = place.rglob('segmentation.json')
+    results = json.loads(path.read_text())
+    results['classes'][:2] = ['\x1b[2J\n', '<script>x</script>']
+    path.write_text(json.dumps(results))
+    for number, value in enumerate((5, [5], {'a': []}, 1e999)):
+        place = begin(f'results_{number}')
+        path, = place.rglob('segmentation.json')
+        path.write_text(json.dumps(dict(results, images=value if number < 2 else [
+            dict(results['images'][0], classes=value)])))
     place = begin('sibling')
     state = torch.load(place / 'iter_2.pth', weights_only=False)
     torch.save(dict(state, meta=dict(iter=[9], epoch={})), place / 'iter_9.pth')

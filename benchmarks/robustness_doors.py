@@ -13,6 +13,7 @@ import sys
 import tempfile
 from collections import Counter
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,17 @@ PROGRAMS = ('os.system', 'os.exec', 'os.posix_spawn', 'os.spawn', 'subprocess.Po
 #: programs that libraries start to describe the machine
 HARMLESS = ('git', 'lscpu', 'gcc', 'cc', 'nvcc', 'nvidia-smi', 'uname', 'ldconfig', 'fc-list', 'ld',
             'file')
+
+
+#: what the doors import, which takes 20 s: the children inherit it
+INHERITED = ('mmdet.datasets', 'mmdet.models', 'mmseg.datasets', 'mmseg.models', 'mmcv.ops',
+             'convnext_dense.analysis.comparison', 'convnext_dense.analysis.complexity',
+             'convnext_dense.analysis.report', 'convnext_dense.export.exporting',
+             'convnext_dense.planning.project', 'convnext_dense.runtime.runner',
+             'onnx', 'onnxruntime', 'onnxscript', 'openvino', 'plotly', 'torch._dynamo',
+             'torch.onnx')
+#: what hostile names and classes hold: no terminal and no page may get it as it is
+MARKS = ('\x1b[2J', '<script>x')
 
 
 def audit(log: Path, own: Path) -> None:
@@ -140,6 +152,10 @@ def verdict(outcome: forks.Outcome, log: Path, ran: Path) -> str | None:
     """What is wrong with how a door was left; None where nothing is."""
     if ran.exists():
         return 'CODE RAN'
+    pages = [page.read_text() for page in log.with_suffix('').glob('report/*.*')
+             if page.suffix in ('.html', '.md')]
+    if MARKS[0] in outcome.text or any(mark in page for page in pages for mark in MARKS):
+        return 'a control character, or a script, comes through'
     if log.exists() and log.read_text():
         return f'outside: {log.read_text()[:500]}'
     if outcome.status is None:
@@ -155,8 +171,8 @@ def verdict(outcome: forks.Outcome, log: Path, ran: Path) -> str | None:
 
 def measure(folder: Path, count: int | None = None, seed: int = 0, seconds: float = 300.) -> int:
     """All hostile files, or ``count`` of them, through all doors; returns the number of faults."""
-    import mmseg.models  # noqa: F401 the children inherit it
-
+    for name in INHERITED:
+        import_module(name)
     from convnext_dense.cli import COMMANDS
     from convnext_dense.datasets.shapes import write_shapes
     torch.set_num_threads(1)

@@ -48,6 +48,11 @@ def printable(text: str | os.PathLike) -> str:
                    letter.encode('unicode_escape').decode() for letter in os.fspath(text))
 
 
+def markdown_text(text: str | os.PathLike) -> str:
+    """A text for a cell of a Markdown table, in which nothing is markup or a control character."""
+    return printable(text).replace('|', '\\|').replace('<', '&lt;')
+
+
 def in_one_line(error: BaseException) -> str:
     """Class, first words and place of an error."""
     frame = traceback.extract_tb(error.__traceback__)[-1]

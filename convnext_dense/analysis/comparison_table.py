@@ -4,7 +4,7 @@ import numpy as np
 from convnext_dense.analysis.bootstrap import mean_figure, seed_spread
 from convnext_dense.analysis.comparison import KINDS, Model
 from convnext_dense.analysis.differences import ONE_SEED, Difference, seeds_needed
-from convnext_dense.errors import printable
+from convnext_dense.errors import markdown_text
 
 
 def figure_columns(models: list[Model], kinds: list[str]) -> dict[str, list[str]]:
@@ -122,13 +122,9 @@ def breakdown_rows(models: list[Model], labels: dict[str, str], kind: str,
 
 def markdown(head: list[str], rows: list[list[str]]) -> str:
     """A Markdown table; what names hold is shown as it is."""
-    lines = [[_plain(cell) for cell in head], ['---'] * len(head),
-             *([_plain(cell) for cell in row] for row in rows)]
+    lines = [[markdown_text(cell) for cell in head], ['---'] * len(head),
+             *([markdown_text(cell) for cell in row] for row in rows)]
     return '\n'.join('| ' + ' | '.join(line) + ' |' for line in lines)
-
-
-def _plain(cell):
-    return printable(cell).replace('|', '\\|').replace('<', '&lt;')
 
 
 def _published(model, key):

@@ -15,7 +15,7 @@ import torch
 
 from convnext_dense.checkpoints import archive, pickle_rules, rebuilders, sharded
 from convnext_dense.command_names import typed
-from convnext_dense.errors import InputError
+from convnext_dense.errors import InputError, convert_errors
 
 ZIP, PICKLE = b'PK\x03\x04', b'\x80'
 # torch.save before 1.6: a number that marks such files, its version, the machine's sizes, what was
@@ -49,7 +49,8 @@ def read_checkpoint(path: str | Path, map_location: str | torch.device = 'cpu', 
     if path.is_dir():
         path = sharded.find_weights(path)
     if path.name.endswith(sharded.INDEX):
-        return _read_shards(path, map_location, mmap, trust_pickle, checksums)
+        with convert_errors(f'{path} and its files cannot be read', 'fetch them again'):
+            return _read_shards(path, map_location, mmap, trust_pickle, checksums)
     kind = sniff(path)
     if kind == 'safetensors':
         return _read_safetensors(path, map_location)
@@ -67,7 +68,8 @@ def read_checkpoint(path: str | Path, map_location: str | torch.device = 'cpu', 
 
 def _read_shards(path, *options):
     """All tensors of an index's files; a missing or an extra one is an error."""
-    state, meta = {}, {}
+    state: dict = {}
+    meta: dict = {}
     for name, keys in sharded.read_index(path).items():
         checkpoint = read_checkpoint(path.parent / name, *options)
         tensors = checkpoint.get('state_dict', checkpoint)
@@ -76,7 +78,7 @@ def _read_shards(path, *options):
             raise InputError(f'{path.parent / name} and the index {path.name} disagree on '
                              f'{", ".join(other)}; fetch both again')
         state.update(tensors)
-        meta.update(checkpoint.get('meta', {}))
+        meta.update(checkpoint.get('meta') or {})
     return dict(state_dict=state, meta=meta)
 
 
@@ -211,7 +213,7 @@ def _parse_meta(meta):
     for key, value in meta.items():
         try:
             parsed[key] = json.loads(value)
-        except ValueError:
+        except (ValueError, RecursionError):
             parsed[key] = value
     return parsed
 

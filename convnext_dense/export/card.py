@@ -2,6 +2,8 @@
 import json
 from pathlib import Path
 
+from convnext_dense.download import file_hash
+from convnext_dense.errors import markdown_text, printable
 from convnext_dense.export.checking import in_words
 from convnext_dense.prediction.exported import CARD
 
@@ -20,7 +22,9 @@ def write_card(folder: Path, card: dict) -> None:
 
 
 def write_json(folder: Path, card: dict) -> None:
-    """Write the JSON alone, which is what running an export needs."""
+    """Write the JSON alone, which is what running an export needs, with hashes of the files."""
+    card['sha256'] = {path.name: file_hash(path) for path in sorted(folder.iterdir())
+                      if path.name not in (CARD, MARKDOWN)}
     (folder / CARD).write_text(json.dumps(card, indent=1, ensure_ascii=False) + '\n',
                                encoding='utf-8')
 
@@ -42,8 +46,10 @@ def markdown(card: dict) -> str:
     parts = [
         f'# {card["name"]}', '',
         f'`{card["file"]}` for {" or ".join(card["runtimes"])}, {card["precision"]}; '
-        f'{len(card["classes"])} classes: {", ".join(card["classes"])}.', '',
-        f'Weights: `{weights["source"]}`. Licence of the weights: {weights["licence"]}.', '',
+        f'{len(card["classes"])} classes: '
+        f'{markdown_text(", ".join(card["classes"]))}.', '',
+        f'Weights: `{printable(weights["source"])}`. Licence of the weights: '
+        f'{markdown_text(weights["licence"])}.', '',
         '## Inputs and outputs', '', _table(
             ['', 'name', 'type', 'shape', 'meaning'],
             [[kind, f'`{spec["name"]}`', spec['type'],

@@ -9,6 +9,7 @@ from mmengine.structures import InstanceData, PixelData
 from torch import Tensor
 
 from convnext_dense.detection.mask_pasting import paste_masks
+from convnext_dense.download import file_hash
 from convnext_dense.errors import InputError, convert_errors
 from convnext_dense.prediction.building import build
 from convnext_dense.prediction.runtimes import open_session
@@ -53,6 +54,15 @@ def _tuples(value):
     return value
 
 
+def _check_hashes(folder, known):
+    """Compare the files of an export with the hashes in its card, which older cards have not."""
+    for name, expected in known.items():
+        path = folder / Path(name).name
+        if path.is_file() and file_hash(path) != expected:
+            raise InputError(f'{path} is damaged: its SHA-256 is not the one in its card; export '
+                             'the model again')
+
+
 class ExportedModel:
     """An export in a runtime, with the interface of a model that tests.
 
@@ -63,6 +73,7 @@ class ExportedModel:
 
     Attributes:
         card (dict): the model card.
+        classes (tuple[str]), palette (list | None): their names and colours.
         cfg (Config): as far as the pipeline needs one.
         task (str): ``labels`` or ``instances``.
 
@@ -72,8 +83,14 @@ class ExportedModel:
 
     def __init__(self, folder: str | Path, runtime: str | None = None,
                  precision: str = 'float32'):
-        self.card = read_card(folder)
         self.folder = Path(folder).expanduser()
+        with convert_errors(f'the card of {self.folder}', 'export the model again'):
+            self._open(runtime, precision)
+
+    def _open(self, runtime, precision):
+        self.card = read_card(self.folder)
+        self.classes = tuple(map(str, self.card['classes']))
+        self.palette: list | None = self.card['palette']
         if runtime is None and self.card['runtime'] == 'torch':
             raise InputError(f'{self.folder}: a package of torch.export is a program, which runs '
                              'when it is read; give --runtime torch (runtime) if you trust '
@@ -86,6 +103,7 @@ class ExportedModel:
         from mmengine.registry import MODELS
         with convert_errors(f'the preprocessing of {self.folder}', 'export the model again'):
             self._preprocess = build(MODELS, dict(preprocessing['data_preprocessor']), self.cfg)
+        _check_hashes(self.folder, self.card.get('sha256') or {})
         self._inputs = [(spec['name'], spec['type']) for spec in self.card['inputs']]
         self.run = open_session(
             self.folder / self.card['file'], self.runtime, torch.get_num_threads(), precision,

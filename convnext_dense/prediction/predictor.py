@@ -121,8 +121,8 @@ class Predictor:
             raise InputError(f'device {device!r}: exports run on the CPU here; leave it out')
         model = ExportedModel(folder, runtime, precision)
         self.device = torch.device('cpu')
-        self._take(ModelFiles(model.cfg, {}, str(folder), tuple(model.card['classes']),
-                              model.card['palette']), model, str(folder))
+        self._take(ModelFiles(model.cfg, {}, str(folder), model.classes, model.palette), model,
+                   str(folder))
 
     @property
     def task(self) -> str:

@@ -81,6 +81,8 @@ def read_pointer(pointer: Path, checkpoints: CheckpointFolder) -> tuple[Path | N
     Returns:
         its path or None, and a line where it leads out of the checkpoints' folder.
     """
+    if not pointer.is_file():
+        return None, None
     try:
         text = pointer.read_text().strip()
     except (OSError, UnicodeDecodeError):

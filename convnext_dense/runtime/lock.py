@@ -2,6 +2,7 @@
 import json
 import os
 import socket
+import stat
 import time
 from pathlib import Path
 from typing import ClassVar
@@ -75,12 +76,15 @@ class WorkDirLock:
 
     def _remove_if_stale(self):
         try:
-            age = time.time() - os.stat(self.path).st_mtime
-            holder = json.loads(self.path.read_text())
+            status = os.lstat(self.path)
+            age, plain = time.time() - status.st_mtime, stat.S_ISREG(status.st_mode)
+            holder = json.loads(self.path.read_text()) if plain else {}  # a pipe would not end
         except FileNotFoundError:
             return
         except (OSError, ValueError, RecursionError):  # being written, or cut by a power failure
             holder = None
+        if not plain:
+            raise InputError(f'{self.path} is no file of a training; remove it')
         if not isinstance(holder, dict):
             holder, stale = {}, age > TOUCHED
         elif holder.get('host') == socket.gethostname():

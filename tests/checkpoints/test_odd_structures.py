@@ -1,11 +1,15 @@
 """Files whose structure is not what anybody writes: one line, or described as far as it goes."""
+import json
+
 import pytest
 import torch
+from safetensors.torch import save_file
 from tiny_weights import Detector, convnext, official_state, randomise
 
 from convnext_dense.checkpoints import load_weights
 from convnext_dense.checkpoints.export import convert_checkpoint
 from convnext_dense.checkpoints.inspection import inspect_checkpoint, summary
+from convnext_dense.checkpoints.reading import read_checkpoint
 from convnext_dense.errors import InputError
 
 META = [5, 'text', [1], {}, {1: 2, (3, 4): 'x'}, dict(classes=5), dict(classes=[1, 2]),
@@ -52,3 +56,30 @@ def test_names_that_are_no_texts_are_no_weights(state, tmp_path):
     torch.save(dict(state_dict=state), tmp_path / 'a.pth')
     with pytest.raises(InputError, match='holds no weights'):
         load_weights(convnext(), tmp_path / 'a.pth')
+
+
+@pytest.mark.parametrize('content', [
+    dict(state_dict={'a': torch.ones(1)}, meta=5), dict(state_dict={'a': torch.ones(1)}, meta=[1]),
+    dict(state_dict=None), dict(state_dict=[1]), dict(state_dict={5: torch.ones(1)})], ids=repr)
+def test_odd_files_of_an_index_are_one_line(content, tmp_path):
+    torch.save(content, tmp_path / 'a.bin')
+    index = tmp_path / 'a.bin.index.json'
+    index.write_text(json.dumps(dict(weight_map={'a': 'a.bin'})))
+    with pytest.raises(InputError, match=r'a\.bin') as caught:
+        read_checkpoint(index)
+    assert '\n' not in str(caught.value)
+
+
+@pytest.mark.parametrize('text', ['{"weight_map": ' + '[' * 99999, json.dumps(dict(
+    weight_map={'a': 'x' * 5000})), json.dumps(dict(weight_map={'a': 'x\0'}))], ids=len)
+def test_an_odd_index_is_one_line(text, tmp_path):
+    index = tmp_path / 'a.bin.index.json'
+    index.write_text(text)
+    with pytest.raises(InputError, match=str(index)):
+        read_checkpoint(index)
+
+
+@pytest.mark.parametrize('value', ['[' * 99999, '9' * 5000, '{"a"'], ids=len)
+def test_odd_metadata_of_safetensors_is_kept_as_text(value, tmp_path):
+    save_file({'a': torch.ones(1)}, tmp_path / 'a.safetensors', metadata=dict(a=value))
+    assert read_checkpoint(tmp_path / 'a.safetensors')['meta'] == dict(a=value)

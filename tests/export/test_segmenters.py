@@ -1,5 +1,6 @@
 """A segmenter as ONNX: the same label maps as the model's, in any size and batch."""
 import json
+import shutil
 import subprocess
 import sys
 
@@ -9,6 +10,7 @@ import pytest
 
 from convnext_dense import InputError, Predictor
 from convnext_dense.cli import run_command
+from convnext_dense.export.card import markdown
 from convnext_dense.prediction.exported import CARD
 
 
@@ -71,3 +73,33 @@ def test_what_does_not_fit_is_refused(exported_segmenter, segmenter, tmp_path): 
         Predictor(exported_segmenter, precision='bf16')
     with pytest.raises(InputError, match='sides from 32 pixels on'):
         Predictor(exported_segmenter)(np.zeros((20, 300, 3), np.uint8))
+
+
+def test_a_flipped_bit_of_an_export_is_found(exported_segmenter, tmp_path):
+    shutil.copytree(exported_segmenter, tmp_path / 'export')
+    Predictor(tmp_path / 'export')
+    path = tmp_path / 'export' / 'model.onnx'
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 64
+    path.write_bytes(data)
+    with pytest.raises(InputError, match='model.onnx is damaged: its SHA-256'):
+        Predictor(tmp_path / 'export')
+
+
+@pytest.mark.parametrize('change', [
+    lambda card: card.pop('task'), lambda card: card.pop('classes'),
+    lambda card: card.update(classes=5), lambda card: card.update(outputs=None),
+    lambda card: card.update(sha256=[1]), lambda card: card.update(file=[1])])
+def test_an_odd_card_is_one_line(change, exported_segmenter, tmp_path):
+    shutil.copytree(exported_segmenter, tmp_path / 'export')
+    card = json.loads((tmp_path / 'export' / CARD).read_text())
+    change(card)
+    (tmp_path / 'export' / CARD).write_text(json.dumps(card))
+    with pytest.raises(InputError, match=f'{tmp_path}/export.*export the model again'):
+        Predictor(tmp_path / 'export')
+
+
+def test_names_in_a_card_are_no_markup(exported_segmenter):
+    card = json.loads((exported_segmenter / CARD).read_text())
+    text = markdown(dict(card, classes=['<script>x', 'a\x1b[2Jb']))
+    assert '<script>' not in text and '\x1b' not in text and '&lt;script>x' in text

@@ -11,6 +11,7 @@ from tiny import toy_config
 
 from convnext_dense.errors import InputError
 from convnext_dense.runtime.lock import NAME, WorkDirLock, _start_of
+from convnext_dense.runtime.newest_checkpoint import newest_whole
 
 
 def write(folder, age=0., **holder):
@@ -68,3 +69,12 @@ def test_a_fresh_lock_of_another_machine_holds(tmp_path):
     write(tmp_path, host='elsewhere', age=60, pid=1)
     with pytest.raises(InputError, match='on elsewhere, process 1, since noon'):
         WorkDirLock(tmp_path).acquire()
+
+
+@pytest.mark.parametrize('make', [os.mkfifo, lambda path: os.symlink('/etc/passwd', path)])
+def test_what_is_no_file_of_a_training_is_named(make, tmp_path):
+    make(tmp_path / NAME)
+    with pytest.raises(InputError, match=f'{NAME} is no file of a training; remove it'):
+        WorkDirLock(tmp_path).acquire()
+    os.mkfifo(tmp_path / 'last_checkpoint')
+    assert newest_whole(tmp_path) == (None, [])
