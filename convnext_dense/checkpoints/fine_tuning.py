@@ -6,6 +6,7 @@
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 
@@ -129,6 +130,22 @@ def _class_rows(key, tensor, value, classes, file_classes):
     if pairs is None:  # it does not depend on the classes, such as a mask for all of them
         return None if len(tensor) == len(value) else []
     return pairs
+
+
+def init_from_settings(setting: str | dict | None) -> dict[str, Any] | None:
+    """The ``source`` and perhaps the ``classes`` of a config's ``init_from``; None for none.
+
+    Raises:
+        InputError: it is neither a source nor a dict of both.
+    """
+    if not setting:
+        return None
+    settings = dict(source=setting) if isinstance(setting, str) else setting
+    if not isinstance(settings, dict) or not isinstance(settings.get('source'), str) or \
+            set(settings) - {'source', 'classes'}:
+        raise InputError(f'init_from={setting!r}: give a file, URL or name of published weights, '
+                         'or dict(source=..., classes=[...])')
+    return settings
 
 
 def rows_by_class(old: Sequence[str], new: Sequence[str], old_rows: int,

@@ -11,6 +11,7 @@ from convnext_dense.checks.findings import ERROR, Findings
 from convnext_dense.checks.model_fit import check_model
 from convnext_dense.checks.settings import broken
 from convnext_dense.checks.sheet import choose, draw_sheet, own_palette
+from convnext_dense.checks.top_level import top_level_problems
 from convnext_dense.classes import LOADERS
 from convnext_dense.config_nodes import full_type_name
 from convnext_dense.datasets.splits import Split, default_scope, splits
@@ -36,6 +37,10 @@ def audit(cfg: Config, workers: int = 1,
         the config, and lines of text.
     """
     findings, notes = Findings(), []
+    for text in top_level_problems(cfg):
+        findings.add('config', text)
+    if findings.counts:
+        return [], findings, ['the data were not looked at: correct these errors first']
     found: list[Split] = []
     for loader in LOADERS:
         try:

@@ -20,6 +20,7 @@ from convnext_dense.checks.model_fit import check_model
 from convnext_dense.checks.panoptic_checks import check_panoptic
 from convnext_dense.checks.sampling import evenly
 from convnext_dense.checks.settings import check_settings
+from convnext_dense.checks.top_level import check_top_level
 from convnext_dense.config_nodes import type_name
 from convnext_dense.datasets.labels import (
     check_one_class,
@@ -49,6 +50,7 @@ def check_config(cfg: Config, training: bool) -> None:
         cfg (mmengine.Config): the config, with the command line's options merged in.
         training (bool): check the train and val data (else the test data).
     """
+    check_top_level(cfg)
     check_work_dir(cfg.get('work_dir'))
     loaders = ('train_dataloader', 'val_dataloader') if training else ('test_dataloader', )
     found = splits(cfg, loaders)

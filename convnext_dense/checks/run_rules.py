@@ -98,6 +98,8 @@ def packages(settings: Settings) -> Iterator[str]:
     """A backend of the visualizer whose package is not installed."""
     visualizer = settings.cfg.get('visualizer')
     backends = visualizer.get('vis_backends') if isinstance(visualizer, dict) else None
+    if backends is not None and not isinstance(backends, (list, tuple)):
+        yield f'visualizer.vis_backends={backends!r}; expected a list of dicts'
     for number, part in enumerate(as_list(backends)):
         needed = BACKENDS.get(type_name(part) or '', ())
         if needed and not any(map(find_spec, needed)):

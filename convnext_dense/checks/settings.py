@@ -53,23 +53,11 @@ def broken_rules(cfg: Config, splits: Sequence[Split],
             yield rule, text
 
 
-def structure(settings: Settings) -> Iterator[str]:
-    cfg = settings.cfg
-    for key in ('train_dataloader', 'val_dataloader', 'test_dataloader', 'optim_wrapper',
-                'default_hooks', 'visualizer', 'env_cfg'):
-        if not isinstance(cfg.get(key) or {}, dict) and not hasattr(cfg.get(key), '__iter__') \
-                and isinstance(cfg.get(key), (int, float, str)):
-            yield f'{key}={cfg[key]!r}; expected a dict'
-    if not isinstance(cfg.get('model'), dict):
-        yield f'model={cfg.get("model")!r}; expected a dict with the type of the model'
-
-
 def arguments(settings: Settings) -> Iterable[str]:
     return check_arguments(settings.cfg, settings.training)
 
 
 RULES = (
-    Rule('the structure of the config', 'its top-level keys', structure),
     Rule('one class with softmax', 'the heads\' num_classes, loss_decode', label_rules.one_class),
     Rule('scores and loss', 'the heads\' out_channels, loss_decode', label_rules.out_channels),
     Rule('the ignored label', 'ignore_index of data sets, heads and metrics',

@@ -119,3 +119,8 @@ def hook_numbers(settings: Settings) -> Iterator[str]:
             value = node.get(name, 1)
             if not _is_whole(value):
                 yield f'{key}.{name}={value!r}; give a whole number'
+    log = settings.cfg.get('log_processor') or {}
+    for name, least in (('window_size', 1), ('num_digits', 0)):
+        value = log.get(name, least)
+        if not _is_whole(value) or value < least:
+            yield f'log_processor.{name}={value!r}; give a whole number from {least} on'

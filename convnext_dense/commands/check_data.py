@@ -45,9 +45,12 @@ def run(args: argparse.Namespace) -> int:
     from pathlib import Path
 
     from convnext_dense.checks.audit_config import summary, write_report
+    from convnext_dense.checks.top_level import check_top_level
     from convnext_dense.config import load_config, set_data_root, set_label_values
     from convnext_dense.cores import core_count
     cfg = load_config(args.config, parse_overrides(args.cfg_options))
+    if args.data_root or args.label_values:
+        check_top_level(cfg)  # what they change is there
     if args.data_root:
         set_data_root(cfg, args.data_root)
     if args.label_values:

@@ -103,6 +103,7 @@ def parse_overrides(pairs: Sequence[str]) -> dict[str, Any]:
 def prepare_config(args: argparse.Namespace) -> tuple[Config, str]:
     """The config that the options of :func:`add_config_options` describe."""
     device = choose_device(args.device, args.local_rank)
+    from convnext_dense.checks.top_level import check_top_level
     from convnext_dense.config import (
         load_config,
         set_data_root,
@@ -111,6 +112,7 @@ def prepare_config(args: argparse.Namespace) -> tuple[Config, str]:
         set_work_dir,
     )
     cfg = load_config(args.config, parse_overrides(args.cfg_options))
+    check_top_level(cfg)
     cfg.launcher = args.launcher
     set_work_dir(cfg, args.work_dir)
     if args.data_root:

@@ -28,7 +28,7 @@ def run(args: argparse.Namespace) -> None:
     cfg, device = prepare_config(args)
     from convnext_dense.checks.preflight import check_config
     from convnext_dense.config import enable_amp_tests, enable_images, enable_tta, keep_predictions
-    cfg.load_from = args.checkpoint
+    cfg.load_from, cfg.resume = args.checkpoint, False  # the config may be that of a resumed run
     cfg.lora = None  # weights are read with their adapters merged
     if args.amp:
         enable_amp_tests(cfg, device)

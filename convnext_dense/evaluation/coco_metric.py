@@ -93,6 +93,7 @@ class CocoMetric(BaseMetric):
         self.classwise = classwise
         self.proposal_nums = sorted(proposal_nums)
         self.iou_thrs = IOU_THRESHOLDS if iou_thrs is None else np.atleast_1d(iou_thrs)
+        _check_numbers(self.proposal_nums, self.iou_thrs)
         self.metric_items = metric_items
         self.format_only = format_only
         self.outfile_prefix = outfile_prefix
@@ -332,6 +333,16 @@ def _check_names(option, names, known):
     unknown = [name for name in names if name not in known]
     if unknown:
         raise InputError(f'CocoMetric: {option} {unknown[0]!r} is none of {", ".join(known)}')
+
+
+def _check_numbers(limits, thresholds):
+    if not limits or not all(isinstance(one, (int, np.integer)) and one > 0 for one in limits):
+        raise InputError(f'CocoMetric: proposal_nums={limits}; give numbers of detections from 1 '
+                         'on')
+    if not thresholds.size or thresholds.dtype.kind not in 'fi' or not (
+            (thresholds > 0) & (thresholds <= 1)).all():
+        raise InputError(f'CocoMetric: iou_thrs={thresholds.tolist()}; give thresholds above 0 and '
+                         'up to 1')
 
 
 def _array(values):

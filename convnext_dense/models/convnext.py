@@ -98,7 +98,8 @@ class ConvNeXt(BaseModule):
         act_cfg (dict): activation of the blocks.
         linear_pw_conv (bool): see :class:`Block`.
         use_grn (bool): True makes it ConvNeXt V2 (with ``layer_scale_init_value=0``).
-        drop_path_rate (float): rate of the last block; it rises linearly from 0 over all blocks.
+        drop_path_rate (float): rate of the last block, in [0, 1); it rises linearly from 0 over
+            all blocks.
         layer_scale_init_value (float): initial layer scale; 0 leaves it out.
         out_indices (int | Sequence[int] | None): stages whose maps are returned, negative ones
             counted from the end; None is all of them. Stages behind the last one are not run; they
@@ -117,7 +118,8 @@ class ConvNeXt(BaseModule):
 
     Raises:
         InputError: an unknown arch, an entry of out_indices, with_cp or out_norm that is no
-            stage, frozen_stages beyond the stages, or gap_before_final_norm=True.
+            stage, frozen_stages beyond the stages, a drop_path_rate that is none, or
+            gap_before_final_norm=True.
     """
 
     arch_zoo = ARCHITECTURES
@@ -138,6 +140,9 @@ class ConvNeXt(BaseModule):
         if not -1 <= frozen_stages <= len(depths):
             raise InputError(f'ConvNeXt: frozen_stages={frozen_stages}, but there are '
                              f'{len(depths)} stages; give 0 to {len(depths)}')
+        if not 0 <= drop_path_rate < 1:
+            raise InputError(f'ConvNeXt: drop_path_rate={drop_path_rate}; give a rate from 0 to '
+                             'below 1')
         super().__init__(init_cfg=resolve_init_cfg(init_cfg))
         checkpointed = resolve_stages('with_cp', with_cp, len(depths))
         normalised = resolve_stages('out_norm', out_norm, len(depths))

@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader
 
 from convnext_dense.classes import LOADERS
 from convnext_dense.config_nodes import type_name
-from convnext_dense.errors import convert_errors
+from convnext_dense.errors import InputError, convert_errors, in_one_line, is_out_of_memory
 from convnext_dense.model_wrappers import unwrap
 from convnext_dense.runtime.bad_image_list import BadImageLists
 from convnext_dense.runtime.files import raise_write_errors
@@ -30,6 +30,30 @@ from convnext_dense.runtime.progress import ProgressHook, quiet_terminal, shows_
 from convnext_dense.runtime.trainable_hook import TrainableHook
 
 ADVICE = 'look at its settings in the config'
+
+
+class NamedEvaluator(Evaluator):
+    """mmengine's evaluator; a metric that fails where figures are computed is one line."""
+
+    def evaluate(self, size: int) -> dict:
+        """The figures of all metrics.
+
+        Args:
+            size: images of the data set.
+
+        Raises:
+            InputError: a metric fails.
+        """
+        try:
+            return super().evaluate(size)
+        except (InputError, OSError):
+            raise
+        except Exception as error:
+            if is_out_of_memory(error):
+                raise
+            names = ', '.join(type(metric).__name__ for metric in self.metrics)
+            raise InputError(f'the figures of {names}: {in_one_line(error)}; look at the settings '
+                             'of the evaluator, and at the annotations') from error
 
 
 class BuildingRunner(MMEngineRunner):
@@ -107,6 +131,9 @@ class BuildingRunner(MMEngineRunner):
     def build_evaluator(self, evaluator: Any) -> Evaluator:
         """mmengine's evaluator; what its settings break is one line."""
         with convert_errors('an evaluator', 'look at val_evaluator and test_evaluator'):
+            if isinstance(evaluator, list) or isinstance(evaluator, dict) and \
+                    'metrics' not in evaluator:
+                return NamedEvaluator(evaluator)
             return super().build_evaluator(evaluator)
 
     def build_train_loop(self, loop: BaseLoop | dict) -> BaseLoop:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from mmengine.hooks import Hook
 
+from convnext_dense.checkpoints.fine_tuning import init_from_settings
 from convnext_dense.errors import InputError
 from convnext_dense.registry import HOOKS
 
@@ -60,11 +61,5 @@ class InitFromHook(Hook):
 
 def init_from_hooks(setting: str | dict | None) -> list[InitFromHook]:
     """The hook of a config's ``init_from``: None, a source, or a dict of the hook's arguments."""
-    if not setting:
-        return []
-    setting = dict(source=setting) if isinstance(setting, str) else setting
-    if not isinstance(setting, dict) or not isinstance(setting.get('source'), str) or \
-            set(setting) - {'source', 'classes'}:
-        raise InputError(f'init_from={setting!r}: give a file, URL or name of published weights, '
-                         'or dict(source=..., classes=[...])')
-    return [InitFromHook(**setting)]
+    settings = init_from_settings(setting)
+    return [InitFromHook(**settings)] if settings else []

@@ -121,7 +121,8 @@ class Runner(BuildingRunner):
         if self.trains:
             self.trainable.restart(unwrap(self.model))
         if self._resumes and self.resumed_from:
-            self.resume(self.resumed_from)
+            # a validation or test alone has no state to go on from
+            (self.resume if self.trains else self.load_checkpoint)(self.resumed_from)
         elif self._resumes:
             self.logger.info(f'no checkpoint to resume in {self.work_dir}: the run starts from '
                              'the beginning')

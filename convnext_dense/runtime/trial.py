@@ -111,12 +111,15 @@ def _try(cfg: Config, build_runner: Callable[[Config], Runner], loaders: list[st
 
 
 def _train(runner: Runner, batch: Any) -> None:
-    """The loss of a batch, and a step of the optimizer whose gradients are zero."""
+    """The loss of a batch, a step of the optimizer without gradients, and one of the schedules."""
     model = runner.model.train()
     with torch.no_grad():
         model(**model.data_preprocessor(batch, True), mode='loss')
     zero = sum(parameter.sum() for parameter in model.parameters() if parameter.requires_grad)
     runner.optim_wrapper.update_params(0. * zero)
+    with convert_errors('param_scheduler', 'look at its settings'):
+        for schedule in _schedules(runner):
+            schedule.step()
 
 
 def _evaluate(runner: Runner, evaluator: Any, batch: Any) -> dict[str, float]:
@@ -138,10 +141,7 @@ def _check_awaited(runner, figures):
 
 def _awaited(runner):
     """(part, figure) of the hooks and schedules that look for a figure of the validation."""
-    schedules: Any = runner.param_schedulers or []
-    if isinstance(schedules, dict):
-        schedules = [one for several in schedules.values() for one in several]
-    for part in (*runner.hooks, *schedules):
+    for part in (*runner.hooks, *_schedules(runner)):
         wanted: Any = None
         if isinstance(part, CheckpointHook):
             wanted = part.save_best
@@ -150,6 +150,12 @@ def _awaited(runner):
         for key in wanted if isinstance(wanted, list) else [wanted]:
             if isinstance(key, str) and key != 'auto':
                 yield part, key
+
+
+def _schedules(runner):
+    found: Any = runner.param_schedulers or []
+    return [one for several in found.values() for one in several] if isinstance(
+        found, dict) else found
 
 
 def _first_batch(loader: DataLoader) -> Any:

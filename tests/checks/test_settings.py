@@ -98,6 +98,10 @@ SEGMENTER = {
     'test_evaluator: two metrics give aAcc, mAcc; join them to one': dict(test_evaluator=[
         dict(type='IoUMetric', iou_metrics=['mIoU']),
         dict(type='IoUMetric', iou_metrics=['mDice'])]),
+    'visualizer.vis_backends=5; expected a list': dict(
+        visualizer=dict(type='SegLocalVisualizer', vis_backends=5)),
+    "log_processor.window_size='all'; give a whole number from 1 on": dict(
+        log_processor=dict(type='LogProcessor', window_size='all')),
     'vis_backends.1: TensorboardVisBackend needs the package tensorboard, which is not': dict(
         visualizer=dict(type='SegLocalVisualizer', vis_backends=[
             dict(type='LocalVisBackend'), dict(type='TensorboardVisBackend')])),

@@ -45,10 +45,10 @@ def trained(data, tmp_path_factory):
     return folders
 
 
-def run_test(task, data, trained, tmp_path, *options):
+def run_test(task, data, trained, tmp_path, *options, overrides=()):
     return main(['test', str(CONFIGS / TASKS[task]['config']), str(trained[task] / 'iter_2.pth'),
                  '--data-root', str(data), '--work-dir', str(tmp_path), '--device', 'cpu',
-                 *options, '--cfg-options', *TINY])
+                 *options, '--cfg-options', *TINY, *overrides])
 
 
 def logged(work_dir):
@@ -84,6 +84,10 @@ def test_testing_repeats_the_figures_of_training(task, data, trained, tmp_path):
                if figure in path.read_text()]
     expected = [record[figure] for record in logged(trained[task]) if figure in record]
     assert result[figure] == expected[-1]
+
+
+def test_the_config_that_a_resumed_run_left_tests_as_well(data, trained, tmp_path):
+    assert run_test('segmenter', data, trained, tmp_path, overrides=['resume=True']) == 0
 
 
 def test_predictions_of_a_detector_are_kept_and_drawn(data, trained, tmp_path):

@@ -233,6 +233,10 @@ def test_masks_asked_for_but_not_predicted(case):
     ({'metric': 'ap'}, "metric 'ap' is none of bbox, segm"),
     ({'metric_items': ['mAP_xl']}, "metric_items 'mAP_xl' is none of mAP"),
     ({'format_only': True}, 'format_only needs outfile_prefix'),
+    ({'iou_thrs': []}, r'iou_thrs=\[\]; give thresholds above 0 and up to 1'),
+    ({'iou_thrs': [50]}, r'iou_thrs=\[50\]'), ({'iou_thrs': ['.5']}, r"iou_thrs=\['.5'\]"),
+    ({'proposal_nums': ()}, r'proposal_nums=\[\]; give numbers of detections from 1 on'),
+    ({'proposal_nums': (0, 10)}, r'proposal_nums=\[0, 10\]'),
     ({'backend': 'cocoapi'}, "backend 'cocoapi' is none of"),
     ({'ann_file': 'nowhere.json'}, 'the annotation file nowhere.json does not exist')])
 def test_wrong_options(options, message):

@@ -327,6 +327,8 @@ def test_pretrained_weights_without_a_bias_stay_as_they_are(tmp_path):
     (dict(out_indices=(1, -3)), ['out_indices', 'once']),
     (dict(out_indices=()), ['out_indices']),
     (dict(frozen_stages=5), ['frozen_stages=5', '0 to 4']),
+    (dict(drop_path_rate=1.), ['drop_path_rate=1.0', 'below 1']),
+    (dict(drop_path_rate=-.1), ['drop_path_rate=-0.1', 'from 0']),
     (dict(gap_before_final_norm=True), ['gap_before_final_norm', 'False']),
 ])
 def test_wrong_arguments_are_one_clear_error(cfg, words):

@@ -1,5 +1,6 @@
 """Random changes of configs and annotation files, and what every command says of the result."""
 import copy
+import gc
 import signal
 import traceback
 import uuid
@@ -125,9 +126,17 @@ def judge(config):
 
 
 class Verdicts(list):
-    """Verdicts on changed content, and what went wrong in giving them, printed as it comes."""
+    """Verdicts on changed content, and what went wrong in giving them, printed as it comes.
 
-    def __init__(self):
+    Args:
+        base (mmengine.Config): what is changed; it must run. What it imported is no garbage, and
+            each data set looks for garbage.
+    """
+
+    def __init__(self, base):
+        assert judge(base) == (None, None, None)
+        gc.collect()
+        gc.freeze()
         self.faults = []
 
     def add(self, config, changed):

@@ -57,7 +57,7 @@ def mutate(data, content):
 @pytest.mark.parametrize('number', [10, pytest.param(300, marks=pytest.mark.slow)])
 def test_every_file_gives_a_run_or_one_line(number, tiny_shapes, tmp_path, many_runs):
     base = config_of(detector_config, tiny_shapes, tmp_path / 'work')
-    verdicts = Verdicts()
+    verdicts = Verdicts(base)
 
     @fuzzed(number)
     @given(st.data())

@@ -198,6 +198,20 @@ def test_the_best_checkpoint_is_kept_and_the_older_best_one_removed(tmp_path, by
     assert 'optimizer' not in torch.load(tmp_path / f'best_score_{step}.pth', weights_only=False)
 
 
+def test_a_test_alone_takes_the_weights_of_what_would_be_resumed(tmp_path):
+    config = with_validation(toy_config(tmp_path, epochs=1), 1)
+    config.test_dataloader, config.test_evaluator = config.val_dataloader, config.val_evaluator
+    config.update(test_cfg=dict(), resume=True)
+    trained = Runner.from_cfg(config)
+    trained.train()
+    config.update(experiment_name=f'run_{uuid.uuid4().hex}', train_dataloader=None,
+                  train_cfg=None, optim_wrapper=None, param_scheduler=None)
+    tested = Runner.from_cfg(config)
+    assert tested.test() == dict(score=.1)
+    for name, weight in trained.model.state_dict().items():
+        assert torch.equal(tested.model.state_dict()[name], weight)
+
+
 def test_only_the_newest_are_kept_and_the_pointer_names_the_last(tmp_path):
     train(toy_config(tmp_path))
     assert sorted(path.name for path in tmp_path.glob('*.pth')) == [

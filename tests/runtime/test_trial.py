@@ -43,6 +43,10 @@ FAULTS = {
         segmenter_config, {'param_scheduler': [dict(type='ReduceOnPlateauLR')],
                            'val_evaluator.type': 'CountlessMetric'},
         "ReduceOnPlateauLR waits for the figure 'loss', but val_evaluator gives 'count'"),
+    'a schedule that fails behind the first step': (
+        segmenter_config, {'param_scheduler': [
+            dict(type='LinearLR', start_factor=0., by_epoch=False, end=2)]},
+        'param_scheduler: ZeroDivisionError'),
     'a hook that cannot start': (
         segmenter_config, {'custom_hooks': [dict(type='EMAHook', momentum=7.)]},
         'the hook EMAHook failed in before_run: AssertionError'),
@@ -94,3 +98,18 @@ def test_after_an_error_of_the_data_the_model_is_not_tried(tiny_shapes, tmp_path
     config.train_dataloader.dataset.data_prefix.img_path = 'elsewhere'
     text, fine = check(config)
     assert not fine and 'the model was not tried: correct the errors first' in text
+
+
+@METRICS.register_module()
+class FailingMetric(CountlessMetric):
+    def compute_metrics(self, results):
+        return dict(count=len(results) / 0)
+
+
+def test_a_metric_that_fails_where_figures_are_computed_is_one_line(tiny_shapes, tmp_path):
+    config = config_of(segmenter_config, tiny_shapes, tmp_path)
+    config.val_evaluator = config.test_evaluator = dict(type='FailingMetric')
+    assert 'the figures of FailingMetric: ZeroDivisionError' in check(config)[0]
+    with pytest.raises(InputError, match='^the figures of FailingMetric: ZeroDivisionError: .*; '
+                       'look at the settings of the evaluator'):
+        build_runner(config).train()
