@@ -40,11 +40,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     from convnext_dense.datasets.importers.options import Options, class_names, parse_colours
+    from convnext_dense.errors import printable
     from convnext_dense.planning.project import make_project
     options = Options(classes=class_names(args.classes) if args.classes else None,
                       colours=parse_colours(args.colours) if args.colours else None)
     project = make_project(Path(args.dir), Path(args.data).expanduser(), args.format, options,
                            args.seed, args.copy, args.weights, args.device, args.batch,
                            args.size)
-    print('\n'.join(project.lines()))
+    print('\n'.join(map(printable, project.lines())))
     return 0

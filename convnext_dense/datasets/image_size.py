@@ -5,6 +5,7 @@ Pillow knows the EXIF rotation of every format; what is asked of each image of a
 """
 import warnings
 from pathlib import Path
+from typing import IO
 
 from convnext_dense.errors import InputError
 
@@ -12,7 +13,7 @@ ORIENTATION = 0x0112  # the EXIF tag
 SWAPPED = (5, 6, 7, 8)  # its values that swap width and height
 
 
-def image_sizes(path: str | Path) -> tuple[tuple[int, int], tuple[int, int]]:
+def image_sizes(path: str | Path | IO[bytes]) -> tuple[tuple[int, int], tuple[int, int]]:
     """(width, height) in pixels as stored, and as loaded: after the rotation that EXIF asks for.
 
     Raises:

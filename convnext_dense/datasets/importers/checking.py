@@ -1,6 +1,7 @@
 """Images and annotations against each other, before anything is written."""
 from __future__ import annotations
 
+import io
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -55,13 +56,10 @@ def _strip_common_folder(images):
 
 def _check_size(image, repairs):
     """Set the size as loaded; False for an image that is left out."""
-    if image.embedded:
-        if image.size is None:
-            raise InputError(f'{image.path}: imageWidth or imageHeight is missing')
-        return True
     try:
-        stored, loaded = image_sizes(image.path)
-    except InputError:
+        stored, loaded = image_sizes(
+            io.BytesIO(image.embedded()) if image.embedded else image.path)
+    except (InputError, ValueError):  # of images and of base64
         repairs.add('images that cannot be read: left out', image.path)
         return False
     stated = image.size

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from convnext_dense.datasets.importers.options import Options
 
 TITLE = 'LabelMe'
+MOST_PIXELS = 2**28  # of a mask; a file may state any size
 NO_CLASSES = ('_background_', '__ignore__')  # labelme's own names for what is no object
 
 
@@ -106,6 +107,9 @@ def _instance(where, label, shapes, record, repairs):
     if masks:
         if record.size is None:
             raise InputError(f'{where}: a mask in a file without imageWidth and imageHeight')
+        if not 0 < math.prod(record.size) <= MOST_PIXELS:
+            raise InputError(f'{where}: imageWidth and imageHeight are {record.size[0]} and '
+                             f'{record.size[1]}; correct them')
         rle = rle_of(_drawn(masks, polygons, record.size))
         return [Instance(label, rle_box(rle), rle, where=where)]
     if polygons:

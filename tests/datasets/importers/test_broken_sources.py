@@ -1,4 +1,6 @@
 """A broken source is one clear error, or a repair that is named and counted."""
+import base64
+import io
 import json
 
 import numpy as np
@@ -17,6 +19,7 @@ from scene import (
     write_yolo,
 )
 
+from convnext_dense.cli import main
 from convnext_dense.datasets.importers import read_source
 from convnext_dense.datasets.importers.checking import check_source
 from convnext_dense.datasets.importers.splits import assign_splits
@@ -331,3 +334,41 @@ def test_a_number_without_end_is_one_line(tmp_path):
     path.write_text(json.dumps(content))
     with pytest.raises(InputError, match='annotations in .* cannot be read: OverflowError'):
         read(tmp_path)
+
+
+def labelme_files(root):
+    """The LabelMe files of the scene, by name."""
+    write_labelme(root)
+    return {path: json.loads(path.read_text()) for path in sorted(root.rglob('*.json'))}
+
+
+def test_a_mask_of_an_absurd_size_is_one_line(tmp_path):
+    path, content = next(iter(labelme_files(tmp_path).items()))
+    mask = io.BytesIO()
+    Image.new('L', (8, 8), 255).save(mask, 'png')
+    content['shapes'][0].update(shape_type='mask', points=[[0, 0], [8, 8]],
+                                mask=base64.b64encode(mask.getvalue()).decode())
+    path.write_text(json.dumps(dict(content, imageWidth=10**6, imageHeight=10**6)))
+    with pytest.raises(InputError, match='imageWidth and imageHeight are 1000000 and 1000000'):
+        read(tmp_path)
+
+
+@pytest.mark.parametrize('data', ['!', 'aGVsbG8=', 'a'])
+def test_an_embedded_image_that_is_none_is_left_out(data, tmp_path):
+    path, content = next(iter(labelme_files(tmp_path).items()))
+    (path.parent / content['imagePath']).unlink()
+    path.write_text(json.dumps(dict(content, imageData=data)))
+    source = read(tmp_path)
+    assert len(source.images) == len(SCENE) - 1
+    assert any(note.startswith('1 images that cannot be read: left out') for note in source.notes)
+
+
+def test_new_prints_no_control_characters(tmp_path, capsys):
+    for path, content in labelme_files(tmp_path / 'source').items():
+        for shape in content['shapes']:
+            shape['label'] += '\x1b[2J'
+        path.write_text(json.dumps(content))
+    assert main(['new', str(tmp_path / 'made'), '--data', str(tmp_path / 'source'),
+                 '--weights', 'none']) == 0
+    printed = capsys.readouterr().out
+    assert '\x1b' not in printed and r'apple\x1b[2J' in printed
