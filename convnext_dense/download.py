@@ -285,7 +285,7 @@ def _read_tag(target):
     try:
         kept = json.loads(_tag(target).read_text())
         version, total = kept['version'], kept['total']
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None, None
     return version if isinstance(version, str) else None, total if type(total) is int else None
 

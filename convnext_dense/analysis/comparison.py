@@ -180,7 +180,7 @@ def read_benchmark(path: Path) -> dict[str, Any]:
     try:
         report = json.loads(path.read_text())
         measured = [{key: result[key] for key in MEASURED} for result in report['models']]
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise InputError(f'{path}: not a file of {typed("benchmark")} '
                          f'({type(error).__name__}: {error})') from error
     if not measured:

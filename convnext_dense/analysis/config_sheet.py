@@ -139,7 +139,7 @@ def _count_images(annotations, images, suffix):
             return None
         try:
             return len(json.loads(annotations.read_bytes())['images'])
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, RecursionError):
             return None
     if annotations.is_dir() and images.is_dir():
         return sum(1 for path in images.rglob(f'*{suffix}'))

@@ -248,7 +248,7 @@ def _read_json(path, kind):
         raise InputError(f'{path}: no such file')
     try:
         content = json.loads(Path(path).read_text())
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f'{path}: not JSON: {error}') from error
     if not isinstance(content, kind):
         raise InputError(f'{path}: a {type(content).__name__}, expected '

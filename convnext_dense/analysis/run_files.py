@@ -83,7 +83,7 @@ def read_results(summary: Path) -> dict[str, DetectionMatches | SegmentationCoun
 def _read_results(summary):
     try:
         report = json.loads(summary.read_text())
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f'{summary}: not JSON: {error}') from error
     expected = SUMMARIES[summary.name]
     if not isinstance(report, dict) or report.get('format') != expected:

@@ -109,7 +109,7 @@ def _read_pin(path):
         return dict(size=int(pin['size']), sha256=str(pin['sha256']))
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError):
         raise InputError(f'{path} is damaged; delete it, and the file that it belongs to') from None
 
 

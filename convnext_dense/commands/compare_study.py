@@ -105,7 +105,7 @@ def _finished(work_dir, cfg):
     try:
         note = json.loads(path.read_text())
         figure, config = float(note['figure']), note['config']
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise InputError(f'{path}: not the note of a training ({error}); remove {work_dir} to '
                          'train it again') from error
     if config != _text(cfg):

@@ -78,7 +78,7 @@ def read_panoptic(path: str | os.PathLike) -> PanopticFile:
     except OSError as error:
         raise InputError(f'{path}: {error.strerror}; correct ann_file, or give the data set\'s '
                          'folder with --data-root') from error
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise InputError(f'{path} is no JSON: {error}') from error
     for key, fields in _SHAPE.items():
         rows = content.get(key) if isinstance(content, dict) else None

@@ -269,7 +269,7 @@ def write_shapes(root: str | Path, train: int = 400, val: int = 100, size: int =
 def _read_settings(root):
     try:
         settings = json.loads((root / SETTINGS_FILE).read_text())
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None
     return settings if isinstance(settings, dict) and 'format' in settings else None
 

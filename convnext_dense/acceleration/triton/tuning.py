@@ -42,7 +42,7 @@ class Choices:
             stored = json.loads(self.path.read_text())
             return {key: Plan(how, tile and Tile(*map(int, tile)))
                     for key, (how, tile) in stored.items()}
-        except (OSError, ValueError, TypeError, AttributeError):
+        except (OSError, ValueError, TypeError, AttributeError, RecursionError):
             return {}
 
     def keep(self, key: str, plan: Plan) -> None:
