@@ -87,6 +87,22 @@ def meta_keys(settings: Settings) -> Iterator[str]:
                    'evaluation needs')
 
 
+def left_out(settings: Settings) -> Iterator[str]:
+    """Images of an evaluator's annotation file that its data set does not show."""
+    for split in settings.of('coco', training=False):
+        key = f'{split.name.rstrip("0123456789")}_evaluator'
+        if not any(part.get('ann_file') for part in nested(settings.cfg.get(key))):
+            continue
+        if split.cfg.get('filter_cfg') and not split.cfg.get('test_mode'):
+            yield (f'{split.where}: filter_cfg without test_mode=True leaves out images that '
+                   f'{key} counts as missed, or whose false detections it does not count; set '
+                   'test_mode=True')
+        if split.cfg.get('indices') is not None:
+            yield (f'{split.where}: indices={split.cfg["indices"]!r} evaluates some of the images, '
+                   f'and {key} counts the objects of all others as missed; give both an annotation '
+                   'file of these images')
+
+
 def queries(settings: Settings) -> Iterator[str]:
     model = settings.model
     head = model.get('bbox_head') or {}

@@ -75,6 +75,8 @@ RULES = (
     Rule('channels', 'data_preprocessor and backbone.in_channels', image_rules.channels),
     Rule('images smaller than the stride', 'the validation images', image_rules.small_images),
     Rule('what evaluation needs of an image', 'the test pipeline', image_rules.meta_keys),
+    Rule('images that are not evaluated', 'filter_cfg, test_mode and indices of the data sets',
+         image_rules.left_out),
     Rule('detections of an image', 'num_queries and max_per_img', image_rules.queries),
     Rule('numbers of hooks', 'default_hooks and custom_hooks', training_rules.hook_numbers),
     Rule('figures that hooks wait for', 'save_best, monitor and val_evaluator',

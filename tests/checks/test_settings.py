@@ -124,6 +124,11 @@ DETECTOR = {
         model__roi_head__mask_head=None, val_evaluator__metric=['bbox', 'segm']),
     "custom_hooks.0.monitor='coco/segm_mAP', but val_evaluator gives no such figure": dict(
         custom_hooks=[dict(type='EarlyStoppingHook', monitor='coco/segm_mAP')]),
+    'filter_cfg without test_mode=True leaves out images that val_evaluator counts': dict(
+        val_dataloader__dataset__test_mode=False,
+        val_dataloader__dataset__filter_cfg=dict(filter_empty_gt=True)),
+    'indices=1 evaluates some of the images, and val_evaluator counts the objects of all': dict(
+        val_dataloader__dataset__indices=1),
     'no step of its pipeline resizes, so scale_factor is not known': dict(
         val_dataloader__dataset__pipeline=[dict(type='LoadImageFromFile'),
                                            dict(type='PackDetInputs')]),
