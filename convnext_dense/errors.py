@@ -42,9 +42,14 @@ def is_out_of_memory(error: BaseException) -> bool:
         isinstance(error, RuntimeError) and 'DefaultCPUAllocator' in str(error))
 
 
-def printable(text: str | os.PathLike) -> str:
-    """A text without control characters, which could change what a terminal shows."""
-    return ''.join(letter if letter.isprintable() else
+def printable(text: str | os.PathLike, kept: str = '') -> str:
+    """A text without control characters, which could change what a terminal shows.
+
+    Args:
+        text: any.
+        kept: control characters that stay as they are.
+    """
+    return ''.join(letter if letter.isprintable() or letter in kept else
                    letter.encode('unicode_escape').decode() for letter in os.fspath(text))
 
 

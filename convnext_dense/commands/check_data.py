@@ -48,6 +48,7 @@ def run(args: argparse.Namespace) -> int:
     from convnext_dense.checks.top_level import check_top_level
     from convnext_dense.config import load_config, set_data_root, set_label_values
     from convnext_dense.cores import core_count
+    from convnext_dense.errors import printable
     cfg = load_config(args.config, parse_overrides(args.cfg_options))
     if args.data_root or args.label_values:
         check_top_level(cfg)  # what they change is there
@@ -67,7 +68,7 @@ def run(args: argparse.Namespace) -> int:
     out = Path(args.out or Path('work_dirs') / Path(cfg.filename).stem / 'data_check')
     files = write_report(out, reports, config_findings, notes, args.samples, args.seed)
     lines, good = summary(reports, config_findings, notes)
-    print('\n'.join(lines))
+    print('\n'.join(map(printable, lines)))
     for path in files:
         print(f'wrote {path}')
     print('training can start' if good else 'training cannot start: correct the errors first')

@@ -7,6 +7,7 @@ import argparse
 
 from convnext_dense.command_names import typed
 from convnext_dense.datasets.benchmarks import BENCHMARKS
+from convnext_dense.errors import printable
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -37,7 +38,7 @@ def run(args: argparse.Namespace) -> int:
     else:
         found = problems(benchmark, root, args.splits, deep=True)
     for problem in found[:20]:
-        print(problem)
+        print(printable(str(problem)))
     if len(found) > 20:
         print(f'and {len(found) - 20} more problems')
     if found:

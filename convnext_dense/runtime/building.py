@@ -17,7 +17,7 @@ from convnext_dense.config_nodes import type_name
 from convnext_dense.errors import InputError, convert_errors, in_one_line, is_out_of_memory
 from convnext_dense.model_wrappers import unwrap
 from convnext_dense.runtime.bad_image_list import BadImageLists
-from convnext_dense.runtime.files import raise_write_errors
+from convnext_dense.runtime.files import escape_control_characters, raise_write_errors
 from convnext_dense.runtime.loading import build_loader
 from convnext_dense.runtime.local_images import with_own_backend
 from convnext_dense.runtime.loops import (
@@ -94,6 +94,7 @@ class BuildingRunner(MMEngineRunner):
         """
         logger = super().build_logger(*args, **kwargs)
         raise_write_errors(logger)
+        logger.addFilter(escape_control_characters)
         if shows_progress(self.cfg):
             self.progress_hook = ProgressHook(quiet_terminal(logger))
         return logger

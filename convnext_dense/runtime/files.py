@@ -13,7 +13,7 @@ from typing import IO, Any, cast
 
 import torch
 
-from convnext_dense.errors import InputError
+from convnext_dense.errors import InputError, printable
 from convnext_dense.files import PARTIAL, atomic_write
 from convnext_dense.runtime.checkpoint_folder import POINTER
 
@@ -91,6 +91,12 @@ def raise_write_errors(logger: logging.Logger) -> None:
     for handler in logger.handlers:
         if isinstance(handler, logging.FileHandler):
             setattr(handler, 'handleError', raise_again)  # noqa: B010 of this handler alone
+
+
+def escape_control_characters(record: logging.LogRecord) -> bool:
+    """A filter of a logger: names of files and classes reach no terminal as they are."""
+    record.msg, record.args = printable(record.getMessage(), '\n\t'), None
+    return True
 
 
 def explain(path: str | Path, error: OSError) -> WriteError:
