@@ -43,6 +43,19 @@ def channels(settings: Settings) -> Iterator[str]:
         yield 'model.data_preprocessor needs mean and std together, or neither'
 
 
+def pixel_scale(settings: Settings) -> Iterator[str]:
+    """Means and deviations of pixels from 0 to 1, where images are loaded as 0 to 255."""
+    preprocessor = settings.model.get('data_preprocessor') or {}
+    mean, std = (as_list(preprocessor.get(key)) for key in ('mean', 'std'))
+    if not mean or not std or not all(isinstance(one, (int, float)) for one in (*mean, *std)):
+        return
+    loads = any(type_name(step) == 'LoadImageFromFile' for split in settings.splits
+                for step in nested(split.cfg.get('pipeline')))
+    if loads and max(map(abs, mean)) <= 1 and max(std) < 1:
+        yield (f'model.data_preprocessor.mean={mean} and std={std} are of pixels from '
+               '0 to 1, but LoadImageFromFile gives 0 to 255: multiply both by 255')
+
+
 def small_images(settings: Settings) -> Iterator[str]:
     model = settings.model
     kind = class_of(model, 'model', settings.cfg)

@@ -94,6 +94,20 @@ def weights(settings: Settings) -> Iterator[str]:
                 yield f'{key}={source!r}: {error}'
 
 
+def frozen_noise(settings: Settings) -> Iterator[str]:
+    """A backbone that does not train and starts from nothing."""
+    cfg, backbone = settings.cfg, settings.model.get('backbone')
+    if not settings.training or not isinstance(backbone, dict) or any(
+            cfg.get(key) for key in ('load_from', 'resume', 'init_from')):
+        return
+    frozen = 'freeze' if 'backbone' in as_list(cfg.get('freeze')) else \
+        'model.backbone.frozen_stages' if (backbone.get('frozen_stages') or 0) > 0 else \
+        'lora' if cfg.get('lora') else None
+    if frozen and not backbone.get('init_cfg') and not backbone.get('pretrained'):
+        yield (f'{frozen} keeps the backbone, or its first stages, as they start, but no weights '
+               'are loaded: set model.backbone.init_cfg, load_from or init_from')
+
+
 def packages(settings: Settings) -> Iterator[str]:
     """A backend of the visualizer whose package is not installed."""
     visualizer = settings.cfg.get('visualizer')

@@ -73,6 +73,7 @@ RULES = (
     Rule('loops without end or content', 'train_cfg and train_dataloader', training_rules.loops),
     Rule('masks', 'the mask head, LoadAnnotations and the metrics', image_rules.masks),
     Rule('channels', 'data_preprocessor and backbone.in_channels', image_rules.channels),
+    Rule('pixels from 0 to 1', 'data_preprocessor.mean and std', image_rules.pixel_scale, False),
     Rule('images smaller than the stride', 'the validation images', image_rules.small_images),
     Rule('what evaluation needs of an image', 'the test pipeline', image_rules.meta_keys),
     Rule('images that are not evaluated', 'filter_cfg, test_mode and indices of the data sets',
@@ -85,6 +86,8 @@ RULES = (
     Rule('parts of a run', 'data loaders, loops, optim_wrapper and evaluators',
          run_rules.run_parts),
     Rule('weights to start from', 'load_from, init_from and init_cfg', run_rules.weights),
+    Rule('a frozen backbone without weights', 'freeze, frozen_stages, lora and init_cfg',
+         run_rules.frozen_noise, False),
     Rule('packages of visualizers', 'visualizer.vis_backends', run_rules.packages),
     Rule('types and arguments', 'types and their arguments', arguments),
 )

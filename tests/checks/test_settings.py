@@ -197,6 +197,32 @@ def test_a_doubtful_schedule_is_said_and_trained(labels, schedule, words):
     assert words in findings.examples['config-doubtful'][0]
 
 
+@pytest.mark.parametrize('changes, words', [
+    (dict(model__data_preprocessor=dict(
+        type='SegDataPreProcessor', mean=[.485, .456, .406], std=[.229, .224, .225])),
+     'are of pixels from 0 to 1, but LoadImageFromFile gives 0 to 255: multiply both by 255'),
+    (dict(model__backbone__frozen_stages=2), 'model.backbone.frozen_stages keeps the backbone'),
+    (dict(freeze=['backbone']), 'freeze keeps the backbone'),
+    (dict(lora=dict(rank=2)), 'lora keeps the backbone, or its first stages, as they start, but')])
+def test_what_trains_badly_without_an_error_is_said(labels, changes, words):
+    for key, value in changes.items():
+        spoil(labels.cfg, **{key: value}) if '__' in key else labels.cfg.__setitem__(key, value)
+    check_config(labels.cfg, training=True)
+    findings = audit(labels.cfg, progress=False)[1]
+    assert findings.counts == {'config-doubtful': 1}
+    assert words in findings.examples['config-doubtful'][0]
+
+
+@pytest.mark.parametrize('changes', [
+    dict(model__data_preprocessor=dict(type='SegDataPreProcessor', mean=[0.] * 3, std=[1.] * 3)),
+    dict(model__backbone__frozen_stages=2, init_from='convnext-tiny_in1k'),
+    dict(model__backbone__frozen_stages=2, model__backbone__init_cfg=dict(
+        type='Pretrained', checkpoint='convnext-tiny_in1k'))])
+def test_what_may_be_meant_is_not_doubted(labels, changes):
+    spoil(labels.cfg, **changes)
+    assert not audit(labels.cfg, progress=False)[1].counts
+
+
 def test_an_ignored_label_that_is_a_class_is_refused(labels):
     for name in ('train', 'val', 'test'):
         labels.cfg[f'{name}_dataloader'].dataset.ignore_index = 1
