@@ -101,24 +101,27 @@ def set_work_dir(cfg: Config, work_dir: str | Path | None) -> None:
 
 
 def set_init_from(cfg: Config, source: str | None = None,
-                  classes: Sequence[str] | None = None) -> None:
+                  classes: Sequence[str] | None = None, prefix: str | None = None) -> None:
     """Start from a file of other classes, which takes the place of the backbone's weights.
 
     Args:
         cfg (Config): its ``init_from`` is kept where ``source`` is None.
         source (str, optional): a file, URL or name of published weights.
         classes (Sequence[str], optional): the file's class names, or one text file of them.
+        prefix (str, optional): of the tensors that are taken, such as ``teacher``.
 
     Raises:
-        InputError: ``load_from`` is set as well, or there are classes without a source.
+        InputError: ``load_from`` is set as well, or classes or a prefix are without a source.
     """
+    if prefix and not source:
+        raise InputError('--init-prefix is a prefix in --init-from SOURCE; give that, too')
     if classes and not source:
         raise InputError('--init-classes names the classes of --init-from SOURCE; give that, too')
     if source:
         if classes and len(classes) == 1 and Path(classes[0]).is_file():
             classes = Path(classes[0]).read_text(encoding='utf-8').split('\n')
         classes = [name.strip() for name in classes or [] if name.strip()] or None
-        cfg.init_from = dict(source=str(source), classes=classes)
+        cfg.init_from = dict(source=str(source), classes=classes, prefix=prefix)
     if not cfg.get('init_from'):
         return
     if cfg.get('load_from') and not cfg.get('resume'):

@@ -14,12 +14,11 @@ from convnext_dense.checkpoints.formats import (
     FORMATS,
     LEFTOVERS,
     from_official,
-    recognise,
     to_official,
 )
 from convnext_dense.checkpoints.inspection import architecture_of
-from convnext_dense.checkpoints.loading import state_dict_of
 from convnext_dense.checkpoints.reading import read_checkpoint
+from convnext_dense.checkpoints.state_dicts import choose_backbone, state_dict_of
 from convnext_dense.checkpoints.values import check_values
 from convnext_dense.errors import InputError, convert_errors
 from convnext_dense.files import atomic_write
@@ -30,7 +29,8 @@ WITH_HEADS = ('official', 'mmpretrain', 'swin', 'swin-openmmlab', 'resnet')
 
 def convert_checkpoint(source: str | Path, out: str | Path, to: str | None = None,
                        backbone_only: bool = False, drop: Sequence[str] = (),
-                       licence: str | None = None, trust_pickle: bool = False) -> dict[str, Any]:
+                       licence: str | None = None, trust_pickle: bool = False,
+                       prefix: str | None = None) -> dict[str, Any]:
     """Write the weights of ``source`` to ``out`` under the names of another format.
 
     Args:
@@ -44,6 +44,7 @@ def convert_checkpoint(source: str | Path, out: str | Path, to: str | None = Non
         licence (str, optional): noted in the file; kept from the source, or from the zoo where
             the source is a name or URL of it.
         trust_pickle (bool): run the code that the source holds, see :func:`read_checkpoint`.
+        prefix (str, optional): write only the tensors under it, see :func:`state_dict_of`.
 
     Returns:
         dict: the metadata that was written: format, arch, classes, config hash, licence.
@@ -55,7 +56,7 @@ def convert_checkpoint(source: str | Path, out: str | Path, to: str | None = Non
     if out.suffix not in ('.safetensors', '.pth', '.pt', '.bin'):
         raise InputError(f'{out}: the name must end with .safetensors, .pth, .pt or .bin')
     checkpoint = read_checkpoint(locate(source), trust_pickle=trust_pickle)
-    state = state_dict_of(checkpoint, str(source))
+    state = state_dict_of(checkpoint, str(source), prefix)
     if drop:
         state = {key: value for key, value in state.items() if not key.startswith(tuple(drop))}
     check_values(state, str(source))
@@ -78,7 +79,7 @@ def convert_state(state: dict[str, torch.Tensor], to: str | None = None,
     Returns:
         tuple: (names and tensors, name of their format, the backbone under official names).
     """
-    found = recognise(state)
+    found = choose_backbone(state, source)
     if to is not None and to not in FORMATS:
         raise InputError(f'--to {to}: no such format; the known ones are {", ".join(FORMATS)}')
     if found is None:

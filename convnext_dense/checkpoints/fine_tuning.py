@@ -11,8 +11,9 @@ from typing import Any
 import torch
 
 from convnext_dense.checkpoints.formats import COMPUTED, OUTPUT_NORM, fit, other_bands
-from convnext_dense.checkpoints.loading import rename, some
+from convnext_dense.checkpoints.loading import rename
 from convnext_dense.checkpoints.lora import ADAPTER
+from convnext_dense.checkpoints.state_dicts import some
 from convnext_dense.errors import InputError
 
 #: layers with rows for each class: the heads of mmdet and mmseg
@@ -133,18 +134,19 @@ def _class_rows(key, tensor, value, classes, file_classes):
 
 
 def init_from_settings(setting: str | dict | None) -> dict[str, Any] | None:
-    """The ``source`` and perhaps the ``classes`` of a config's ``init_from``; None for none.
+    """The ``source`` and perhaps ``classes`` and ``prefix`` of ``init_from``; None for none.
 
     Raises:
-        InputError: it is neither a source nor a dict of both.
+        InputError: it is neither a source nor a dict of these.
     """
     if not setting:
         return None
     settings = dict(source=setting) if isinstance(setting, str) else setting
     if not isinstance(settings, dict) or not isinstance(settings.get('source'), str) or \
-            set(settings) - {'source', 'classes'}:
+            set(settings) - {'source', 'classes', 'prefix'} or \
+            not isinstance(settings.get('prefix'), (str, type(None))):
         raise InputError(f'init_from={setting!r}: give a file, URL or name of published weights, '
-                         'or dict(source=..., classes=[...])')
+                         "or dict(source=..., classes=[...], prefix='...')")
     return settings
 
 

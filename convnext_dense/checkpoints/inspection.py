@@ -7,34 +7,35 @@ from typing import TYPE_CHECKING, Any
 
 from convnext_dense.checkpoints.fetching import locate
 from convnext_dense.checkpoints.fine_tuning import classes_of
-from convnext_dense.checkpoints.formats import BACKBONE, recognise, to_official
-from convnext_dense.checkpoints.loading import state_dict_of
+from convnext_dense.checkpoints.formats import BACKBONE, recognise, recognise_all, to_official
 from convnext_dense.checkpoints.lora import describe_adapters
 from convnext_dense.checkpoints.origins import program_of, project_of
 from convnext_dense.checkpoints.reading import read_checkpoint
+from convnext_dense.checkpoints.state_dicts import state_dict_of
 from convnext_dense.errors import convert_errors, printable
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
-def inspect_checkpoint(source: str | Path) -> dict[str, Any]:
+def inspect_checkpoint(source: str | Path, prefix: str | None = None) -> dict[str, Any]:
     """Describe a checkpoint.
 
     Args:
         source (str | Path): a file, or a name or URL that :func:`locate` knows.
+        prefix (str, optional): look at the tensors under it alone, see :func:`state_dict_of`.
 
     Returns:
         dict: ``source``, ``format``, ``project`` (whose model it is), ``program`` (what saved
-        it), ``prefix`` (of the backbone), ``kind`` (backbone, classifier, detector or segmenter),
-        ``arch``, ``depths``, ``channels``, ``parameters`` and ``backbone_parameters`` (counts),
-        ``parts`` (parameters of each first name), ``dtypes``, ``classes`` (names, or their
-        number), ``adapters`` (LoRA, which is merged when the file is read), ``training`` (what a
-        resumed run would find) and ``meta`` (the strings and numbers that were saved). What is
-        not known is None or empty.
+        it), ``prefix`` (of the backbone), ``others`` (prefixes of other backbones), ``kind``
+        (backbone, classifier, detector or segmenter), ``arch``, ``depths``, ``channels``,
+        ``parameters`` and ``backbone_parameters`` (counts), ``parts`` (parameters of each first
+        name), ``dtypes``, ``classes`` (names, or their number), ``adapters`` (LoRA, which is
+        merged when the file is read), ``training`` (what a resumed run would find) and ``meta``
+        (the strings and numbers that were saved). What is not known is None or empty.
     """
     checkpoint = read_checkpoint(locate(source))
-    state = state_dict_of(checkpoint, str(source))
+    state = state_dict_of(checkpoint, str(source), prefix)
     with convert_errors(str(source), 'it is damaged, or no model known here'):
         return _describe(checkpoint, state, source)
 
@@ -52,6 +53,7 @@ def _describe(checkpoint, state, source):
         project=project_of(state, found),
         program=program_of(checkpoint),
         prefix=found.prefix if found else None,
+        others=[other.prefix for other in recognise_all(state)[1:]],
         kind=_kind(backbone, rest),
         arch=architecture.get('arch'),
         depths=architecture.get('depths'),
@@ -180,6 +182,9 @@ def summary(described: dict[str, Any]) -> str:
         f' ({parts})' if 1 < len(described['parts']) < 8 else '')))
     if described['prefix'] == BACKBONE:
         lines.append(('backbone', f'{described["backbone_parameters"] / 1e6:.2f} M'))
+    if described['others']:
+        lines.append(('others', f'{", ".join(described["others"])} (the above is of '
+                                f'{described["prefix"] or "the names without a prefix"})'))
     lines.append(('tensors', ', '.join(f'{count} {dtype}' for dtype, count in
                                        described['dtypes'].items())))
     classes = described['classes']

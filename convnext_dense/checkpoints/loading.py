@@ -4,7 +4,6 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import torch
 from mmengine.logging import print_log
@@ -21,17 +20,15 @@ from convnext_dense.checkpoints.formats import (
     from_official,
     other_bands,
     recognise,
+    recognise_all,
     to_official,
 )
-from convnext_dense.checkpoints.lora import ADAPTER, inside_adapters, merge_adapters
+from convnext_dense.checkpoints.lora import ADAPTER, inside_adapters
 from convnext_dense.checkpoints.reading import read_checkpoint
+from convnext_dense.checkpoints.state_dicts import choose_backbone, some, state_dict_of
 from convnext_dense.checkpoints.values import check_values
 from convnext_dense.errors import InputError, convert_errors
 from convnext_dense.model_wrappers import unwrap
-
-# what torch.compile, FSDP, activation checkpointing and DDP put into names
-_WRAPPERS = re.compile(
-    r'(?:(?<=\.)|^)(?:_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module)\.|^module\.')
 
 
 @dataclass
@@ -59,31 +56,6 @@ class LoadReport:
                 f'{len(self.reshaped)} reshaped')
 
 
-def state_dict_of(checkpoint: Any, source: str = 'the checkpoint') -> dict[str, torch.Tensor]:
-    """The names and tensors of a checkpoint, whichever key it keeps them under, adapters merged.
-
-    Raises:
-        InputError: there are none.
-    """
-    state = checkpoint
-    for key in ('state_dict', 'model', 'model_state_dict', 'module', 'model_ema'):
-        if isinstance(checkpoint.get(key), dict):
-            state = checkpoint[key]
-            break
-    tensors = {}
-    for key, value in state.items():
-        if isinstance(value, torch.Tensor) and isinstance(key, str):
-            name = _WRAPPERS.sub('', key)
-            if name in tensors:
-                raise InputError(f'{source} holds {name} twice, once as {key}; take one of them '
-                                 'out')
-            tensors[name] = value
-    if not tensors:
-        raise InputError(f'{source} holds no weights; its keys are '
-                         f'{some([str(key) for key in checkpoint]) or "none"}')
-    return merge_adapters(tensors, checkpoint, source)
-
-
 def load_weights(model: nn.Module, source: str | Path | dict, prefix: str | None = None,
                  map_location: str | torch.device = 'cpu', allow: Sequence[str] = (),
                  name: str | None = None) -> LoadReport:
@@ -97,8 +69,8 @@ def load_weights(model: nn.Module, source: str | Path | dict, prefix: str | None
         model (nn.Module): ConvNeXt, Swin or ResNet backbone, or a model with one in ``backbone``.
         source (str | Path | dict): what :func:`locate` knows (a file, a name, a URL), or the dict
             that :func:`read_checkpoint` returned.
-        prefix (str, optional): take only the tensors under this prefix, and take it away. Not
-            needed for known formats.
+        prefix (str, optional): see :func:`state_dict_of`; known formats need it only where a file
+            holds several backbones.
         map_location: device to read to.
         allow (Sequence[str]): regular expressions of tensors of the model or file that may be
             missing, left over or of another shape, such as ``r'roi_head\\.mask_head'``.
@@ -114,9 +86,7 @@ def load_weights(model: nn.Module, source: str | Path | dict, prefix: str | None
     name = name or ('a dict' if isinstance(source, dict) else str(source))
     checkpoint = source if isinstance(source, dict) else read_checkpoint(
         locate(source), map_location)
-    state = state_dict_of(checkpoint, name)
-    if prefix:
-        state = _under(state, prefix, name)
+    state = state_dict_of(checkpoint, name, prefix)
     model = unwrap(model)
     with convert_errors(name, 'it is damaged, or no model known here'):
         report, fitted = match(model.state_dict(), state, name, type(model).__name__, allow)
@@ -201,19 +171,21 @@ def rename(wanted: dict[str, torch.Tensor], state: dict[str, torch.Tensor], sour
         tuple: (dict, the model's format and prefix or None, name of the file's format).
 
     Raises:
-        InputError: the backbones are of different families.
+        InputError: the backbones are of different families, or the file holds several.
     """
     named, _, target, label = _named(wanted, state, source, model)
     return named, target, label
 
 
 def _named(wanted, state, source, model):
-    target, found = recognise(wanted), recognise(state)
+    target = recognise(wanted)
+    found = choose_backbone(state, source, target)
     label = found.format.name if found else 'unknown'
     if target and found and target.format.family != found.format.family:
         raise InputError(f'{source} holds {found.format.family} weights, but {model} is a '
                          f'{target.format.family}; give the weights of that arch')
-    if target is None or found is None:
+    if target is None or found is None or (
+            found == target and len(recognise_all(wanted)) > 1):  # a student and its teacher
         return inside_adapters(state, wanted), True, target, label
     named, heads = _rename_all(state, found, target)
     named = inside_adapters(_with_final_norm(named, wanted, target), wanted)
@@ -271,18 +243,3 @@ def _require(source, label, verb, keys, why):
     if keys:
         raise InputError(f'{source} ({label}) {verb} {some(keys)}, {why}; it is damaged, or of '
                          'another arch or version')
-
-
-def some(keys: Sequence[str], count: int = 3) -> str:
-    """The first few names of many, and how many more there are."""
-    more = f' and {len(keys) - count} more' if len(keys) > count else ''
-    return ', '.join(keys[:count]) + more
-
-
-def _under(state, prefix, source):
-    prefix = prefix.rstrip('.') + '.'
-    inner = {key[len(prefix):]: value for key, value in state.items() if key.startswith(prefix)}
-    if not inner:
-        raise InputError(f'{source} has nothing under prefix {prefix!r}; it has '
-                         f'{some(list(state))}')
-    return inner

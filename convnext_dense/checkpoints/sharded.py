@@ -6,20 +6,25 @@ from typing import Any
 from convnext_dense.errors import InputError
 
 INDEX = '.index.json'
-SINGLE = ('model.safetensors', 'pytorch_model.bin')  # what transformers calls a whole model
+# what transformers and OpenCLIP call the weights of a model, in the order in which they look
+NAMES = ('model.safetensors', 'model.safetensors.index.json', 'open_clip_model.safetensors',
+         'pytorch_model.bin', 'pytorch_model.bin.index.json', 'open_clip_pytorch_model.bin')
 
 
 def find_weights(folder: Path) -> Path:
-    """The index or the one file of weights in a folder that transformers wrote.
+    """The one file of weights in a folder as transformers writes it, or the index of several.
 
     Raises:
-        InputError: there is none, or more than one.
+        InputError: there is none, or there are several of other names.
     """
-    found = sorted(folder.glob(f'*{INDEX}')) or [folder / name for name in SINGLE
-                                                 if (folder / name).is_file()][:1]
-    if len(found) != 1:
-        raise InputError(f'{folder} is a folder with {len(found) or "no"} file of weights that its '
-                         f'name tells ({", ".join(SINGLE)} or one *{INDEX}); name the file')
+    known = [folder / name for name in NAMES if (folder / name).is_file()]
+    found = known[:1] or sorted(folder.glob(f'*{INDEX}'))
+    if not found:
+        raise InputError(f'{folder} is a folder with no file of weights that its name tells '
+                         f'({", ".join(NAMES)} or one *{INDEX}); name the file')
+    if len(found) > 1:
+        raise InputError(f'{folder} is a folder with {len(found)} indexes of weights '
+                         f'({", ".join(path.name for path in found)}); name one of them')
     return found[0]
 
 

@@ -19,6 +19,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--drop', nargs='+', default=[], metavar='NAME',
                         help='leave out tensors whose names start so, e.g. the heads of other '
                         'classes before fine-tuning')
+    parser.add_argument('--prefix', help='write only the tensors under this prefix, such as '
+                        'teacher, and take it away')
     parser.add_argument('--licence', help='note this licence in a safetensors file')
     parser.add_argument('--trust-pickle', action='store_true',
                         help='DANGEROUS: run the code that SOURCE holds, for files that only '
@@ -28,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     from convnext_dense.checkpoints.export import convert_checkpoint
     meta = convert_checkpoint(args.source, args.out, args.to, args.backbone_only, args.drop,
-                              args.licence, args.trust_pickle)
+                              args.licence, args.trust_pickle, args.prefix)
     described = ', '.join(f'{key} {value}' for key, value in meta.items()
                           if key not in ('format', 'classes'))
     print(f'{args.out}: {described}')

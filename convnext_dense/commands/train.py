@@ -26,6 +26,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         'published weights: what fits is loaded, rows of classes by their names')
     parser.add_argument('--init-classes', nargs='+', metavar='NAME', help='the class names of '
                         'SOURCE, where it does not name them (or one file with a name a line)')
+    parser.add_argument('--init-prefix', metavar='PREFIX', help='take the tensors of SOURCE under '
+                        'this prefix, such as teacher')
     parser.add_argument('--freeze', nargs='+', metavar='PART', help='parts of the model that do '
                         'not train, such as: backbone neck')
     parser.add_argument('--batch', metavar='N|auto', help='images a step (auto: the most that fit '
@@ -52,7 +54,7 @@ def run(args: argparse.Namespace) -> None:
         set_device(cfg, device)
     if args.auto_scale_lr:
         enable_auto_scale_lr(cfg)
-    set_init_from(cfg, args.init_from, args.init_classes)
+    set_init_from(cfg, args.init_from, args.init_classes, args.init_prefix)
     if args.freeze:
         cfg['freeze'] = args.freeze  # mmengine's configs have a method of that name
     if args.resume:

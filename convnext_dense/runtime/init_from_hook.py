@@ -25,9 +25,11 @@ class InitFromHook(Hook):
     """
     priority = 'VERY_HIGH'
 
-    def __init__(self, source: str, classes: Sequence[str] | None = None) -> None:
+    def __init__(self, source: str, classes: Sequence[str] | None = None,
+                 prefix: str | None = None) -> None:
         self.source = source
         self.classes = classes
+        self.prefix = prefix
 
     def before_train(self, runner: Runner) -> None:
         """Load, unless the run goes on from a checkpoint of its own.
@@ -42,7 +44,7 @@ class InitFromHook(Hook):
         from convnext_dense.checkpoints.values import check_values
         from convnext_dense.model_wrappers import unwrap
         checkpoint = read_checkpoint(locate(self.source))
-        state = state_dict_of(checkpoint, self.source)
+        state = state_dict_of(checkpoint, self.source, self.prefix)
         classes = getattr(runner.train_loop.dataloader.dataset, 'metainfo', {}).get('classes')
         if not classes:
             raise InputError('init_from: train_dataloader.dataset names no classes to match; set '

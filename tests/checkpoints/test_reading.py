@@ -199,3 +199,24 @@ def test_an_index_that_does_not_fit_its_files_is_named(change, told, shards):
     shards.write_text(json.dumps(index))
     with pytest.raises(InputError, match=told):
         read_checkpoint(shards)
+
+
+def test_a_folder_s_whole_safetensors_go_before_the_index_of_older_files(tmp_path):
+    """As transformers looks for them; the shards of the older form were often not fetched."""
+    from safetensors.torch import save_file
+    save_file(convnext_file('timm'), tmp_path / 'model.safetensors')
+    (tmp_path / 'pytorch_model.bin.index.json').write_text('{"weight_map": {"a": "gone.bin"}}')
+    assert read_checkpoint(tmp_path)['state_dict'].keys() == convnext_file('timm').keys()
+
+
+def test_openclip_s_folder_is_read(tmp_path):
+    state = {'visual.trunk.stem.0.bias': torch.ones(2)}
+    torch.save(state, tmp_path / 'open_clip_pytorch_model.bin')
+    assert list(read_checkpoint(tmp_path)) == ['visual.trunk.stem.0.bias']
+
+
+def test_a_folder_of_several_other_indexes_is_refused(tmp_path):
+    for name in ('a', 'b'):
+        (tmp_path / f'{name}.index.json').write_text('{}')
+    with pytest.raises(InputError, match=r'with 2 indexes of weights \(a.index.json, b.index.json'):
+        read_checkpoint(tmp_path)

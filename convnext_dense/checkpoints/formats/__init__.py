@@ -17,9 +17,10 @@ from convnext_dense.checkpoints.formats.renaming import (
     from_official,
     other_bands,
     recognise,
+    recognise_all,
     to_official,
 )
 from convnext_dense.checkpoints.formats.tables import BACKBONE, Format, Found, Row
 
 __all__ = ['BACKBONE', 'COMPUTED', 'FORMATS', 'LEFTOVERS', 'OUTPUT_NORM', 'Format', 'Found', 'Row',
-           'fit', 'from_official', 'other_bands', 'recognise', 'to_official']
+           'fit', 'from_official', 'other_bands', 'recognise', 'recognise_all', 'to_official']

@@ -60,7 +60,18 @@ def recognise(keys: Iterable[str]) -> Found | None:
         keys (Iterable[str]): names of the tensors; a few may be missing or foreign.
 
     Returns:
-        Found | None: None where no format is recognised.
+        Found | None: the one of :func:`recognise_all` with the most tensors, or None.
+    """
+    return next(iter(recognise_all(keys)), None)
+
+
+def recognise_all(keys: Iterable[str]) -> list[Found]:
+    """The backbones of a file or model, such as a student's and its teacher's.
+
+    Args: see :func:`recognise`.
+
+    Returns:
+        list[Found]: one for each prefix; those with more tensors first, then the shorter prefix.
     """
     votes: Counter[tuple[str, str]] = Counter()
     for key in keys:
@@ -68,11 +79,10 @@ def recognise(keys: Iterable[str]) -> Found | None:
             match = re.search(r'(?:^|(?<=\.))' + fmt.signature, key)
             if match:
                 votes[fmt.name, key[:match.start()]] += 1
-    if not votes:
-        return None
-    # several backbones in one file (a teacher's): the one under the shortest prefix
-    (name, prefix), _ = max(votes.items(), key=lambda item: (item[1], -len(item[0][1])))
-    return Found(FORMATS[name], prefix)
+    found: dict[str, Found] = {}
+    for name, prefix in sorted(votes, key=lambda key: (-votes[key], len(key[1]))):
+        found.setdefault(prefix, Found(FORMATS[name], prefix))
+    return list(found.values())
 
 
 def to_official(state: dict[str, torch.Tensor],
