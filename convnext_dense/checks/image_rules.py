@@ -9,6 +9,8 @@ from convnext_dense.checks.sampling import evenly
 from convnext_dense.config_nodes import nested, type_name
 
 LOOKED_AT = 500  # images whose headers are read
+#: data preprocessors that take means of grey and of colour images alone
+OF_ONE_OR_THREE = ('ImgDataPreprocessor', 'DetDataPreprocessor', 'SegDataPreProcessor')
 DETECTION_META = ('img_id', 'ori_shape', 'img_shape', 'scale_factor')
 
 
@@ -36,9 +38,17 @@ def channels(settings: Settings) -> Iterator[str]:
     given = backbone.get('in_channels', 3)
     for key in ('mean', 'std'):
         values = preprocessor.get(key)
-        if isinstance(values, (list, tuple)) and len(values) not in (1, given):
+        if not isinstance(values, (list, tuple)) or len(values) in (1, given) and len(
+                values) in (1, 3):
+            continue
+        if len(values) != given:
             yield (f'model.data_preprocessor.{key} has {len(values)} values, but the backbone '
-                   f'takes in_channels={given}; give one a channel')
+                   f'takes in_channels={given}; give '
+                   + ('one a channel' if given == 3 else 'one for all channels'))
+        elif type_name(preprocessor) in OF_ONE_OR_THREE:
+            yield (f'model.data_preprocessor.{key} has {len(values)} values, but '
+                   f'{type_name(preprocessor)} takes 1 or 3: give one for all channels, or scale '
+                   'them in a step of the pipeline and leave mean and std out')
     if (preprocessor.get('mean') is None) != (preprocessor.get('std') is None):
         yield 'model.data_preprocessor needs mean and std together, or neither'
 

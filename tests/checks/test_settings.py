@@ -65,6 +65,12 @@ SEGMENTER = {
         train_dataloader__batch_size=8, train_dataloader__drop_last=True),
     'mean has 4 values, but the backbone takes in_channels=3': dict(
         model__data_preprocessor=dict(type='SegDataPreProcessor', mean=[1, 2, 3, 4], std=[1] * 3)),
+    'mean has 4 values, but SegDataPreProcessor takes 1 or 3: give one for all channels': dict(
+        model__backbone__in_channels=4, model__data_preprocessor=dict(
+            type='SegDataPreProcessor', mean=[1, 2, 3, 4], std=[1] * 4)),
+    'mean has 3 values, but the backbone takes in_channels=4; give one for all channels': dict(
+        model__backbone__in_channels=4, model__data_preprocessor=dict(
+            type='SegDataPreProcessor', mean=[1, 2, 3], std=[1])),
     'needs mean and std together': dict(
         model__data_preprocessor=dict(type='SegDataPreProcessor', mean=[1, 2, 3])),
     "ConvNeXt takes no argument 'drop_path'; did you mean 'drop_path_rate'": dict(

@@ -8,9 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from breaking import PROBLEMS, USED, break_images
+from mmcv.transforms import BaseTransform
+from mmengine.registry import TRANSFORMS
 from PIL import Image
 from tiny import detector_config, segmenter_config
 
+from convnext_dense.checks.preflight import check_config
 from convnext_dense.datasets.shapes import write_shapes
 from convnext_dense.errors import InputError
 from convnext_dense.runtime import Runner
@@ -156,6 +159,33 @@ def test_a_segmenter_replaces_bad_images_and_label_maps(shapes, tmp_path):
     assert 'has the values {9}, but the 6 classes are 1 to 6' in problems[
         str(maps / '000005.png')]
     assert not used
+
+
+@TRANSFORMS.register_module()
+class LoadArrays(BaseTransform):
+    """A loader of a user's own."""
+
+    def transform(self, results):
+        image = np.load(results['img_path'])
+        return dict(results, img=image, img_shape=image.shape[:2], ori_shape=image.shape[:2])
+
+
+def test_files_that_only_a_loader_of_ones_own_reads_train(shapes, tmp_path):
+    images = shapes / 'images/training'
+    for path in images.iterdir():
+        pixels = np.asarray(Image.open(path))
+        np.save(path.with_suffix('.npy'), np.concatenate([pixels, pixels[..., :1]], 2))
+    whole = (images / '000003.npy').read_bytes()
+    (images / '000003.npy').write_bytes(whole[:500])
+    config = config_of(segmenter_config, shapes, tmp_path / 'work')
+    config.train_dataloader.dataset.img_suffix = '.npy'
+    config.train_dataloader.dataset.pipeline[0] = dict(type='LoadArrays')
+    config.model.backbone.in_channels = 4
+    config.model.data_preprocessor.update(mean=[99.], std=[50.], bgr_to_rgb=False)
+    check_config(config, training=True)
+    Runner.from_cfg(config).train()
+    problems, used = listed(tmp_path / 'work/bad_images.jsonl')
+    assert list(problems) == [str(images / '000003.npy')] and not used
 
 
 def test_a_pipeline_that_fails_on_every_image_is_no_matter_of_images(shapes, tmp_path):
