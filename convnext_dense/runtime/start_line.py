@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.metadata
+import os
 import platform
 import pprint
 import subprocess
@@ -76,11 +77,14 @@ def config_hash(cfg: Config) -> str:
 
 
 def data_roots(cfg: Config) -> list[str]:
-    """The folders that the data sets of a config name, each once."""
-    roots = []
+    """The folders that the data sets of a config name, each once.
+
+    What is no folder is passed over: it may be of a data set that this run does not read.
+    """
+    roots: list[str] = []
     for key in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
         for node in nested(cfg.get(key)):
             root = node.get('data_root')
-            if root and root not in roots:
-                roots.append(root)
+            if isinstance(root, (str, os.PathLike)) and str(root) and str(root) not in roots:
+                roots.append(str(root))
     return roots

@@ -67,6 +67,9 @@ def test_a_deterministic_run_says_so(tmp_path):
 def test_data_roots_are_found_inside_wrappers_and_once():
     inner = dict(dataset=dict(dataset=dict(data_root='a')))
     assert data_roots(Config(dict(train_dataloader=inner, val_dataloader=inner))) == ['a']
+    # a test does not look at what is wrong with the validation's
+    other = dict(dataset=dict(data_root=[1, None]))
+    assert data_roots(Config(dict(val_dataloader=other, test_dataloader=inner))) == ['a']
 
 
 LISTEN = '''
