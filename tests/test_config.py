@@ -267,6 +267,17 @@ def test_images_and_predictions_are_written_where_asked():
     assert segmenter.test_evaluator.output_dir == 'labels'
 
 
+def test_one_of_several_metrics_writes_label_maps():
+    def segmenter(*metrics):
+        return Config(dict(default_scope='mmseg', test_evaluator=[
+            dict(type=name) for name in metrics]))
+    cfg = segmenter('DepthMetric', 'IoUMetric', 'IoUMetric')
+    C.keep_predictions(cfg, 'labels')
+    assert [one.get('output_dir') for one in cfg.test_evaluator] == [None, 'labels', None]
+    with pytest.raises(InputError, match='--out labels: none of the metrics DepthMetric, FWIoU'):
+        C.keep_predictions(segmenter('DepthMetric', 'FWIoU'), 'labels')
+
+
 @pytest.mark.parametrize('name', ['gpu', 'cuda:x', 'cpu:y'])
 def test_an_unknown_device_is_named(name):
     with pytest.raises(InputError, match=f'--device {name}'):

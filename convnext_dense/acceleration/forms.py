@@ -33,7 +33,7 @@ def give_form(model: nn.Module, form: type, fits: Callable[..., bool] | None = N
     return len(found)
 
 
-def take_forms(model: nn.Module) -> None:
+def remove_forms(model: nn.Module) -> None:
     """Give the modules of a model that have a form their own class again, in place."""
     for module in model.modules():
         if isinstance(module, Form) and Form in type(module).__bases__:

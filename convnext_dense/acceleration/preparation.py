@@ -2,7 +2,7 @@
 import torch
 from torch import nn
 
-from convnext_dense.acceleration.forms import take_forms
+from convnext_dense.acceleration.forms import remove_forms
 from convnext_dense.acceleration.memory_format import set_memory_format
 from convnext_dense.acceleration.settings import MEMORY_FORMATS, Acceleration
 from convnext_dense.errors import InputError
@@ -10,10 +10,11 @@ from convnext_dense.model_wrappers import device_of, unwrap
 
 MODES = ('train', 'infer')
 DEFAULT = Acceleration()
+FOLDED = '_folded_for_inference'  # attribute of a model that cannot be trained any more
 
 
 def prepare(model: nn.Module, mode: str = 'infer', device: str | torch.device | None = None,
-            settings: Acceleration | None = DEFAULT) -> list[str]:
+            settings: Acceleration | dict | bool | None = DEFAULT) -> list[str]:
     """Prepare a detector, segmenter or backbone in place; call it after weights are loaded.
 
     For ``train`` parameters and state dict keep their names and values. For ``infer`` the model is
@@ -25,26 +26,34 @@ def prepare(model: nn.Module, mode: str = 'infer', device: str | torch.device | 
         model (nn.Module): may be wrapped for distributed work or test-time augmentation.
         mode (str): ``train`` or ``infer``.
         device (str | torch.device | None): moved there first; by default it stays where it is.
-        settings (Acceleration | None): None only moves the model and sets its mode.
+        settings (Acceleration | dict | bool | None): as ``acceleration`` in a config: a dict of
+            some settings, True for the defaults; False or None only moves the model, sets its
+            mode, and takes faster forms away again.
 
     Returns:
         list[str]: phrases on what was done, for the log.
 
     Raises:
-        InputError: no such mode, or settings that cannot be had here.
+        InputError: no such mode, settings that cannot be had here, or training a model whose
+            layers were folded.
     """
     if mode not in MODES:
         raise InputError(f'prepare: mode={mode!r}; give train or infer')
+    if not isinstance(settings, Acceleration | None):
+        settings = Acceleration.from_config(settings)
     model = unwrap(model)
+    if mode == 'train' and getattr(model, FOLDED, False):
+        raise InputError(f'prepare: the layers of this {type(model).__name__} were folded for '
+                         "inference: build it anew, load its weights and prepare it to 'train'")
     if device is not None:
         model.to(device)
     place = device_of(model)
     if mode == 'infer':
         model.eval().requires_grad_(False)
+    remove_forms(model)
     if settings is None:
         return ['as it is (acceleration=False)']
     done = [settings.memory_format]
-    take_forms(model)
     set_memory_format(model, MEMORY_FORMATS[settings.memory_format])
     if settings.forms and not settings.compile:
         done += _give_forms(model, mode, place, settings)
@@ -65,7 +74,8 @@ def prepare(model: nn.Module, mode: str = 'infer', device: str | torch.device | 
     if settings.cuda_graphs:
         from convnext_dense.acceleration.cuda_graphs import use_cuda_graphs
         use_cuda_graphs(getattr(model, 'backbone', model), settings.cuda_graphs)
-        done.append(f'CUDA graphs of {settings.cuda_graphs} sizes')
+        done.append(f'CUDA graphs of {settings.cuda_graphs} sizes' if place.type == 'cuda'
+                    else 'no CUDA graphs (the model is on the CPU)')
     return done
 
 
@@ -75,6 +85,7 @@ def _give_forms(model: nn.Module, mode: str, device: torch.device, settings: Acc
     if mode == 'infer':
         from convnext_dense.acceleration.folding import fold
         convolutions, blocks = fold(model)
+        setattr(model, FOLDED, True)
         done.append(f'{convolutions} batch norms and {blocks} blocks folded')
     if device.type == 'cpu' and not (settings.bfloat16 and mode == 'infer'):
         from convnext_dense.acceleration import cpu

@@ -7,7 +7,7 @@ Row = dict[str, Any]
 #: what `convnext-dense list` shows of each kind, in this order; every row has these keys
 COLUMNS = {
     'models': ('name', 'depths', 'channels', 'params_M', 'params_v2_M'),
-    'weights': ('name', 'params_M', 'figures', 'licence', 'config', 'fetched'),
+    'weights': ('name', 'params_M', 'figures', 'licence', 'pixels', 'config', 'fetched'),
     'datasets': ('name', 'images', 'classes', 'annotated_like', 'download_GB', 'from'),
     'configs': ('name', 'folder', 'recipe', 'params_M', 'macs_G', 'figures', 'weights'),
 }
@@ -60,6 +60,20 @@ def table(kind: str, found: Sequence[Row]) -> str:
                      for line in lines)
 
 
+def notes(found: Sequence[Row]) -> list[str]:
+    """What to know of listed weights: pixel statistics beside ImageNet's, files got by hand."""
+    lines = []
+    for name, mean, std in dict.fromkeys(
+            (row['pixels'], row['mean'], row['std']) for row in found
+            if row.get('pixels', 'ImageNet') != 'ImageNet'):
+        lines.append(f'pixels {name}: data_preprocessor has mean={list(mean)}, std={list(std)}')
+    for page in dict.fromkeys(row['by_hand'] for row in found if row.get('by_hand')):
+        names = [row['name'] for row in found if row.get('by_hand') == page]
+        lines.append(f'{", ".join(names)}: accept the licence at {page} and fetch the file; then '
+                     'name its path, or its folder in CONVNEXT_DENSE_WEIGHTS')
+    return lines
+
+
 def _models():
     import torch
 
@@ -79,11 +93,14 @@ def _models():
 
 def _weights():
     from convnext_dense.checkpoints.fetching import find
-    from convnext_dense.checkpoints.zoo import entries
+    from convnext_dense.checkpoints.zoo import CLIP_MEAN, IMAGENET_MEAN, entries
+    pixels = {IMAGENET_MEAN: 'ImageNet', CLIP_MEAN: 'CLIP'}
     published = {row['config']: row for row in _published_configs()}
     for entry in entries().values():
         yield dict(name=entry.name, params_M=published.get(entry.config, {}).get('params_M'),
                    figures=entry.reaches, licence=entry.licence,
+                   pixels=pixels[entry.mean], mean=entry.mean, std=entry.std,
+                   by_hand=entry.by_hand or None,
                    config=entry.config and entry.config.rpartition('/')[2].removesuffix('.py'),
                    fetched=find(entry) is not None, url=entry.url)
 

@@ -23,7 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     import json
 
-    from convnext_dense.analysis.listing import rows, table
+    from convnext_dense.analysis.listing import notes, rows, table
     found = {kind: rows(kind, args.words) for kind in ([args.kind] if args.kind else KINDS)}
     if not any(found.values()):
         raise InputError(f'list {args.kind}: no row holds {" and ".join(args.words)}; '
@@ -31,5 +31,5 @@ def run(args: argparse.Namespace) -> None:
     if args.json:
         print(json.dumps(found[args.kind] if args.kind else found, indent=1))
         return
-    print('\n\n'.join(('' if args.kind else f'{kind}\n') + table(kind, listed)
-                      for kind, listed in found.items()))
+    print('\n\n'.join('\n'.join([*([] if args.kind else [kind]), table(kind, listed),
+                                  *notes(listed)]) for kind, listed in found.items()))

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from convnext_dense.acceleration import Acceleration, prepare
-from convnext_dense.acceleration.forms import take_forms
+from convnext_dense.acceleration.forms import remove_forms
 from convnext_dense.models import ConvNeXt
 
 
@@ -54,7 +54,7 @@ def test_it_is_the_same_class_still_and_can_be_copied_and_undone(backbone, image
     other = copy.deepcopy(backbone)
     assert all(map(torch.equal, other(images), backbone(images)))
     assert not torch.is_autocast_enabled('cpu')
-    take_forms(backbone)
+    remove_forms(backbone)
     assert type(backbone) is ConvNeXt
 
 

@@ -163,6 +163,38 @@ def test_one_setting_switches_all_of_it_off():
         assert torch.equal(a, b)
 
 
+@pytest.mark.parametrize('off', [False, None])
+def test_switched_off_the_forms_of_a_prepared_model_go(off):
+    model = prepared(backbone(), 'train')
+    assert forms(model)
+    prepare(model, 'train', settings=off)
+    assert not forms(model)
+
+
+def test_settings_are_also_taken_as_a_config_writes_them():
+    model = backbone()
+    assert prepare(model, 'train', settings=dict(memory_format='contiguous', forms=False)) == [
+        'contiguous']
+    assert prepare(model, 'train', settings=True) == prepare(backbone(), 'train')
+    with pytest.raises(InputError, match="there is no 'opps'"):
+        prepare(model, settings=dict(opps='triton'))
+
+
+def test_a_folded_model_is_not_trained():
+    model = prepared(backbone(), 'infer')
+    prepare(model, 'infer')
+    with pytest.raises(InputError, match='the layers of this ConvNeXt were folded'):
+        prepare(copy.deepcopy(model), 'train')
+    plain = backbone()
+    prepare(plain, 'infer', settings=Acceleration(forms=False))
+    prepare(plain, 'train')
+
+
+def test_a_model_on_the_cpu_has_no_cuda_graphs():
+    done = prepare(backbone(), settings=Acceleration(cuda_graphs=2))
+    assert done[-1] == 'no CUDA graphs (the model is on the CPU)'
+
+
 @pytest.mark.parametrize('mode, winograd, given', [
     ('train', 'infer', False), ('train', True, True), ('infer', 'infer', True),
     ('infer', False, False)])

@@ -3,7 +3,7 @@ import json
 
 import pytest
 
-from convnext_dense.analysis.listing import COLUMNS, rows
+from convnext_dense.analysis.listing import COLUMNS, notes, rows
 from convnext_dense.checkpoints.zoo import entries
 from convnext_dense.cli import main
 from convnext_dense.config_files import config_names, find_config
@@ -13,7 +13,8 @@ from convnext_dense.config_files import config_names, find_config
 def test_each_kind_is_a_table_of_its_columns(kind, capsys):
     assert main(['list', kind]) == 0
     head, *lines = capsys.readouterr().out.splitlines()
-    assert head.split('  ')[0] == 'name' and len(lines) == len(rows(kind)) > 4
+    found = rows(kind)
+    assert head.split('  ')[0] == 'name' and len(lines) == len(found) + len(notes(found)) > 4
     assert all(column.replace('_', ' ') in head for column in COLUMNS[kind])
 
 
@@ -30,6 +31,18 @@ def test_a_row_has_the_published_figures_and_licence():
     assert weights['params_M'] == 86 and weights['licence'] == 'MIT'
     config, = rows('configs', ['upernet_convnext-t_8xb2-amp-160k'])
     assert config['weights'] == 'upernet_convnext-t_ade20k' and config['macs_G'] == 939
+
+
+def test_weights_say_what_pixels_they_want_and_how_to_get_them(capsys):
+    assert main(['list', 'weights', 'convnext-base_']) == 0
+    *_, pixels, by_hand = capsys.readouterr().out.splitlines()
+    assert pixels == ('pixels CLIP: data_preprocessor has mean=[122.771, 116.746, 104.094], '
+                      'std=[68.501, 66.632, 70.323]')
+    assert by_hand.startswith('convnext-base_dinov3: accept the licence at https://')
+    assert 'CONVNEXT_DENSE_WEIGHTS' in by_hand
+    clip, = rows('weights', ['convnext-large', 'clip'])
+    assert clip['pixels'] == 'CLIP' and clip['by_hand'] is None
+    assert not notes(rows('weights', ['upernet']))
 
 
 def test_parameters_are_those_of_the_papers():

@@ -7,7 +7,7 @@ from mmcv.cnn.bricks.transformer import MultiheadAttention
 from torch import nn
 
 from convnext_dense.acceleration.cpu.attention import AttentionWithoutWeights, drop_weights
-from convnext_dense.acceleration.forms import take_forms
+from convnext_dense.acceleration.forms import remove_forms
 
 
 def layers(**options):
@@ -72,5 +72,5 @@ def test_dropout_hooks_and_autocast_get_torchs_way(monkeypatch):
 def test_only_attention_whose_weights_are_dropped_has_the_form():
     model = nn.ModuleList([nn.MultiheadAttention(32, 4), layers()[0]])
     assert drop_weights(model) == 0  # the one has its form already
-    take_forms(model)
+    remove_forms(model)
     assert drop_weights(model) == 1 and type(model[0]) is nn.MultiheadAttention

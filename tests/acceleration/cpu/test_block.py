@@ -8,7 +8,7 @@ from torch.nn.utils import parametrize
 
 from convnext_dense.acceleration.cpu.block import CpuBlock
 from convnext_dense.acceleration.cpu.pointwise import PointwisePair
-from convnext_dense.acceleration.forms import give_form, take_forms
+from convnext_dense.acceleration.forms import give_form, remove_forms
 from convnext_dense.models.convnext import Block
 
 OPTIONS = dict(norm_cfg=dict(type='LN2d', eps=1e-6), act_cfg=dict(type='GELU'))
@@ -43,7 +43,7 @@ def outputs_and_gradients(block, x):
 
 def plain(block):
     """The same layers, one after the other."""
-    take_forms(block)
+    remove_forms(block)
     assert type(block) is Block
     return block
 
