@@ -42,14 +42,14 @@ def images(name):
 
 
 def torch_side(name, bf16=False):
-    """Ours, prepared; with ``bf16`` under autocast."""
+    """Ours, prepared, perhaps for bf16."""
     from convnext_dense.acceleration import prepare
     network = NETWORKS[name][0]().eval()
-    prepare(network, 'infer')
+    prepare(network, 'infer', settings=dict(bfloat16=bf16))
     x = images(name).to(memory_format=torch.channels_last)
 
     def step():
-        with torch.inference_mode(), torch.autocast('cpu', torch.bfloat16, enabled=bf16):
+        with torch.inference_mode():
             return _named(network(x))
     return Side(step)
 

@@ -6,7 +6,9 @@ import torch
 from torch import nn
 
 from convnext_dense.acceleration.float32_predictions import predict_in_float32
-from convnext_dense.acceleration.forms import Form
+from convnext_dense.acceleration.forms import Form, give_form
+from convnext_dense.models.layers import GRN
+from convnext_dense.plain_layers import is_plain
 
 
 def evaluate_in_bfloat16(model: nn.Module) -> list[str]:
@@ -27,8 +29,26 @@ def evaluate_in_bfloat16(model: nn.Module) -> list[str]:
     for layer in layers:
         layer.to(torch.bfloat16)
     heads = predict_in_float32(model)
+    give_form(model, Bfloat16GRN, is_plain)
     model.__class__ = _in_bfloat16(type(model))  # type: ignore[arg-type, assignment]
     return [f'{len(layers)} layers in bfloat16', f'float32 predictions of {len(heads)} heads']
+
+
+class Bfloat16GRN(GRN, Form):
+    """A GRN on a CPU whose maps stay in bfloat16, while its norms are summed up in float32.
+
+    Autocast makes maps of float32 and reduces them slowly; a product with ones adds up as fast as
+    the memory gives.
+    """
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if x.dtype != torch.bfloat16 or not x.is_cpu or torch.is_grad_enabled():
+            return super().forward(x)
+        with torch.autocast('cpu', enabled=False):
+            squares = x.float().square_().flatten(1, 2)
+            norm = (squares.new_ones(1, squares.shape[1]) @ squares).sqrt_()[:, None]
+            scale = self.gamma * (norm / (norm.mean(-1, keepdim=True) + self.eps)) + 1
+            return torch.addcmul(self.beta.to(x.dtype), scale.to(x.dtype), x)
 
 
 @functools.cache

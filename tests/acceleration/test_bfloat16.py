@@ -6,8 +6,10 @@ import torch
 from torch import nn
 
 from convnext_dense.acceleration import Acceleration, prepare
+from convnext_dense.acceleration.bfloat16 import Bfloat16GRN
 from convnext_dense.acceleration.forms import remove_forms
 from convnext_dense.models import ConvNeXt
+from convnext_dense.models.layers import GRN
 
 
 @pytest.fixture(params=[dict(layer_scale_init_value=1.),
@@ -35,6 +37,26 @@ def test_a_backbone_is_as_far_from_float32_as_under_autocast(backbone, images):
     prepare(backbone, settings=Acceleration(bfloat16=True))
     ours = distance(backbone(images), expected)
     assert 1e-4 < ours < 2 * by_autocast and by_autocast < .05
+
+
+@torch.no_grad()
+def test_grn_sums_up_in_float32_and_leaves_maps_in_bfloat16():
+    torch.manual_seed(0)
+    plain = GRN(24)
+    nn.init.normal_(plain.gamma)
+    nn.init.normal_(plain.beta)
+    x = torch.randn(2, 40, 56, 24).bfloat16()
+    form = copy.deepcopy(plain)
+    form.__class__ = Bfloat16GRN
+    with torch.autocast('cpu', torch.bfloat16):
+        ours, expected = form(x), plain(x)
+    assert ours.dtype == torch.bfloat16
+    # scale, bias and result are rounded, each by 2^-9 of itself
+    parts = (expected - plain.beta).abs() + plain.beta.abs() + expected.abs()
+    assert ((ours.float() - expected).abs() <= 2**-9 * parts + 1e-6).all()
+    with torch.enable_grad():
+        assert torch.equal(form(x), plain(x))
+    assert torch.equal(form(x.float()), plain(x.float()))
 
 
 def test_layers_are_cast_and_norms_are_not(backbone):
