@@ -16,6 +16,11 @@ if TYPE_CHECKING:
 REGISTRIES = dict(model='MODELS', hook='HOOKS', optimizer='OPTIMIZERS', wrapper='OPTIM_WRAPPERS',
                   schedule='PARAM_SCHEDULERS', loop='LOOPS', sampler='DATA_SAMPLERS',
                   transform='TRANSFORMS', metric='METRICS')
+#: parts for which nothing chooses a type
+TYPED = ('custom_hooks', 'val_evaluator', 'test_evaluator', 'optim_wrapper.optimizer',
+         'train_dataloader.sampler', 'val_dataloader.sampler', 'test_dataloader.sampler')
+#: what a config file may hold; anything else was built already
+PLAIN = (dict, list, tuple, str, bytes, bool, int, float)
 #: keys of model parts whose dicts go to functions that take or add arguments of their own
 FUNCTIONS = ('norm_cfg', 'conv_cfg', 'act_cfg', 'upsample_cfg', 'init_cfg', 'dcn', 'plugins',
              'roi_layer', 'nms', 'train_cfg', 'test_cfg', 'ffn_cfgs', 'attn_cfgs')
@@ -53,8 +58,11 @@ def check_arguments(cfg: Any, training: bool) -> Iterator[str]:
         cfg (mmengine.Config): the config.
         training (bool): look at what only training needs, too.
     """
+    yield from _check_typed(cfg, training)
     for kind, key, node in parts(cfg, training):
-        if not isinstance(node.get('type'), str) and not isinstance(node.get('type'), type):
+        if not isinstance(node['type'], str) and not callable(node['type']):
+            yield f'{key}.type={node["type"]!r}; expected the name of a class'
+        if not isinstance(node['type'], (str, type)):
             continue
         found = class_of(node, kind, cfg)
         if found is None:
@@ -128,6 +136,22 @@ def parameters(found: Callable) -> tuple[set[str], bool]:
             break
         open_ended = True
     return names - {'self'}, open_ended
+
+
+def _check_typed(cfg, training):
+    """A message for each part that must say what it is and does not."""
+    for key in TYPED if training else ('custom_hooks', 'test_evaluator'):
+        outer, _, last = key.rpartition('.')
+        holder = cfg.get(outer) if outer else cfg
+        if outer and not isinstance(holder, dict):
+            continue
+        nodes = holder.get(last)
+        several = isinstance(nodes, (list, tuple))
+        for number, part in enumerate(nodes if several else [] if nodes is None else [nodes]):
+            where = f'{key}.{number}' if several else key
+            if isinstance(part, PLAIN) and (not isinstance(part, dict) or part.get('type') is None
+                                            and 'metrics' not in part):
+                yield f'{where}={part!r}; expected a dict with a type'
 
 
 def _part(kind, key, node):

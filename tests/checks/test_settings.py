@@ -104,6 +104,15 @@ SEGMENTER = {
     'test_evaluator: two metrics give aAcc, mAcc; join them to one': dict(test_evaluator=[
         dict(type='IoUMetric', iou_metrics=['mIoU']),
         dict(type='IoUMetric', iou_metrics=['mDice'])]),
+    "custom_hooks.0=.'momentum': 1.; expected a dict with a type": dict(
+        custom_hooks=[dict(momentum=1)]),
+    r'custom_hooks.0=\[.*; expected a dict with a type': dict(custom_hooks=[[{}]]),
+    "val_evaluator=.'iou_metrics': .'mIoU'..; expected a dict with a type": dict(
+        val_evaluator=dict(_delete_=True, iou_metrics=['mIoU'])),
+    "optim_wrapper.optimizer=.'lr': 0.1.; expected a dict with a type": dict(
+        optim_wrapper=dict(optimizer=dict(_delete_=True, lr=.1))),
+    r'train_dataloader.sampler.type=\[.*; expected the name of a class': dict(
+        train_dataloader__sampler=dict(type=['DefaultSampler'])),
     'visualizer.vis_backends=5; expected a list': dict(
         visualizer=dict(type='SegLocalVisualizer', vis_backends=5)),
     "log_processor.window_size='all'; give a whole number from 1 on": dict(
