@@ -142,7 +142,9 @@ def measure(folder: Path, count: int = 60, seed: int = 0) -> int:
             call = partial(train_launched if launched else train, work_dir, workers)
             outcome = interrupt(call, work_dir, number, rng.uniform(0, .6 * seconds[launched]))
             if outcome.status != forks.DONE and not (
-                    outcome.status == -number and f'at {STEPS} iterations' in outcome.text):
+                    outcome.status in (-number, 128 + number)
+                    and f'Saving checkpoint at {STEPS} iterations' in outcome.text
+                    and 'the state after iteration' not in outcome.text):
                 break  # or else it was done before the signal came
         fault = check(call, work_dir, number, launched, outcome, expected[launched])
         where = f'{"torchrun" if launched else "alone"}, {workers} workers, ' \

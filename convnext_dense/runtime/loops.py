@@ -20,7 +20,7 @@ from torch.utils.data import DataLoader
 from convnext_dense.errors import InputError
 from convnext_dense.registry import LOOPS
 from convnext_dense.runtime.blame import named_cause
-from convnext_dense.runtime.samples import iterate, start_at
+from convnext_dense.runtime.samples import Iterated, iterate, start_at
 
 if TYPE_CHECKING:
     from convnext_dense.runtime.runner import Runner
@@ -204,8 +204,13 @@ class _Evaluation(BaseLoop):
 
     def run(self):
         """Launch the evaluation."""
-        self.runner.before_evaluation(len(self.dataloader))
-        return super().run()
+        loader = self.dataloader
+        self.runner.before_evaluation(len(loader))
+        self.dataloader = Iterated(loader)
+        try:
+            return super().run()
+        finally:
+            self.dataloader = loader
 
     def run_iter(self, idx, data_batch):
         if data_batch is not None:

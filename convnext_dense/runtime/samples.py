@@ -130,6 +130,28 @@ def iterate(loader: DataLoader) -> Iterator:
         return iter(loader)
 
 
+class Iterated:
+    """A data loader in the place of another, which each iteration starts by :func:`iterate`.
+
+    For loops of mmengine, which iterate by themselves.
+
+    Args:
+        loader: everything else is asked of it.
+    """
+
+    def __init__(self, loader: DataLoader) -> None:
+        self.loader = loader
+
+    def __iter__(self) -> Iterator:
+        return iterate(self.loader)
+
+    def __len__(self) -> int:
+        return len(self.loader)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.loader, name)
+
+
 class StartWorker:
     """The first that a data worker does: ignore signals that are for the run, then another's part.
 

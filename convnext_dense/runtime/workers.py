@@ -1,9 +1,9 @@
 """Data workers: what became of one that torch found dead, and their end with the run's process."""
-import atexit
 import multiprocessing
 import os
 import re
 import time
+from multiprocessing.util import Finalize
 
 _CAUSES = {
     'Killed': 'killed by the system, nearly always because the memory was full (see dmesg); '
@@ -77,8 +77,8 @@ def end_with_process() -> None:
     one is left at the end, because an error still holds its data loader, Python would send it
     SIGTERM and wait for it without end.
     """
-    atexit.unregister(_end)
-    atexit.register(_end, os.getpid())  # runs before what was registered earlier
+    # not atexit: processes that multiprocessing started, such as torch's launchers, run none of it
+    Finalize(None, _end, (os.getpid(), ), exitpriority=1)
 
 
 def _end(process, seconds=1.):

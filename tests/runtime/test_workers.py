@@ -1,4 +1,5 @@
 """Data workers that the system killed."""
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -8,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from mmengine.registry import DATASETS
-from tiny import ToyData, toy_config
+from tiny import ToyData, toy_config, with_validation
 
 from convnext_dense.errors import InputError
 from convnext_dense.runtime import Runner
@@ -23,6 +24,33 @@ class Greedy(ToyData):
         if index == 7:
             os.kill(os.getpid(), signal.SIGKILL)
         return super().__getitem__(index)
+
+
+@DATASETS.register_module()
+class Masked(ToyData):
+    """Writes down the signals that were blocked when its worker began."""
+
+    def __init__(self, *args, file, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.file = Path(file)
+
+    def __getitem__(self, index):
+        if index == 0:
+            mask = signal.pthread_sigmask(signal.SIG_BLOCK, [])
+            self.file.write_text(' '.join(sorted(one.name for one in mask)))
+        return super().__getitem__(index)
+
+
+def test_no_signal_reaches_a_worker_before_it_ignores_them(tmp_path):
+    """In training and in validation, whose loop is mmengine's."""
+    config = with_validation(toy_config(
+        tmp_path / 'work', workers=1, epochs=1, experiment_name=f'run_{uuid.uuid4().hex}'), 1)
+    config.val_dataloader.num_workers = 1
+    for name in ('train', 'val'):
+        config[f'{name}_dataloader'].dataset.update(type='Masked', file=str(tmp_path / name))
+    Runner.from_cfg(config).train()
+    for name in ('train', 'val'):
+        assert (tmp_path / name).read_text() == 'SIGINT SIGTERM SIGUSR1'
 
 
 def test_a_killed_worker_is_said_to_have_been_killed_with_the_usual_cause(tmp_path):
@@ -84,3 +112,24 @@ sys.exit(3)
         os.environ, OMP_NUM_THREADS='1',
         PYTHONPATH=os.pathsep.join(map(str, [here.parents[1], here.parent, here]))))
     assert ran.returncode == 3
+
+
+def hold_workers(folder):
+    runner = Runner.from_cfg(toy_config(folder, workers=1))
+    held.append(iter(runner.build_dataloader(runner._train_dataloader)))
+    next(held[0])
+    raise SystemExit(3)
+
+
+held: list = []
+
+
+def test_a_process_of_multiprocessing_ends_as_well(tmp_path):
+    """As those of torch's launchers and of pools; they run nothing of atexit."""
+    process = multiprocessing.get_context('fork').Process(target=hold_workers, args=(tmp_path, ))
+    process.start()
+    process.join(60)
+    ended = process.exitcode
+    if ended is None:
+        process.kill()
+    assert ended == 3
