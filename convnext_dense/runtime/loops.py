@@ -200,6 +200,7 @@ class _Endless:
 class _Evaluation(BaseLoop):
     """Validation and testing alike."""
 
+    dataloader: Any
     passed = False
 
     def run(self):
