@@ -9,6 +9,7 @@ from convnext_dense.checks.audit import SplitReport, audit_split, errors, leakag
 from convnext_dense.checks.coco_checks import check_class_order, check_coco_evaluators
 from convnext_dense.checks.findings import ERROR, Findings
 from convnext_dense.checks.model_fit import check_model
+from convnext_dense.checks.preflight import check_split
 from convnext_dense.checks.settings import broken
 from convnext_dense.checks.sheet import choose, draw_sheet, own_palette
 from convnext_dense.checks.top_level import top_level_problems
@@ -52,6 +53,10 @@ def audit(cfg: Config, workers: int = 1,
         twin = next((other for other in chosen if _files(other) == _files(split)), None)
         if twin and not (twin.name.startswith('train') or split.name.startswith('train')):
             notes.append(f'{split.name} has the same data as {twin.name}: checked once')
+            try:  # its pipeline and labels may be others
+                check_split(split)
+            except InputError as error:
+                findings.add('config', str(error))
         else:
             chosen.append(split)
     for check in ([lambda: check_model(cfg, found), lambda: check_class_order(cfg, found),

@@ -52,6 +52,10 @@ def check_config(cfg: Config, training: bool) -> None:
     """
     check_top_level(cfg)
     check_work_dir(cfg.get('work_dir'))
+    checkpoint = (cfg.get('default_hooks') or {}).get('checkpoint')
+    if training and cfg.get('work_dir') and isinstance(checkpoint, dict):
+        check_work_dir(checkpoint.get('out_dir'), 'default_hooks.checkpoint.out_dir',
+                       'give another folder')
     loaders = ('train_dataloader', 'val_dataloader') if training else ('test_dataloader', )
     found = splits(cfg, loaders)
     check_model(cfg, found)
@@ -81,17 +85,23 @@ def pixel_warnings(cfg: Config) -> list[str]:
                               for source in sources if source) if line]
 
 
-def check_work_dir(path: str | Path) -> None:
-    """Make the work directory, and raise InputError where nothing can be written in it."""
-    if not path:
+def check_work_dir(path: str | Path | None, what: str = 'the work directory',
+                   advice: str = 'choose another one with --work-dir') -> None:
+    """Make the work directory, and raise InputError where nothing can be written in it.
+
+    Args:
+        path: the folder; of another storage nothing is known here.
+        what, advice: what the message calls it, and what to do.
+    """
+    if not path or '://' in str(path):
         return
     try:
         os.makedirs(path, exist_ok=True)
         with tempfile.TemporaryFile(dir=path):
             pass
     except OSError as error:
-        raise InputError(f'the work directory {path} cannot be written ({error.strerror}); '
-                         'choose another one with --work-dir') from error
+        raise InputError(f'{what} {path} cannot be written ({error.strerror}); '
+                         f'{advice}') from error
 
 
 def check_split(split: Split) -> None:

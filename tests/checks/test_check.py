@@ -238,6 +238,14 @@ def test_reduce_zero_label_set_wrongly(labels):
     assert counts == {'train': {'config': 1, 'class-without-instances': 1}}
 
 
+def test_a_test_on_the_data_of_the_validation_has_settings_of_its_own(labels):
+    labels.cfg.test_dataloader.dataset.reduce_zero_label = True
+    reports, findings, notes = audit(labels.cfg, progress=False)
+    assert 'test has the same data as val: checked once' in notes
+    assert not summary(reports, findings, notes)[1]
+    assert any(text.startswith('test_dataloader: ') for text in findings.examples['config'])
+
+
 def test_the_balance_of_labels(labels):
     labels.write('training', 0, [1])
     reports, _, _ = audit(labels.cfg, progress=False)

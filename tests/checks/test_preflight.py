@@ -371,6 +371,14 @@ def test_head_that_reads_an_output_the_backbone_does_not_have(labels):
 # ---- the work directory
 
 
+def test_a_folder_for_checkpoints_that_cannot_be_written(coco):
+    coco.cfg.default_hooks = dict(checkpoint=dict(type='CheckpointHook', out_dir='/proc/none'))
+    with pytest.raises(InputError, match='default_hooks.checkpoint.out_dir /proc/none cannot be '
+                       'written .*; give another folder'):
+        check_config(coco.cfg, training=True)
+    check_config(coco.cfg, training=False)
+
+
 def test_a_work_directory_that_cannot_be_written(coco, tmp_path):
     (tmp_path / 'file').write_text('')
     coco.cfg.work_dir = str(tmp_path / 'file' / 'run')

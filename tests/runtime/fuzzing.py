@@ -1,6 +1,7 @@
 """Random changes of configs and annotation files, and what every command says of the result."""
 import copy
 import gc
+import re
 import signal
 import traceback
 import uuid
@@ -161,7 +162,7 @@ class Verdicts(list):
 def tally(verdicts):
     """The figures of a run, for the docs."""
     ran = sum(verdict.train is None and verdict.test is None for verdict in verdicts)
-    ways = {word[:60] for verdict in verdicts for word in verdict[1:] if word}
+    ways = {re.sub(r'\S*/', '', word)[:60] for verdict in verdicts for word in verdict[1:] if word}
     stricter = sum(verdict.check is not None and verdict.train is None and verdict.test is None
                    for verdict in verdicts)
     return (f'{len(verdicts)} examples: {ran} ran, {len(verdicts) - ran} were refused in '
