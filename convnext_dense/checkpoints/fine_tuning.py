@@ -1,27 +1,22 @@
-"""Starting from a model of other classes: what fits is loaded, classes are matched by name.
-
->>> rows_by_class(['apple', 'kiwi'], ['kiwi', 'mango'], 3, 3)     # a background row at the end
-[(0, 1), (2, 2)]
-"""
-import re
+"""Starting from a model of other classes: what fits is loaded, classes are matched by name."""
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 
+from convnext_dense.checkpoints.class_layers import (
+    layout_of,
+    matched_places,
+    may_have_classes,
+    plain_name,
+)
 from convnext_dense.checkpoints.formats import COMPUTED, OUTPUT_NORM, fit, other_bands
 from convnext_dense.checkpoints.loading import rename
 from convnext_dense.checkpoints.lora import ADAPTER
 from convnext_dense.checkpoints.state_dicts import some
 from convnext_dense.errors import InputError
 
-#: layers with rows for each class: the heads of mmdet and mmseg
-CLASS_LAYERS = re.compile(
-    r'(?:^|\.)(?:fc_cls|fc_reg|conv_logits|conv_seg|cls_seg|cls_embed|cls_branches\.\d+'
-    r'|label_embedding|(?:rtm|retina|atss|gfl|vfnet|conv|multi_level_conv)_cls(?:\.\d+)*)'
-    r'\.(?:weight|bias)$')
-BOX_VALUES = 4  # of fc_reg for each class
 _DETECTED = ('fc_cls.weight', 'cls_branches.0.weight', 'rtm_cls.0.weight', 'class_embed.0.weight',
              'panoptic_head.cls_embed.weight')
 
@@ -36,12 +31,15 @@ class FineTuning:
             the file has no layers of classes.
         started (list[str]): the model's tensors that the file has no counterpart for.
         left (list[str]): the file's tensors that the model has no place for.
+        doubtful (list[str]): tensors that are loaded row by row, though their rows may be those
+            of other classes.
     """
     tensors: dict = field(default_factory=dict)
     kept: list = field(default_factory=list)
     fresh: list = field(default_factory=list)
     started: list = field(default_factory=list)
     left: list = field(default_factory=list)
+    doubtful: list = field(default_factory=list)
 
     def __str__(self) -> str:
         parts = [f'{len(self.tensors)} tensors loaded']
@@ -87,10 +85,11 @@ def plan_fine_tuning(wanted: dict, state: dict, classes: Sequence[str],
             if not COMPUTED.match(key):
                 plan.started.append(key)
             continue
-        rows = _class_rows(key, tensor, value, classes, file_classes)
-        if rows is not None:
-            if rows:
-                plan.tensors[key] = _take_rows(value, tensor, rows)
+        inside = bool(prefix) and key.startswith(prefix)
+        moved = None if inside else _places_of_classes(key, tensor, value, classes, file_classes)
+        if moved is not None:
+            if moved:
+                plan.tensors[key] = _take_places(value, tensor, moved)
                 matched = True
             else:
                 plan.started.append(key)
@@ -104,6 +103,8 @@ def plan_fine_tuning(wanted: dict, state: dict, classes: Sequence[str],
                              + (other_bands(tensor.shape, value.shape) or
                                 'other classes do not explain it: it is another arch or neck'))
         plan.tensors[key] = fitted
+        if not inside and may_have_classes(key, value.shape, file_classes, classes):
+            plan.doubtful.append(key)
     plan.left = [key for key in named if key not in wanted]
     if not any(key.startswith(prefix) for key in plan.tensors):
         raise InputError(f'{source} ({label}): nothing of the backbone of {model} was loaded')
@@ -114,23 +115,17 @@ def plan_fine_tuning(wanted: dict, state: dict, classes: Sequence[str],
     return plan
 
 
-def _class_rows(key, tensor, value, classes, file_classes):
-    """Pairs of rows for a layer of classes; None for any other layer, [] where it starts fresh."""
-    if not CLASS_LAYERS.search(key) or tensor.shape[1:] != value.shape[1:]:
+def _places_of_classes(key, tensor, value, classes, file_classes):
+    """See :func:`matched_places`; layers of classes start fresh where the file names none."""
+    if file_classes is not None:
+        return matched_places(key, tensor.shape, value.shape, file_classes, classes)
+    layout = layout_of(key, value.ndim)
+    if layout is None or tensor.ndim != value.ndim or \
+            layout.dim is None and tensor.shape == value.shape:
         return None
-    if file_classes is None:
-        return []
-    if '.fc_reg.' in f'.{key}':
-        if (len(tensor), len(value)) != (BOX_VALUES * len(file_classes),
-                                         BOX_VALUES * len(classes)):
-            return None if len(tensor) == len(value) else []
-        pairs = rows_by_class(file_classes, classes, len(file_classes), len(classes))
-        return [(old * BOX_VALUES + place, new * BOX_VALUES + place) for old, new in pairs or []
-                for place in range(BOX_VALUES)]
-    pairs = rows_by_class(file_classes, classes, len(tensor), len(value))
-    if pairs is None:  # it does not depend on the classes, such as a mask for all of them
-        return None if len(tensor) == len(value) else []
-    return pairs
+    free = {layout.dim, 1 if layout.columns else None}
+    others = [dim for dim in range(value.ndim) if dim not in free]
+    return {} if all(tensor.shape[dim] == value.shape[dim] for dim in others) else None
 
 
 def init_from_settings(setting: str | dict | None) -> dict[str, Any] | None:
@@ -150,40 +145,15 @@ def init_from_settings(setting: str | dict | None) -> dict[str, Any] | None:
     return settings
 
 
-def rows_by_class(old: Sequence[str], new: Sequence[str], old_rows: int,
-                  new_rows: int) -> list[tuple[int, int]] | None:
-    """Which rows of a layer hold the same class.
-
-    Args:
-        old, new: class names of the file and of the model.
-        old_rows, new_rows: rows of the layer: one a class, one more for the background, or one a
-            class for each of several anchors (all classes of an anchor together).
-
-    Returns:
-        list: pairs (row of the file, row of the model); None where the rows are no classes'.
-    """
-    places = {plain_name(name): place for place, name in enumerate(old)}
-    pairs = [(places[plain_name(name)], place) for place, name in enumerate(new)
-             if plain_name(name) in places]
-    if (old_rows, new_rows) == (len(old) + 1, len(new) + 1):
-        return pairs + [(len(old), len(new))]
-    anchors = old_rows // len(old)
-    if anchors and (old_rows, new_rows) == (anchors * len(old), anchors * len(new)):
-        return [(anchor * len(old) + before, anchor * len(new) + after)
-                for anchor in range(anchors) for before, after in pairs]
-    return None
-
-
-def _take_rows(value: torch.Tensor, tensor: torch.Tensor, rows: list) -> torch.Tensor:
+def _take_places(value, tensor, moved):
+    """The model's tensor with the file's values at the places of the same classes."""
     taken = value.detach().clone()
-    old, new = (list(places) for places in zip(*rows))
+    pairs = [moved.get(dim) or [(place, place) for place in range(size)]
+             for dim, size in enumerate(value.shape[:2])]
+    old, new = (torch.meshgrid(*(torch.tensor([pair[side] for pair in one]) for one in pairs),
+                               indexing='ij') for side in (0, 1))
     taken[new] = tensor[old].to(taken)
     return taken
-
-
-def plain_name(name: str) -> str:
-    """Data sets write one class as ``traffic light``, ``traffic_light`` or ``Traffic-Light``."""
-    return re.sub(r'[\s_-]+', ' ', str(name)).strip().casefold()
 
 
 def classes_of(checkpoint: dict, state: dict) -> list[str] | None:

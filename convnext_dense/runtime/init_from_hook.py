@@ -56,6 +56,11 @@ class InitFromHook(Hook):
         check_values(plan.tensors, self.source)
         model.load_state_dict(plan.tensors, strict=False)
         runner.logger.info(f'init_from {self.source}: {plan}')
+        if plan.doubtful:
+            runner.logger.warning(
+                f'init_from {self.source}: {", ".join(plan.doubtful)} are loaded row by row, not '
+                'by class: no rule says which rows belong to which of the other classes; look '
+                'whether they shall start fresh (convert-checkpoint --drop NAME leaves them out)')
         for name in ('started', 'left'):
             if getattr(plan, name):
                 runner.logger.debug(f'init_from, {name}: {", ".join(getattr(plan, name))}')

@@ -6,7 +6,8 @@ from typing import Any
 from mmengine.logging import print_log
 from mmengine.runner.base_loop import BaseLoop
 
-from convnext_dense.checkpoints.fine_tuning import classes_of, plain_name
+from convnext_dense.checkpoints.class_layers import plain_name
+from convnext_dense.checkpoints.fine_tuning import classes_of
 from convnext_dense.errors import InputError
 
 

@@ -1,11 +1,13 @@
 """Starting from other classes: every kind of layer with rows of classes, and what is refused."""
+import copy
+
 import pytest
 import torch
 from tiny_weights import convnext, randomise
 from torch import nn
 
 from convnext_dense.checkpoints import load_weights
-from convnext_dense.checkpoints.fine_tuning import classes_of, plan_fine_tuning, rows_by_class
+from convnext_dense.checkpoints.fine_tuning import classes_of, plan_fine_tuning
 from convnext_dense.errors import InputError
 
 OLD, NEW = ('apple', 'kiwi', 'orange'), ('mango', 'Orange', 'plum', 'apple')
@@ -106,9 +108,38 @@ def test_layers_that_are_the_same_for_all_classes_are_loaded_whole():
                        old.roi_head.bbox_head.fc_cls.bias[[3, 2, 1, 0, 4]])
 
 
-def test_all_classes_of_an_anchor_stand_together():
-    assert rows_by_class(['a', 'b'], ['b', 'c', 'a'], 4, 6) == [(1, 0), (0, 2), (3, 3), (2, 5)]
-    assert rows_by_class(['a', 'b'], ['b', 'c'], 7, 7) is None
+@pytest.mark.parametrize('name, layer', [
+    ('roi_head.bbox_head.0.fc_reg', nn.Linear(3, 4)), ('roi_head.mask_head.conv_logits',
+                                                       nn.Conv2d(3, 1, 1)),
+    ('roi_head.mask_iou_head.fc_mask_iou', nn.Linear(3, 1))])
+def test_boxes_and_masks_of_one_class_serve_another(name, layer):
+    """With one class on both sides nothing tells a layer of the class from one for all."""
+    layers = {'roi_head.bbox_head.0.fc_cls': nn.Linear(3, 2), name: layer}
+    old, new = model(layers, 1).state_dict(), model(copy.deepcopy(layers), 2).state_dict()
+    plan = plan_fine_tuning(new, old, ('mango', ), ('apple', ), 'the file')
+    assert torch.equal(plan.tensors[f'{name}.weight'], old[f'{name}.weight'])
+    scores = plan.tensors['roi_head.bbox_head.0.fc_cls.weight']
+    key = 'roi_head.bbox_head.0.fc_cls.weight'
+    assert torch.equal(scores[0], new[key][0]) and torch.equal(scores[1], old[key][1])
+    assert plan.fresh == ['mango'] and not plan.started and not plan.doubtful
+
+
+def test_rows_that_may_be_those_of_other_classes_are_doubtful():
+    """Of a head that nobody here knows, and of a semantic head with classes of its own."""
+    layers = {'bbox_head.guess': nn.Conv2d(3, 3, 1), 'semantic_head.conv_logits':
+              nn.Conv2d(3, 7, 1), 'bbox_head.tower': nn.Conv2d(3, 8, 1)}
+    old, new = model(layers, 1).state_dict(), model(copy.deepcopy(layers), 2).state_dict()
+    plan = plan_fine_tuning(new, old, ('orange', 'fig', 'apple'), OLD, 'the file')
+    assert plan.doubtful == ['bbox_head.guess.weight', 'semantic_head.conv_logits.weight']
+    assert not plan_fine_tuning(new, old, OLD, OLD, 'the file').doubtful
+
+
+def test_an_unknown_layer_with_as_many_rows_as_classes_is_matched_by_name():
+    old = model({'bbox_head.guess': nn.Conv2d(3, 3, 1)}, 1).state_dict()
+    new = model({'bbox_head.guess': nn.Conv2d(3, 4, 1)}, 2).state_dict()
+    bias = plan_fine_tuning(new, old, NEW, OLD, 'the file').tensors['bbox_head.guess.bias']
+    assert torch.equal(bias[[1, 3]], old['bbox_head.guess.bias'][[2, 0]])
+    assert torch.equal(bias[[0, 2]], new['bbox_head.guess.bias'][[0, 2]])
 
 
 @pytest.mark.parametrize('spoil, told', [
