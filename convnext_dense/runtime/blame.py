@@ -1,6 +1,7 @@
 """Who is blamed where a step fails: its images, or the settings."""
 from __future__ import annotations
 
+import copy
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,7 +16,7 @@ from convnext_dense.errors import InputError, in_one_line, is_out_of_memory
 from convnext_dense.runtime.hook_errors import raised_in_hook
 from convnext_dense.runtime.non_finite import UNKNOWN, images
 
-IMAGES = 8  # of the data set that are tried where the first step fails
+IMAGES = 4  # of the data set that are tried where the first step fails
 
 
 @contextmanager
@@ -23,9 +24,9 @@ def named_cause(work: str, loop: BaseLoop, data_batch: Any,
                 attempt: Callable[[Any], Any]) -> Iterator[None]:
     """Name the images of a failing step, or the settings where it fails without them as well.
 
-    An image's fault goes with the image. So where no step has passed yet, other batches are made
-    of images of the data set, none of which stands in two of them: images are blamed unless all
-    of these batches fail, and in the same way.
+    An image's fault goes with the image. So where no step has passed yet, some images of the data
+    set are tried, each in a batch of its own: images are blamed unless all of these batches fail,
+    and in the same way.
 
     Args:
         work: training or evaluation.
@@ -44,39 +45,37 @@ def named_cause(work: str, loop: BaseLoop, data_batch: Any,
     except Exception as error:
         if is_out_of_memory(error) or raised_in_hook(error):
             raise
-        names = ', '.join(images(data_batch))
+        names = images(data_batch)
         if not loop.passed and get_world_size() == 1 and _fails_without(
-                loop.dataloader, error, attempt):
+                loop.dataloader, error, attempt, 1 if len(names) == 1 and names != UNKNOWN else 2):
             raise InputError(
-                f'{work} fails on every batch that was tried, not only on {names}: '
+                f'{work} fails on every batch that was tried, not only on {", ".join(names)}: '
                 f'{in_one_line(error)}; look at the settings of the model, its losses and the '
                 'pipeline: the images are not the cause') from error
-        raise InputError(f'{work} failed on {names}: {in_one_line(error)}; look at '
+        raise InputError(f'{work} failed on {", ".join(names)}: {in_one_line(error)}; look at '
                          'these, their annotations, and whether pipeline and model fit each '
                          'other') from error
 
 
-def _fails_without(loader, error, attempt):
+def _fails_without(loader, error, attempt, copies):
     """Whether batches without a common image fail all, as the first one did."""
     try:
-        batches = _separate_batches(loader)
+        batches = _batches_of_one(loader, copies)
     except Exception:  # whatever the data set is: nothing is known then
         return False
     return len(batches) > 1 and all(_fails_alike(attempt, batch, error) for batch in batches)
 
 
-def _separate_batches(loader: DataLoader) -> list[Any]:
-    """Batches of two images of the data set each, or of one where it has less than four."""
+def _batches_of_one(loader: DataLoader, copies: int) -> list[Any]:
+    """Batches that hold one image each, twice where batch norm needs two."""
     dataset: Any = loader.dataset
     samples: dict[Any, Any] = {}
     for index in evenly(range(len(dataset)), IMAGES):
         for sample in dataset.__getitems__([index]):
             names = images(loader.collate_fn([sample]))
             samples.setdefault(index if names == UNKNOWN else tuple(names), sample)
-    found = list(samples.values())
-    size = 2 if len(found) > 3 else 1
-    return [loader.collate_fn(found[first:first + size])
-            for first in range(0, len(found) - size + 1, size)]
+    return [loader.collate_fn([copy.deepcopy(sample) for _ in range(copies)])
+            for sample in samples.values()]
 
 
 def _fails_alike(attempt, batch, error):
