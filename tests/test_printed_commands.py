@@ -108,6 +108,31 @@ def test_every_option_that_is_named_anywhere_is_one_of_a_program_of_the_clone():
         assert named <= known, f'{file}: {named - known}'
 
 
+def inline():
+    """Command and words of what stands in a line of text, such as `convnext-dense train --amp`."""
+    for file in FILES:
+        text = re.sub(r'^```.*?^```', '', (CLONE / file).read_text(), flags=re.M | re.S)
+        for span in re.findall(r'`([^`\n]+)`', text):
+            words = span.removeprefix('.venv/bin/python ').removeprefix('python ').split()
+            if words[0] == 'convnext-dense' and len(words) > 1:
+                yield pytest.param(words[1], words[2:], id=f'{file}-{span[:60]}')
+            elif words[0] in SCRIPTS.values():
+                command = next(name for name, script in SCRIPTS.items() if script == words[0])
+                yield pytest.param(command, words[1:], id=f'{file}-{span[:60]}')
+
+
+@pytest.mark.parametrize('command, words', inline())
+def test_a_command_in_a_line_of_text_has_the_options_that_it_names(command, words):
+    if command in ('COMMAND', '--version', '--help'):
+        return
+    assert command in COMMANDS
+    known = command_parser(command, None)[0]._option_string_actions
+    assert {word for word in words if word.startswith('--')} <= set(known)
+    for word in words:
+        if word.startswith('configs/') and '*' not in word:
+            assert (CLONE / word).exists()
+
+
 def test_blocks_are_expanded_as_bash_does_it():
     assert expand('for seed in 0 1; do\n  python \\\n    a.py --seed=$seed "x  y" # why\ndone') == [
         ('python', 'a.py', '--seed=0', 'x  y'), ('python', 'a.py', '--seed=1', 'x  y')]

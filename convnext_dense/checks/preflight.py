@@ -54,8 +54,9 @@ def check_config(cfg: Config, training: bool) -> None:
     check_work_dir(cfg.get('work_dir'))
     checkpoint = (cfg.get('default_hooks') or {}).get('checkpoint')
     if training and cfg.get('work_dir') and isinstance(checkpoint, dict):
-        check_work_dir(checkpoint.get('out_dir'), 'default_hooks.checkpoint.out_dir',
-                       'give another folder')
+        out_dir = checkpoint.get('out_dir')
+        _check_folder(out_dir, f'default_hooks.checkpoint.out_dir {out_dir} cannot be written',
+                      'give another folder')
     loaders = ('train_dataloader', 'val_dataloader') if training else ('test_dataloader', )
     found = splits(cfg, loaders)
     check_model(cfg, found)
@@ -85,23 +86,21 @@ def pixel_warnings(cfg: Config) -> list[str]:
                               for source in sources if source) if line]
 
 
-def check_work_dir(path: str | Path | None, what: str = 'the work directory',
-                   advice: str = 'choose another one with --work-dir') -> None:
-    """Make the work directory, and raise InputError where nothing can be written in it.
+def check_work_dir(path: str | Path | None) -> None:
+    """Make the work directory, and raise InputError where nothing can be written in it."""
+    _check_folder(path, f'the work directory {path} cannot be written',
+                  'choose another one with --work-dir')
 
-    Args:
-        path: the folder; of another storage nothing is known here.
-        what, advice: what the message calls it, and what to do.
-    """
-    if not path or '://' in str(path):
+
+def _check_folder(path, what, advice):
+    if not path or '://' in str(path):  # of another storage nothing is known here
         return
     try:
         os.makedirs(path, exist_ok=True)
         with tempfile.TemporaryFile(dir=path):
             pass
     except OSError as error:
-        raise InputError(f'{what} {path} cannot be written ({error.strerror}); '
-                         f'{advice}') from error
+        raise InputError(f'{what} ({error.strerror}); {advice}') from error
 
 
 def check_split(split: Split) -> None:
