@@ -13,7 +13,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submod_attrs={
     'detection': ['RoIAlign', 'SingleRoIExtractor'],
     'optim': ['LearningRateDecayOptimizerConstructor'],
     'checkpoints': ['load_weights', 'locate', 'read_checkpoint'],
-    'evaluation': ['CocoMetric', 'IoUMetric'],
+    'evaluation': ['CocoMetric', 'IoUMetric', 'PanopticMetric'],
     'prediction': ['Predictor'],
     'runtime': ['Runner'],
     'errors': ['InputError'],

@@ -5,6 +5,7 @@ for atto to nano and huge, OpenCLIP (LAION-2B) for xxlarge; tiny, base and large
 both papers.
 """
 from collections.abc import Sequence
+from typing import Any
 
 from convnext_dense.errors import InputError
 
@@ -63,14 +64,37 @@ def resolve_norm(arch: str | dict, norm_cfg: dict | None) -> dict:
         norm_cfg: OpenMMLab's config of a norm, or None.
     """
     sizes = ARCHITECTURES[arch.lower()] if isinstance(arch, str) else arch
+    if norm_cfg is not None and (not isinstance(norm_cfg, dict) or not norm_cfg.get('type')):
+        raise InputError(f"ConvNeXt: norm_cfg={norm_cfg!r}; give a dict with a type, such as "
+                         "dict(type='LN2d', eps=1e-6), or None")
     return norm_cfg or dict(type='LN2d', eps=sizes.get('norm_eps', NORM_EPS))
+
+
+def check_numbers(stages: int, **values: Any) -> None:
+    """Raise InputError for a number of an architecture that none can be.
+
+    Args:
+        stages: how many there are.
+        values: by their names: ``in_channels``, ``stem_patch_size``, ``frozen_stages``,
+            ``drop_path_rate``.
+    """
+    for name, least, most in (('in_channels', 1, None), ('stem_patch_size', 1, None),
+                              ('frozen_stages', -1, stages)):
+        value = values[name]
+        if type(value) is not int or value < least or most is not None and value > most:
+            raise InputError(f'ConvNeXt: {name}={value!r}; give a whole number from '
+                             f'{max(least, 0)}' + (f' to {most}' if most else ' on'))
+    rate = values['drop_path_rate']
+    if isinstance(rate, bool) or not isinstance(rate, (int, float)) or not 0 <= rate < 1:
+        raise InputError(f'ConvNeXt: drop_path_rate={rate!r}; give a rate from 0 to below 1')
 
 
 def resolve_stages(name: str, value: bool | Sequence[int], stages: int) -> set[int]:
     """The stages that an option names: all for True, none for False, or those of a list."""
     if isinstance(value, bool):
         return set(range(stages)) if value else set()
-    if isinstance(value, int) or not set(value) <= set(range(stages)):
+    if not isinstance(value, (list, tuple, set)) or not all(
+            type(stage) is int and stage in range(stages) for stage in value):
         raise InputError(f'ConvNeXt: {name}={value!r}; give True, False or a list of stages, 0 to '
                          f'{stages - 1}')
     return set(value)

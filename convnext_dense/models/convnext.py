@@ -15,6 +15,7 @@ from torch.utils.checkpoint import checkpoint
 from convnext_dense.errors import InputError
 from convnext_dense.models.architectures import (
     ARCHITECTURES,
+    check_numbers,
     resolve_arch,
     resolve_norm,
     resolve_out_indices,
@@ -102,7 +103,7 @@ class ConvNeXt(BaseModule):
             all blocks.
         layer_scale_init_value (float): initial layer scale; 0 leaves it out.
         out_indices (int | Sequence[int] | None): stages whose maps are returned, negative ones
-            counted from the end; None is all of them. Stages behind the last one are not run; they
+            counted from the end; None is all of them. Stages after the last one are not run; they
             are there to load published weights, and get no gradient.
         frozen_stages (int): the first so many stages, with the stem or downsampling before
             each, stay in evaluation mode and get no gradient, and if these are all stages, the
@@ -118,8 +119,7 @@ class ConvNeXt(BaseModule):
 
     Raises:
         InputError: an unknown arch, an entry of out_indices, with_cp or out_norm that is no
-            stage, frozen_stages beyond the stages, a drop_path_rate that is none, or
-            gap_before_final_norm=True.
+            stage, a number that none can be, or gap_before_final_norm=True.
     """
 
     arch_zoo = ARCHITECTURES
@@ -137,12 +137,8 @@ class ConvNeXt(BaseModule):
         if gap_before_final_norm:
             raise InputError('ConvNeXt: gap_before_final_norm=True makes one vector an image, '
                              'which no neck can use; set it to False or leave it out')
-        if not -1 <= frozen_stages <= len(depths):
-            raise InputError(f'ConvNeXt: frozen_stages={frozen_stages}, but there are '
-                             f'{len(depths)} stages; give 0 to {len(depths)}')
-        if not 0 <= drop_path_rate < 1:
-            raise InputError(f'ConvNeXt: drop_path_rate={drop_path_rate}; give a rate from 0 to '
-                             'below 1')
+        check_numbers(len(depths), in_channels=in_channels, stem_patch_size=stem_patch_size,
+                      frozen_stages=frozen_stages, drop_path_rate=drop_path_rate)
         super().__init__(init_cfg=resolve_init_cfg(init_cfg))
         checkpointed = resolve_stages('with_cp', with_cp, len(depths))
         normalised = resolve_stages('out_norm', out_norm, len(depths))

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from convnext_dense.acceleration import Acceleration
+from convnext_dense.acceleration.triton import chosen_kernels
 
 PARTS = ('model', 'optim_wrapper', 'param_scheduler', 'train_dataloader', 'custom_hooks',
          'memory_format', 'find_unused_parameters', 'auto_scale_lr',
@@ -44,6 +45,8 @@ def fingerprint(cfg: Mapping[str, Any], device: torch.device, deterministic: boo
     # with its defaults, which another version of the toolkit may have changed
     kernels = Acceleration.from_config(cfg.get('acceleration'), cfg.get('compile'))
     values.update(_flatten('acceleration', asdict(kernels) if kernels else False))
+    if kernels:  # what auto means depends on the machine, and numbers on the version
+        values['acceleration.ops'] = chosen_kernels(kernels.ops, device)[1].split(' (')[0]
     # str: a checkpoint holds plain values only, and torch's version is of a class of its own
     name = torch.cuda.get_device_name(device) if device.type == 'cuda' else device.type
     return dict(values, device=name, torch=str(torch.__version__), deterministic=str(deterministic))

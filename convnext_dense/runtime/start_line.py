@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import torch
 
 import convnext_dense
+from convnext_dense.classes import LOADERS
 from convnext_dense.config_nodes import nested
 from convnext_dense.model_wrappers import device_of
 
@@ -82,7 +83,7 @@ def data_roots(cfg: Config) -> list[str]:
     What is no folder is passed over: it may be of a data set that this run does not read.
     """
     roots: list[str] = []
-    for key in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
+    for key in LOADERS:
         for node in nested(cfg.get(key)):
             root = node.get('data_root')
             if isinstance(root, (str, os.PathLike)) and str(root) and str(root) not in roots:

@@ -329,6 +329,13 @@ def test_pretrained_weights_without_a_bias_stay_as_they_are(tmp_path):
     (dict(frozen_stages=5), ['frozen_stages=5', '0 to 4']),
     (dict(drop_path_rate=1.), ['drop_path_rate=1.0', 'below 1']),
     (dict(drop_path_rate=-.1), ['drop_path_rate=-0.1', 'from 0']),
+    (dict(drop_path_rate=None), ['drop_path_rate=None', 'from 0']),
+    (dict(frozen_stages='2'), ["frozen_stages='2'", '0 to 4']),
+    (dict(frozen_stages=-2), ['frozen_stages=-2', '0 to 4']),
+    (dict(in_channels=0), ['in_channels=0', 'from 1 on']),
+    (dict(stem_patch_size=2.), ['stem_patch_size=2.0', 'from 1 on']),
+    (dict(norm_cfg=dict(eps=1e-6)), ['norm_cfg', 'a dict with a type']),
+    (dict(norm_cfg='LN'), ["norm_cfg='LN'", 'a dict with a type']),
     (dict(gap_before_final_norm=True), ['gap_before_final_norm', 'False']),
 ])
 def test_wrong_arguments_are_one_clear_error(cfg, words):
@@ -361,7 +368,9 @@ def test_outputs_without_a_norm_are_the_maps_of_the_stages(out_norm, normalised)
         torch.testing.assert_close(found, norm(x))
 
 
-@pytest.mark.parametrize('options', [dict(with_cp=2), dict(with_cp=[4]), dict(out_norm=3)], ids=str)
+@pytest.mark.parametrize('options', [
+    dict(with_cp=2), dict(with_cp=[4]), dict(with_cp=None), dict(with_cp=1.5), dict(out_norm=3),
+    dict(out_norm=None), dict(out_norm=[3.]), dict(out_norm=[True])], ids=str)
 def test_a_number_is_no_list_of_stages(options):
     with pytest.raises(InputError, match='give True, False or a list of stages, 0 to 3'):
         ConvNeXt(**SMALL, **options)

@@ -14,6 +14,7 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner as MMEngineRunner
 from tiny import ToyModel, toy_config, with_validation
 
+from convnext_dense.acceleration import triton as triton_kernels
 from convnext_dense.datasets.shapes import write_shapes
 from convnext_dense.errors import InputError
 from convnext_dense.runtime import Runner, files
@@ -410,6 +411,19 @@ def test_fingerprints_are_of_what_decides_the_numbers():
     assert len(many) == 9 and many[-1] == 'and 12 more settings'
     long = [of(model=dict(names='x' * 100 + end)) for end in 'ab']
     assert len(differences(*long)) == 1 and len(differences(*long)[0]) < 250
+
+
+def test_the_kernels_that_ran_are_part_of_it(monkeypatch):
+    def of(ops):
+        return fingerprint(dict(acceleration=dict(ops=ops)), torch.device('cuda'))
+    monkeypatch.setattr(torch.cuda, 'get_device_name', lambda device: 'H100')
+    monkeypatch.setattr(triton_kernels, '_obstacle', lambda device: None)
+    with_kernels = of('auto')
+    assert differences(with_kernels, of('triton')) == []
+    monkeypatch.setattr(triton_kernels, '_obstacle', lambda device: 'Triton is not installed')
+    assert differences(of('auto'), of('torch')) == []
+    line, = differences(with_kernels, of('auto'))
+    assert line.startswith('acceleration.ops was triton 3.') and 'is torch' in line
 
 
 @pytest.mark.parametrize('change, message', [

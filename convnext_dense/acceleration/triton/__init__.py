@@ -30,22 +30,32 @@ def give_kernels(model: nn.Module, setting: str, device: torch.device) -> tuple[
     Raises:
         InputError: no such setting, or ``triton`` where its kernels cannot run.
     """
+    runs, form = chosen_kernels(setting, device)
+    if not runs:
+        return 0, form
+    from convnext_dense.acceleration.forms import give_form
+    from convnext_dense.acceleration.triton.forms import TritonBlock, TritonLayerNorm2d
+    return give_form(model, TritonBlock) + give_form(model, TritonLayerNorm2d), form
+
+
+def chosen_kernels(setting: str, device: torch.device) -> tuple[bool, str]:
+    """Whether the kernels run on a device under a setting, and one phrase on which or why not.
+
+    Raises:
+        InputError: as for :func:`give_kernels`.
+    """
     if setting not in SETTINGS:
         raise InputError(f'acceleration.ops={setting!r}; give one of {", ".join(SETTINGS)}')
     if setting == 'torch':
-        return 0, 'torch (as set)'
+        return False, 'torch (as set)'
     obstacle = 'the model is on the CPU' if setting == 'auto' and device.type != 'cuda' else \
         _obstacle(device)
     if obstacle and setting == 'triton':
         raise InputError(f"acceleration.ops='triton', but {obstacle}; use ops='auto'")
     if obstacle:
-        return 0, f'torch ({obstacle})'
+        return False, f'torch ({obstacle})'
     import triton
-
-    from convnext_dense.acceleration.forms import give_form
-    from convnext_dense.acceleration.triton.forms import TritonBlock, TritonLayerNorm2d
-    count = give_form(model, TritonBlock) + give_form(model, TritonLayerNorm2d)
-    return count, f'triton {triton.__version__}'
+    return True, f'triton {triton.__version__}'
 
 
 def _obstacle(device: torch.device) -> str | None:
