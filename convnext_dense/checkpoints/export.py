@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from convnext_dense.checkpoints.architecture import architecture_of
 from convnext_dense.checkpoints.fetching import locate
 from convnext_dense.checkpoints.fine_tuning import classes_of
 from convnext_dense.checkpoints.formats import (
@@ -16,7 +17,6 @@ from convnext_dense.checkpoints.formats import (
     from_official,
     to_official,
 )
-from convnext_dense.checkpoints.inspection import architecture_of
 from convnext_dense.checkpoints.reading import read_checkpoint
 from convnext_dense.checkpoints.state_dicts import choose_backbone, state_dict_of
 from convnext_dense.checkpoints.values import check_values

@@ -1,10 +1,10 @@
 """What a checkpoint is, from its names and shapes alone; no model is built."""
-from __future__ import annotations
-
 from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from convnext_dense.checkpoints.architecture import architecture_of
+from convnext_dense.checkpoints.class_layers import number_of_classes
 from convnext_dense.checkpoints.fetching import locate
 from convnext_dense.checkpoints.fine_tuning import classes_of
 from convnext_dense.checkpoints.formats import BACKBONE, recognise, recognise_all, to_official
@@ -13,9 +13,6 @@ from convnext_dense.checkpoints.origins import program_of, project_of
 from convnext_dense.checkpoints.reading import read_checkpoint
 from convnext_dense.checkpoints.state_dicts import state_dict_of
 from convnext_dense.errors import convert_errors, printable
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 
 def inspect_checkpoint(source: str | Path, prefix: str | None = None) -> dict[str, Any]:
@@ -34,24 +31,24 @@ def inspect_checkpoint(source: str | Path, prefix: str | None = None) -> dict[st
         merged when the file is read), ``training`` (what a resumed run would find) and ``meta``
         (the strings and numbers that were saved). What is not known is None or empty.
     """
-    checkpoint = read_checkpoint(locate(source))
+    path = locate(source)
+    checkpoint = read_checkpoint(path)
     state = state_dict_of(checkpoint, str(source), prefix)
     with convert_errors(str(source), 'it is damaged, or no model known here'):
-        return _describe(checkpoint, state, source)
+        return _describe(checkpoint, state, source, path)
 
 
-def _describe(checkpoint, state, source):
+def _describe(checkpoint, state, source, path):
     found = recognise(state)
     backbone, rest = to_official(state, found) if found else ({}, state)
     meta = checkpoint.get('meta')
     meta = meta if isinstance(meta, dict) else {}
-    family = found.format.family if found else ''
-    architecture = _ARCHITECTURES.get(family, lambda backbone: {})(backbone)
+    architecture = architecture_of(backbone)
     return dict(
         source=str(source),
         format=found.format.name if found else None,
         project=project_of(state, found),
-        program=program_of(checkpoint),
+        program=program_of(checkpoint, path),
         prefix=found.prefix if found else None,
         others=[other.prefix for other in recognise_all(state)[1:]],
         kind=_kind(backbone, rest),
@@ -70,16 +67,6 @@ def _describe(checkpoint, state, source):
         meta={key: value for key, value in meta.items()
               if isinstance(key, str) and isinstance(value, (str, int, float)) and
               len(str(value)) < 200})
-
-
-def architecture_of(backbone: dict[str, Tensor]) -> dict[str, Any]:
-    """Family, name, depths and widths of a ConvNeXt or Swin under official names.
-
-    Returns:
-        dict: ``arch`` (such as ``convnextv2-tiny``), ``depths``, ``channels``.
-    """
-    found = recognise(backbone)
-    return _ARCHITECTURES.get(found and found.format.family or '', lambda backbone: {})(backbone)
 
 
 def _count(state):
@@ -105,54 +92,14 @@ def _kind(backbone, rest):
     return 'classifier' if {'head.weight', 'fc.weight'} & set(backbone) else 'backbone'
 
 
-def _stages(backbone, name, last):
-    """Number of blocks and the length of a vector in each stage."""
-    depths: Counter[int] = Counter()
-    widths: dict[int, int] = {}
-    for key, tensor in backbone.items():
-        parts = key.split('.')
-        if parts[0] == name and key.endswith(last):
-            depths[int(parts[1])] += 1
-            widths[int(parts[1])] = tensor.shape[0]
-    return tuple(depths[stage] for stage in sorted(depths)), tuple(
-        widths[stage] for stage in sorted(widths))
-
-
-def _convnext(backbone):
-    from convnext_dense.models.architectures import ARCHITECTURES
-    depths, channels = _stages(backbone, 'stages', '.dwconv.weight')
-    size = next((size for size, row in ARCHITECTURES.items() if row['depths'] == depths and
-                 row['channels'] == channels), 'custom')
-    name = 'convnextv2' if any('.grn.' in key for key in backbone) else 'convnext'
-    return dict(arch=f'{name}-{size}', depths=depths, channels=channels)
-
-
-def _swin(backbone):
-    from convnext_dense.published import load_published
-    depths = _stages(backbone, 'layers', '.norm1.weight')[0]
-    channels = _stages(backbone, 'layers', '.blocks.0.norm1.weight')[1]
-    size = next((size for size, row in load_published()['swin_recipes']['arch'].items()
-                 if tuple(row['depths']) == depths and row['dim'] == channels[0]), 'custom')
-    return dict(arch=f'swin-{size}', depths=depths, channels=channels)
-
-
-_ARCHITECTURES = {'convnext': _convnext, 'swin': _swin}
-
-
 def _classes(checkpoint, backbone, rest):
     """The names of the classes, or how many there are, or None."""
     named = classes_of(checkpoint, {})
     if named:
         return named
-    for key, background in (('decode_head.conv_seg.weight', 0),
-                            ('decode_head.cls_embed.weight', 1),
-                            ('panoptic_head.cls_embed.weight', 1),
-                            ('bbox_head.cls_branches.0.weight', 0),
-                            ('bbox_head.rtm_cls.0.weight', 0),
-                            ('roi_head.bbox_head.fc_cls.weight', 1),
-                            ('roi_head.bbox_head.0.fc_cls.weight', 1)):
-        if key in rest:
-            return rest[key].shape[0] - background
+    number = number_of_classes(rest)
+    if number:
+        return number
     return next((backbone[key].shape[0] for key in ('head.weight', 'fc.weight')
                  if key in backbone), None)
 

@@ -193,15 +193,27 @@ def _first_line(error):
     return (text.splitlines() or [type(error).__name__])[0][:200]
 
 
-def _read_safetensors(path, map_location):
+def safetensors_names(path: str | Path) -> list[str]:
+    """The names of the tensors of a safetensors file, from its head alone."""
+    with _open_safetensors(path) as file:
+        return list(file.keys())
+
+
+@contextlib.contextmanager
+def _open_safetensors(path):
     from safetensors import SafetensorError, safe_open
     try:
         with safe_open(path, framework='pt', device='cpu') as file:
-            meta = file.metadata() or {}
-            state = {key: file.get_tensor(key) for key in file.keys()}
+            yield file
     except (SafetensorError, OSError, ValueError) as error:
         raise InputError(f'{path} cannot be read: {_first_line(error)}; it is torn: fetch or '
                          'write it again') from None
+
+
+def _read_safetensors(path, map_location):
+    with _open_safetensors(path) as file:
+        meta = file.metadata() or {}
+        state = {key: file.get_tensor(key) for key in file.keys()}
     if torch.device(map_location or 'cpu').type != 'cpu':
         state = {key: value.to(map_location) for key, value in state.items()}
     return dict(state_dict=state, meta=_parse_meta(meta))

@@ -6,9 +6,10 @@ from typing import Any
 from convnext_dense.errors import InputError
 
 INDEX = '.index.json'
+OPEN_CLIP = ('open_clip_model.safetensors', 'open_clip_pytorch_model.bin')
 # what transformers and OpenCLIP call the weights of a model, in the order in which they look
-NAMES = ('model.safetensors', 'model.safetensors.index.json', 'open_clip_model.safetensors',
-         'pytorch_model.bin', 'pytorch_model.bin.index.json', 'open_clip_pytorch_model.bin')
+NAMES = ('model.safetensors', 'model.safetensors.index.json', OPEN_CLIP[0],
+         'pytorch_model.bin', 'pytorch_model.bin.index.json', OPEN_CLIP[1])
 
 
 def find_weights(folder: Path) -> Path:

@@ -3,12 +3,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
 
+from convnext_dense.checkpoints import sharded
 from convnext_dense.checkpoints.formats import Found, recognise, recognise_all
 from convnext_dense.checkpoints.lora import merge_adapters
+from convnext_dense.checkpoints.reading import read_checkpoint, safetensors_names, sniff
 from convnext_dense.errors import InputError
 
 #: keys under which trainers keep weights; the first that holds a dict is taken
@@ -44,6 +47,29 @@ def state_dict_of(checkpoint: Any, source: str = 'the checkpoint',
     elif not tensors or not recognise(tensors) and any(map(recognise, inner.values())):
         raise InputError(_no_weights(checkpoint, inner, source))
     return merge_adapters(tensors, checkpoint, source)
+
+
+def names_in(path: str | Path) -> list[str]:
+    """The names of the tensors of a file, or of a folder of files; no tensor is read.
+
+    Args:
+        path (str | Path): as for :func:`read_checkpoint`.
+
+    Returns:
+        list[str]: empty for a file of torch before 1.6, which can only be read whole.
+
+    Raises:
+        InputError: it cannot be read.
+    """
+    path = Path(path)
+    path = sharded.find_weights(path) if path.is_dir() else path
+    if path.name.endswith(sharded.INDEX):
+        return [key for keys in sharded.read_index(path).values() for key in keys]
+    kind = sniff(path)
+    if kind == 'safetensors':
+        return safetensors_names(path)
+    return list(state_dict_of(read_checkpoint(path, checksums=False), str(path))) if (
+        kind == 'zip') else []
 
 
 def choose_backbone(state: Mapping[str, Any], source: str,

@@ -6,7 +6,6 @@
 """
 import hashlib
 import urllib.parse
-from collections.abc import Sequence
 from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
@@ -204,25 +203,3 @@ def cache_name(url: str) -> str:
     if known or hash_in_name(path.name) and '?' not in url:
         return path.name
     return f'{path.stem}.{hashlib.sha256(url.encode()).hexdigest()[:8]}{path.suffix}'
-
-
-def pixel_warning(source: str, mean: Sequence[float] | None,
-                  std: Sequence[float] | None) -> str | None:
-    """What to say where a model's pixel statistics are not those of its published weights.
-
-    Args:
-        source (str): a file, URL or name of published weights.
-        mean, std (Sequence[float] | None): what the model subtracts and divides by.
-
-    Returns:
-        str | None: one line that names both; None where they agree, or the source is not known.
-    """
-    found = entry_of(str(source)) or entry_of(Path(str(source)).name)
-    if found is None or mean is None or std is None:
-        return None
-    own, theirs = (*mean, *std), (*found.mean, *found.std)
-    if len(own) == len(theirs) and all(abs(a - b) < .5 for a, b in zip(own, theirs)):
-        return None
-    return (f'{source} was trained on pixels of mean {list(found.mean)} and deviation '
-            f'{list(found.std)}, but model.data_preprocessor has mean={list(mean)}, '
-            f'std={list(std)}: set them to those of the weights')

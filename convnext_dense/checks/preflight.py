@@ -81,7 +81,7 @@ def pixel_warnings(cfg: Config) -> list[str]:
     sources = [init_cfg.get('checkpoint') if isinstance(init_cfg, dict) else None,
                init_from.get('source') if isinstance(init_from, dict) else init_from,
                cfg.get('load_from')]
-    from convnext_dense.checkpoints.zoo import pixel_warning
+    from convnext_dense.checkpoints.pixels import pixel_warning
     return [line for line in (pixel_warning(source, pixels.get('mean'), pixels.get('std'))
                               for source in sources if source) if line]
 

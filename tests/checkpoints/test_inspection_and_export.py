@@ -3,6 +3,7 @@ import json
 import subprocess
 import sys
 
+import peers
 import pytest
 import torch
 from safetensors import safe_open
@@ -69,10 +70,9 @@ def test_every_format_s_source_arch_and_classes_are_named(kind, tmp_path):
     torch.save(FILES[kind](), path)
     described = inspect_checkpoint(path)
     assert described['project'] == PROJECTS[kind]
-    if kind == 'resnet':
-        return
-    assert described['arch'] == ('swin-custom' if 'swin' in kind else 'convnext-custom')
-    headless = ' of ' in kind or 'swin' in kind
+    family = kind if kind == 'resnet' else 'swin' if 'swin' in kind else 'convnext'
+    assert described['arch'] == f'{family}-custom'
+    headless = ' of ' in kind or family != 'convnext'
     assert described['classes'] == (None if headless else 10)
 
 
@@ -100,6 +100,58 @@ def test_published_sizes_are_named(arch, use_grn, expected, tmp_path):
     state = {key: torch.empty(1).expand(value.shape) for key, value in model.state_dict().items()}
     torch.save(state, tmp_path / 'weights.pth')
     assert inspect_checkpoint(tmp_path / 'weights.pth')['arch'] == expected
+
+
+@pytest.mark.parametrize('kind, settings, expected', [
+    ('ResNet', dict(depth=depth), f'resnet{depth}') for depth in (18, 34, 50, 101, 152)] + [
+    ('ResNeXt', dict(depth=101, groups=64, base_width=4), 'resnext101_64x4d'),
+    ('ResNeXt', dict(depth=50, groups=32, base_width=4), 'resnext50_32x4d'),
+    ('ResNeXt', dict(depth=101, groups=32, base_width=8), 'resnext101_32x8d'),
+    ('ResNetV1d', dict(depth=50), 'resnet50_v1d'),
+    ('ResNet', dict(depth=50, deep_stem=True), 'resnet50_v1c'),
+    ('ResNet', dict(depth=50, base_channels=32), 'resnet-custom'),
+    ('Res2Net', dict(depth=50, scales=4, base_width=26), None)])
+def test_resnets_are_named_by_their_shapes(kind, settings, expected, tmp_path):
+    """mmdet's own; torchvision's names."""
+    import mmdet.models
+    with torch.device('meta'):
+        model = getattr(mmdet.models, kind)(**settings)
+    state = {f'backbone.{key}': torch.empty(()).expand(value.shape)
+             for key, value in model.state_dict().items()}
+    torch.save(state, tmp_path / 'weights.pth')
+    described = inspect_checkpoint(tmp_path / 'weights.pth')
+    assert described['arch'] == expected
+    if expected == 'resnet50':
+        assert described['depths'] == (3, 4, 6, 3)
+        assert described['channels'] == (256, 512, 1024, 2048)
+
+
+def test_a_wide_resnet_in_torchvision_s_names_is_named(tmp_path):
+    timm = peers.import_timm()
+    with torch.device('meta'):
+        model = timm.create_model('wide_resnet50_2')
+    torch.save({key: torch.empty(()).expand(value.shape) for key, value in
+                model.state_dict().items()}, tmp_path / 'weights.pth')
+    assert inspect_checkpoint(tmp_path / 'weights.pth')['arch'] == 'wide_resnet50_2'
+
+
+def test_classes_of_a_dense_head_are_counted(tmp_path):
+    state = Detector(convnext()).state_dict()
+    state = {key: value for key, value in state.items() if not key.startswith('roi_head')}
+    state.update({'bbox_head.retina_cls.weight': torch.zeros(9 * 7, 8, 3, 3),
+                  'bbox_head.retina_reg.weight': torch.zeros(9 * 4, 8, 3, 3)})
+    torch.save(state, tmp_path / 'weights.pth')
+    assert inspect_checkpoint(tmp_path / 'weights.pth')['classes'] == 7
+
+
+@pytest.mark.parametrize('name', ['trainer_state.json', 'training_args.bin'])
+def test_hugging_face_s_trainer_is_told_by_what_it_writes_beside(name, tmp_path):
+    from safetensors.torch import save_file
+    save_file(convnext_file('transformers'), tmp_path / 'model.safetensors')
+    assert inspect_checkpoint(tmp_path)['program'] is None
+    (tmp_path / name).write_text('{}')
+    for source in (tmp_path, tmp_path / 'model.safetensors'):
+        assert inspect_checkpoint(source)['program'] == 'Hugging Face Trainer'
 
 
 def test_swin_is_described(tmp_path):

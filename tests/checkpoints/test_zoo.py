@@ -260,26 +260,3 @@ def test_dinov3_is_put_by_hand_and_its_hash_is_checked(cache, tmp_path, monkeypa
 def test_every_entry_has_its_own_file_in_the_cache():
     names = [zoo.cache_name(entry.url) for entry in zoo.entries().values()]
     assert len(set(names)) == len(names)
-
-
-@pytest.mark.parametrize('source', ['convnext-base_clip-laion2b', 'x/convnext-base_clip-laion2b.'
-                                    'safetensors'])
-def test_pixels_that_are_not_the_weights_are_named(source):
-    line = zoo.pixel_warning(source, zoo.IMAGENET_MEAN, zoo.IMAGENET_STD)
-    assert '[122.771, 116.746, 104.094]' in line and 'mean=[123.675, 116.28, 103.53]' in line
-    assert zoo.pixel_warning(source, zoo.CLIP_MEAN, zoo.CLIP_STD) is None
-    assert zoo.pixel_warning('mine.pth', zoo.CLIP_MEAN, zoo.CLIP_STD) is None
-
-
-def test_a_config_that_starts_from_clip_with_imagenet_s_pixels_is_warned_about():
-    from mmengine.config import ConfigDict
-
-    from convnext_dense.checks.preflight import pixel_warnings
-    cfg = ConfigDict(model=dict(
-        data_preprocessor=dict(mean=list(zoo.IMAGENET_MEAN), std=list(zoo.IMAGENET_STD)),
-        backbone=dict(init_cfg=dict(type='Pretrained', checkpoint='convnext-base_clip-laion2b'))))
-    assert len(pixel_warnings(cfg)) == 1
-    cfg.model.data_preprocessor = dict(mean=list(zoo.CLIP_MEAN), std=list(zoo.CLIP_STD))
-    assert pixel_warnings(cfg) == []
-    cfg.init_from = 'convnext-tiny_in1k'
-    assert 'convnext-tiny_in1k was trained' in pixel_warnings(cfg)[0]
