@@ -13,13 +13,23 @@ METHODS = {
         'detection/rpn_head.py', ['_predict_by_feat_single', '_bbox_post_process']),
     'mmdet.models.roi_heads.mask_heads.FCNMaskHead': (
         'detection/mask_head.py', ['_predict_by_feat_single']),
+    'mmdet.models.dense_heads.Mask2FormerHead': (
+        'detection/mask2former_head.py', ['_forward_head', '_loss_by_feat_single']),
+    'mmdet.models.roi_heads.bbox_heads.BBoxHead': (
+        'export/detector.py', ['_predict_by_feat_single']),
+    'mmengine.optim.DefaultOptimWrapperConstructor': (
+        'optim/constructor.py and optim/backbone_factor.py', ['_validate_cfg']),
+    'mmengine.hooks.CheckpointHook': (
+        'runtime/checkpoint_hook.py', ['_save_checkpoint', '_save_checkpoint_with_step',
+                                       '_init_rule']),
     'mmseg.models.decode_heads.UPerHead': (
         'segmentation/uper_head.py', ['_forward_feature', '_transform_inputs', 'psp_forward']),
 }
 #: class -> (file, attributes that its constructor sets)
 ATTRIBUTES = {
     'mmengine.runner.Runner': ('runtime/runner.py', [
-        '_train_loop', '_load_from', '_has_loaded', '_resume', '_launcher', '_randomness_cfg']),
+        '_train_loop', '_val_loop', '_test_loop', '_load_from', '_has_loaded', '_resume',
+        '_launcher', '_randomness_cfg']),
     'mmengine.runner.EpochBasedTrainLoop': ('runtime/loops.py', [
         '_epoch', '_iter', '_max_epochs']),
     'mmengine.runner.IterBasedTrainLoop': ('runtime/loops.py', ['_iter', '_max_iters']),
@@ -32,6 +42,12 @@ PARAMETERS = {
     ('mmdet.models.dense_heads.RPNHead', '_bbox_post_process'): [
         'self', 'results', 'cfg', 'rescale', 'with_nms', 'img_meta'],
     ('mmseg.models.decode_heads.UPerHead', '_forward_feature'): ['self', 'inputs'],
+    ('mmdet.models.dense_heads.Mask2FormerHead', '_forward_head'): [
+        'self', 'decoder_out', 'mask_feature', 'attn_mask_target_size'],
+    ('mmdet.models.dense_heads.Mask2FormerHead', '_loss_by_feat_single'): [
+        'self', 'cls_scores', 'mask_preds', 'batch_gt_instances', 'batch_img_metas'],
+    ('mmengine.hooks.CheckpointHook', '_save_checkpoint_with_step'): [
+        'self', 'runner', 'step', 'meta'],
 }
 
 
@@ -67,3 +83,9 @@ def test_mmengine_keeps_its_loaders_by_scheme():
     from mmengine.runner import CheckpointLoader
     assert {'', 'http://', 'https://'} <= set(CheckpointLoader._schemes), (
         'CheckpointLoader._schemes is not what checkpoints/reading.py replaces any more')
+
+
+def test_a_config_keeps_its_nodes_in_one_dict():
+    from mmengine.config import Config, ConfigDict
+    assert isinstance(Config(dict(a=dict(b=1)))._cfg_dict, ConfigDict), (
+        'Config._cfg_dict, which config.py changes in place, is another thing now')

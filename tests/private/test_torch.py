@@ -62,3 +62,10 @@ def test_the_compiler_takes_its_settings_and_names_its_errors():
     with private.compiling_for_any_size():
         pass
     assert not private.is_compiler_error(RuntimeError())
+
+
+def test_all_convolutions_have_one_base():
+    relied_on(nn.modules.conv, '_ConvNd', 'the base that acceleration/bfloat16.py and '
+              'analysis/complexity.py look for, named')
+    assert all(issubclass(kind, nn.modules.conv._ConvNd)
+               for kind in (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose2d))
