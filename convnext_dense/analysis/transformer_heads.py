@@ -19,7 +19,7 @@ def has_transformer(model: nn.Module) -> bool:
 
 def call_transformer(model: nn.Module, maps: Sequence[Tensor], size: tuple[int, int],
                      call: Callable) -> None:
-    """Run everything behind backbone and neck.
+    """Run everything after backbone and neck.
 
     Args:
         model (nn.Module): on the meta device, in evaluation mode; its heads are moved.
@@ -56,7 +56,7 @@ def _on_cpu(module):
 
 
 class _Transformer(nn.Module):
-    """What a DETR has behind backbone and neck, as one module."""
+    """What a DETR has after backbone and neck, as one module."""
 
     model: Any
 

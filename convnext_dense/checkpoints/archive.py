@@ -43,7 +43,7 @@ def records(path: str | Path) -> dict[str, Record]:
                 file.seek(info.header_offset)
                 header = file.read(_LOCAL_HEADER)
                 if len(header) < _LOCAL_HEADER:
-                    raise Damaged(f'the record {info.filename!r} lies behind its end')
+                    raise Damaged(f'the record {info.filename!r} lies beyond its end')
                 begin = info.header_offset + _LOCAL_HEADER + sum(struct.unpack('<HH', header[26:]))
                 found[info.filename] = Record(begin, info.file_size, info.CRC)
             size = file.seek(0, 2)

@@ -19,5 +19,5 @@ def read_safely_in_mmengine() -> None:
 
 
 def load_from_safe_reader(filename: str, map_location: Any = None) -> dict[str, Any]:
-    """What mmengine calls; it logs the part of the name behind ``load_from_``."""
+    """What mmengine calls; it logs the part of the name after ``load_from_``."""
     return read_checkpoint(locate(filename), map_location)

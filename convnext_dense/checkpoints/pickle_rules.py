@@ -169,7 +169,7 @@ def check_pickle(pickle: BinaryIO) -> dict[str, int]:
     """Walk through one pickle without running it.
 
     Args:
-        pickle: a binary file at the pickle's first byte; it is left behind its last.
+        pickle: a binary file at the pickle's first byte; it is left after its last.
 
     Returns:
         dict: key and bytes of each storage that the pickle wants.

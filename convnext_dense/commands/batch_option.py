@@ -28,7 +28,7 @@ def set_batch(cfg: 'Config', value: str, device: str, scale_lr: bool = True) -> 
         if cfg.launcher != 'none':
             raise InputError('--batch auto tries one process alone: try it without --launcher, '
                              'then give the number that it finds')
-        least = 2 if is_segmenter(cfg) else 1  # batch norm behind pooling needs two
+        least = 2 if is_segmenter(cfg) else 1  # batch norm after pooling needs two
         batch = _largest_on_gpu(cfg, least) if device == 'cuda' else _largest_on_cpu(cfg, least)
         if batch is None:
             raise InputError(f'--batch auto: not even a batch of {least} fits into the memory; '

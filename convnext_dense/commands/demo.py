@@ -151,7 +151,7 @@ def train_and_evaluate(label: str, config: str, data_root: str | Path, work_dir:
         progress = progress_hook(label, console)
         runner.register_hook(progress, 'LOWEST')
         runner.train()
-        if progress.metrics is None:  # resumed behind the last step
+        if progress.metrics is None:  # resumed after the last step
             runner.val()
         drawings = draw_predictions(runner, images) if images else []
     return dict(metrics=progress.metrics, drawings=drawings, seconds=progress.seconds,

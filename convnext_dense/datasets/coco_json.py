@@ -136,7 +136,7 @@ def decode_mask(mask: msgspec.Raw) -> Any:
 
 
 def list_at(text: mmap.mmap, start: int, most: int | None = None) -> list | None:
-    """The JSON list of objects that begins behind ``start``, or None."""
+    """The JSON list of objects that begins after ``start``, or None."""
     start = text.find(b'[', start) + 1 if start >= 0 else 0
     if not start:
         return None

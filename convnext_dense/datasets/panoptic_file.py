@@ -42,7 +42,7 @@ class PanopticFile(NamedTuple):
 
         Raises:
             InputError: a class is no category, the two come in different orders, or a class of
-                things stands behind one of stuff: labels would be others'.
+                things stands after one of stuff: labels would be others'.
         """
         wanted = set(classes)
         found = [one for one in self.content['categories'] if one['name'] in wanted]
@@ -54,7 +54,7 @@ class PanopticFile(NamedTuple):
         things = [bool(one['isthing']) for one in found]
         if things != sorted(things, reverse=True):
             name = names[things.index(False)]
-            raise InputError(f'{where}: in {self.name} things come behind {name!r}, which is '
+            raise InputError(f'{where}: in {self.name} things come after {name!r}, which is '
                              'stuff; list the categories of all things first')
         return found
 

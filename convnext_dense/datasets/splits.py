@@ -20,7 +20,7 @@ class Split(NamedTuple):
     """One data set of a config.
 
     Attributes:
-        name (str): ``train``, ``val`` or ``test``; with a number behind it where a loader
+        name (str): ``train``, ``val`` or ``test``; with a number after it where a loader
             concatenates several data sets.
         cfg (dict): its config, without wrappers.
         dataset (mmengine.dataset.BaseDataset): the data set object, not loaded.

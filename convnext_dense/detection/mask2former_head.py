@@ -142,6 +142,9 @@ def sample_together(masks: Tensor, points: Tensor) -> Tensor:
 class _QueryMaps(Function):
     """Maps of queries: embeddings (N, Q, C) times features (N, C, H, W) are (N, Q, H, W).
 
+    M = E F for each image, so with G the gradient of M, that of E is G F' and that of F is E' G: a
+    row of G that is 0 gives 0 to its row of the one and nothing to the other.
+
     Most queries are matched to no object, so that their maps have no gradient: those that have one
     alone take part in the products.
     """

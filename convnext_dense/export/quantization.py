@@ -22,7 +22,7 @@ def quantise(file: Path, inputs: Sequence[dict[str, np.ndarray]]) -> None:
         InputError: NNCF is not installed, or fails on this network.
     """
     nncf = import_runtime('nncf')
-    # activations behind GELU are not symmetric; weights are
+    # activations after GELU are not symmetric; weights are
     settings: Any = dict(subset_size=len(inputs), preset=nncf.QuantizationPreset.MIXED)
     with quiet(), convert_errors(f'{file.name} cannot be quantised by NNCF',
                                  'export it without --int8'):

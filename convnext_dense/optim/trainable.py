@@ -50,7 +50,7 @@ def add_lora(backbone: nn.Module, rank: int = RANK, alpha: int | None = None,
     """Put LoRA adapters of PEFT into the pointwise layers of a ConvNeXt, in place.
 
     Everything else of the backbone is frozen, its output norms too. An adapter starts without
-    effect. Stages that are frozen or behind the last output get none.
+    effect. Stages that are frozen or after the last output get none.
 
     Args:
         backbone: a ConvNeXt with linear pointwise layers.

@@ -71,7 +71,7 @@ class ImageInput:
         return pixels
 
     def pack(self, pixels: np.ndarray, path: str | None = None) -> dict:
-        """Run the pipeline behind the loader.
+        """Run the pipeline after the loader.
 
         Args:
             pixels (ndarray): what :meth:`read` gave, or a part of it.

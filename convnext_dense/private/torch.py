@@ -28,7 +28,7 @@ def convolve_as(conv: nn.Conv2d, x: Tensor, weight: Tensor, bias: Tensor | None)
 
 
 def linear_operator() -> Any:
-    """oneDNN's linear layers with something behind them, or None in builds without it."""
+    """oneDNN's linear layers with something after them, or None in builds without it."""
     if not torch.backends.mkldnn.is_available():
         return None
     return getattr(torch.ops.mkldnn, '_linear_pointwise', None)

@@ -55,7 +55,7 @@ class BadImageList:
         self._position = 0
 
     def open(self, put_aside: bool = True) -> Path | None:
-        """Begin: go on behind what this run has written before it was resumed.
+        """Begin: go on after what this run has written before it was resumed.
 
         Args:
             put_aside: rename a list of another run; one process does it, the others wait.

@@ -16,7 +16,7 @@ def call_named(hook: Hook, moment: str, runner: Runner, **kwargs: Any) -> None:
 
     Before the run, and in hooks of the libraries at any time, an error is one of settings: one
     line. What a user's own hook raises during the run is a bug that its traceback shows, so it
-    comes out as it is, behind a line in the log that names the hook.
+    comes out as it is, after a line in the log that names the hook.
 
     Args:
         hook: the hook.

@@ -109,7 +109,7 @@ class ProgressHook(Hook):
 
     def after_test_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None,
                         outputs: Any = None) -> None:
-        """One batch further; behind the last one come the figures."""
+        """One batch further; after the last one come the figures."""
         if self.bar is not None:
             self.bar.update()
         if batch_idx + 1 >= len(runner.test_dataloader):

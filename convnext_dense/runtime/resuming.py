@@ -1,9 +1,8 @@
 """Going on where a checkpoint was written: what is exact, approximate and refused.
 
 ========================================  ====================================================
-same processes, batch size and data       exact: the weights at the end are bit-identical; on a
-                                          GPU with deterministic=True, else but for the order of
-                                          some sums
+same processes, batch size and data       exact: the weights at the end are bit-identical (on a
+                                          GPU with deterministic=True)
 other number of data workers              exact: no random state depends on the workers
 other processes, same batch in all        approximate: same images and augmentations a step,
                                           other rounding, dropped paths and sampled regions

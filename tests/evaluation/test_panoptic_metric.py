@@ -177,7 +177,7 @@ def test_things_behind_stuff_are_refused(tmp_path):
     content['categories'].reverse()
     (tmp_path / 'other.json').write_text(json.dumps(content))
     metric = PanopticMetric(ann_file=str(tmp_path / 'other.json'), seg_prefix=folder)
-    with pytest.raises(InputError, match="things come behind 'grass', which is stuff"):
+    with pytest.raises(InputError, match="things come after 'grass', which is stuff"):
         metric.dataset_meta = dict(classes=META['classes'][::-1])
 
 

@@ -107,7 +107,7 @@ class Table:
         for (height, _), width in zip(sizes, widths):
             self.begins.append(self.begins[-1] + (height + 2 * BORDER) * width + BORDER)
         firsts = [begin + BORDER + BORDER * width for begin, width in zip(self.begins, widths)]
-        #: heads from a cell to itself, the next one, the one below and the one behind that
+        #: heads from a cell to itself, the next one, the one below and the one right of that
         self.steps = [[0, heads, heads * width, heads * (width + 1)] for width in widths]
 
         def of_samples(values):
@@ -221,7 +221,13 @@ class _WeightedSamples(Function):
 
 
 def _gradients(grad, tensors, table, grads):
-    """Write the gradients of one image's value, places and weights, where they are not None."""
+    """Write the gradients of one image's value, places and weights, where they are not None.
+
+    A sample at (x, y) in its cell, of weight w, adds w v to the output, whose gradient is g, with
+    v = (1-y) ((1-x) a + x b) + y ((1-x) c + x d) of the rows at its four corners. So its weight
+    gets g.v, and its place w times (1-y) (g.b - g.a) + y (g.d - g.c) and the same between lower
+    and upper, times the map's extent, since places are relative to it.
+    """
     value, places, weights = tensors
     value_grad, places_grad, weights_grad = grads
     heads, channels = value.shape[1:]

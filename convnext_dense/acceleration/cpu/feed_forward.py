@@ -44,6 +44,10 @@ class ChunkedFFN(FFN, Form):
 class _FeedForward(Function):
     """``shortcut + linear2(relu(linear1(x)))`` of rows (N, C), through a wide map (N, K).
 
+    With h = relu(x W1' + b1) and y = s + h W2' + b2, and g the gradient of y: that of s is g, of h
+    g W2, and of what relu gets the same where h > 0, else 0; call it d. So x gets d W1, W1 d' x,
+    b1 the sum of d's rows, W2 g' h and b2 the sum of g's rows.
+
     Args:
         x, shortcut (Tensor): (N, C).
         weight1, bias1 (Tensor): (K, C) and (K, ).

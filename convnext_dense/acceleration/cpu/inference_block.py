@@ -44,7 +44,7 @@ class InferenceBlock(Block, Form):
         return y.permute(0, 3, 1, 2)
 
     def _branch(self, rows, shortcut):
-        """Write ``shortcut`` plus the branch behind the depthwise convolution in place of ``rows``.
+        """Write ``shortcut`` plus the branch after the depthwise convolution in place of ``rows``.
 
         Both have the shape (pixels, C); so they have below.
         """

@@ -1,7 +1,7 @@
 """Linear layers of maps on a CPU, without gradients of their own, by oneDNN.
 
 torch computes them with MKL, which takes a tenth longer on the machines measured; GELU or a sum
-behind the layer costs oneDNN no pass over memory. The operators are those that ``torch.compile``
+after the layer costs oneDNN no pass over memory. The operators are those that ``torch.compile``
 puts into its code. Where a build of torch lacks them, and for other types than float32, torch's
 own layers are taken.
 """

@@ -12,7 +12,7 @@ from convnext_dense.chunks import chunks_of_images
 
 
 class PointwisePair(Function):
-    """All of a block behind its norm: two linear layers with GELU, GRN, layer scale, residual.
+    """All of a block after its norm: two linear layers with GELU, GRN, layer scale, residual.
 
     Computes ``shortcut + factor * gamma * linear2(grn(gelu(linear1(x))))``. GRN multiplies each
     wide map with a factor an image and channel; where a map has more pixels than the block has

@@ -196,7 +196,7 @@ def _instances(path, size, names, config, pose, repairs):
             values = values[:4]
         if not all(map(math.isfinite, values)) or not (
                 len(values) == 4 or len(values) >= 6 and len(values) % 2 == 0):
-            raise InputError(f'{where} has {len(values)} values behind the class; a box has 4, a '
+            raise InputError(f'{where} has {len(values)} values after the class; a box has 4, a '
                              'polygon 6 or more in pairs')
         if max(map(abs, values)) > FAR:
             raise InputError(f'{where} has the coordinate {max(values, key=abs):g}; YOLO labels '

@@ -224,7 +224,7 @@ def colours_of_a_video(root):
     (no_label_file, 'none of the 4 images has a label file'),
     (class_beyond_the_names, 'line 2 of .*b.txt has class 7, but .*data.yaml names 3 classes'),
     (pixels_in_yolo, 'line 1 of .*b.txt has the coordinate 64; YOLO labels hold shares'),
-    (five_numbers_in_yolo, 'line 1 of .*b.txt has 5 values behind the class'),
+    (five_numbers_in_yolo, 'line 1 of .*b.txt has 5 values after the class'),
     (words_in_yolo, 'line 1 of .*b.txt is .*, not numbers'),
     (other_classes_in_val, r"val.json has annotations of \['Apfel'\], .* of .*train.json"),
     (one_id_for_two_images, 'a.jpg and b.jpg have one id, 1'),
