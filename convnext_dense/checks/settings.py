@@ -53,11 +53,17 @@ def broken_rules(cfg: Config, splits: Sequence[Split],
             yield rule, text
 
 
+def a_model(settings: Settings) -> Iterator[str]:
+    if settings.cfg.get('model') is None:
+        yield 'model=None; expected a dict with the type of the model'
+
+
 def arguments(settings: Settings) -> Iterable[str]:
     return check_arguments(settings.cfg, settings.training)
 
 
 RULES = (
+    Rule('a model', 'model', a_model),
     Rule('one class with softmax', 'the heads\' num_classes, loss_decode', label_rules.one_class),
     Rule('scores and loss', 'the heads\' out_channels, loss_decode', label_rules.out_channels),
     Rule('the ignored label', 'ignore_index of data sets, heads and metrics',

@@ -32,7 +32,6 @@ KINDS: dict[str, tuple[tuple[type, ...], str]] = {
     **dict.fromkeys(('resume', 'progress', 'find_unused_parameters'), FLAG),
     'log_level': ((str, int), 'the name of a level, such as INFO'),
 }
-NEEDED = ('model', )
 LAUNCHERS = ('none', 'pytorch', 'slurm', 'mpi')
 
 
@@ -50,8 +49,7 @@ def top_level_problems(cfg: Config) -> Iterator[str]:
     """A line for each key that holds what nothing can work with."""
     for key, (kinds, words) in KINDS.items():
         value = _value(cfg, key)
-        needed = value is None and key in NEEDED
-        if needed or isinstance(value, PLAIN) and not (
+        if isinstance(value, PLAIN) and not (
                 isinstance(value, kinds) and (bool in kinds or not isinstance(value, bool))):
             yield f'{key}={value!r}; expected {words}'
     level = cfg.get('log_level', 'INFO')
