@@ -51,8 +51,8 @@ INHERITED = ('mmdet.datasets', 'mmdet.models', 'mmseg.datasets', 'mmseg.models',
              'convnext_dense.analysis.comparison', 'convnext_dense.analysis.complexity',
              'convnext_dense.analysis.report', 'convnext_dense.export.exporting',
              'convnext_dense.planning.project', 'convnext_dense.runtime.runner',
-             'onnx', 'onnxruntime', 'onnxscript', 'openvino', 'plotly', 'torch._dynamo',
-             'torch.onnx')
+             'onnx', 'onnxruntime', 'onnxscript', 'openvino', 'plotly', 'setuptools',
+             'torch._dynamo', 'torch.onnx')
 #: what hostile names and classes hold: no terminal and no page may get it as it is
 MARKS = ('\x1b[2J', '<script>x')
 
