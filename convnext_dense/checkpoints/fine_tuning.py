@@ -9,6 +9,7 @@ from convnext_dense.checkpoints.class_layers import (
     layout_of,
     matched_places,
     may_have_classes,
+    number_of_classes,
     plain_name,
 )
 from convnext_dense.checkpoints.formats import COMPUTED, OUTPUT_NORM, fit, other_bands
@@ -176,7 +177,7 @@ def classes_of(checkpoint: dict, state: dict) -> list[str] | None:
     rows = {len(tensor) for key, tensor in state.items()
             if key.endswith(_DETECTED)}
     for number, name in ((80, 'coco'), (133, 'coco_panoptic')):
-        if rows & {number, number + 1}:
+        if rows & {number, number + 1} or number_of_classes(state) == number:
             from mmdet.evaluation import get_classes
             return list(get_classes(name))
     return None

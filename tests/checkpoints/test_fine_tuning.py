@@ -179,4 +179,6 @@ def test_classes_come_from_the_file_or_from_what_was_published():
     assert classes_of({}, {'decode_head.conv_seg.weight': torch.zeros(150, 1)})[0] == 'wall'
     coco = classes_of({}, {'roi_head.bbox_head.0.fc_cls.weight': torch.zeros(81, 1)})
     assert coco[0] == 'person' and len(coco) == 80
+    assert classes_of({}, {'bbox_head.retina_cls.weight': torch.zeros(9 * 80, 1),
+                           'bbox_head.retina_reg.weight': torch.zeros(9 * 4, 1)}) == coco
     assert classes_of({}, {'decode_head.conv_seg.weight': torch.zeros(19, 1)}) is None

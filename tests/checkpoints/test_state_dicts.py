@@ -113,6 +113,13 @@ def test_a_prefix_goes_on_inside_such_a_dict():
         load_weights(ours, checkpoint, prefix='other')
 
 
+@pytest.mark.parametrize('average', ['ema_state_dict', 'state_dict_ema', 'model_ema'])
+def test_an_average_beside_the_weights_is_no_second_backbone(average):
+    ours = convnext()
+    load_weights(ours, {average: SECOND, 'state_dict': FIRST})
+    assert holds(ours, FIRST)
+
+
 def test_a_stray_tensor_beside_the_dicts_is_no_model():
     with pytest.raises(InputError, match='tensors under teacher; take some with'):
         load_weights(convnext(), dict(teacher=FIRST, temperature=torch.ones(1)))
