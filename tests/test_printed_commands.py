@@ -47,7 +47,8 @@ def python(text, words, monkeypatch):
         first = next(number for number, word in enumerate(words) if word.endswith('.py'))
         python(text, ['/'.join(words[first].split('/')[-2:]), *words[first + 1:]], monkeypatch)
     elif words[:2] == ['-m', 'pytest']:
-        assert Path(words[2]).exists()
+        paths = [word for word in words if word.startswith('tests/')]
+        assert paths and all(Path(path).exists() for path in paths)
     elif words[0] in SCRIPTS.values():
         parse(next(name for name, script in SCRIPTS.items() if script == words[0]), words[1:])
     else:
