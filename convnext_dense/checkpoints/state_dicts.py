@@ -17,8 +17,8 @@ from convnext_dense.errors import InputError
 #: keys under which trainers keep weights; the first that holds a dict is taken
 USUAL = ('state_dict', 'model', 'model_state_dict', 'module', 'model_ema')
 DEPTH = 3  # of dicts in dicts that are looked into where the usual keys hold no weights
-DOORS = ('of load_weights, init_cfg and init_from, or train --init-prefix and '
-         'convert-checkpoint --prefix')
+DOORS = ('of load_weights, init_cfg and init_from; train --init-prefix; convert-checkpoint and '
+         'inspect-checkpoint --prefix')
 # what torch.compile, FSDP, activation checkpointing and DDP put into names
 _WRAPPERS = re.compile(
     r'(?:(?<=\.)|^)(?:_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module)\.|^module\.')
