@@ -161,7 +161,7 @@ def verdict(outcome: forks.Outcome, log: Path, ran: Path) -> str | None:
     if outcome.status is None:
         return 'it did not end'
     if 'Traceback (most' in outcome.text or 'the traceback is in' in outcome.text or \
-            'usage:' in outcome.text:
+            any(line.startswith('usage: ') for line in outcome.text.splitlines()):
         return f'a traceback: {outcome.text.strip()[-1500:]}'
     errors = [line for line in outcome.text.splitlines() if line.startswith('error: ')]
     if outcome.status not in (0, 1, 2) or (outcome.status == 2) != (len(errors) == 1):
@@ -170,7 +170,11 @@ def verdict(outcome: forks.Outcome, log: Path, ran: Path) -> str | None:
 
 
 def measure(folder: Path, count: int | None = None, seed: int = 0, seconds: float = 300.) -> int:
-    """All hostile files, or ``count`` of them, through all doors; returns the number of faults."""
+    """Everything hostile, or ``count`` of its checkpoints, through all doors.
+
+    Returns:
+        int: the number of faults.
+    """
     for name in INHERITED:
         import_module(name)
     from convnext_dense.cli import COMMANDS
@@ -198,6 +202,7 @@ def measure(folder: Path, count: int | None = None, seed: int = 0, seconds: floa
         print(f'  {what}, {door}: status {outcome.status}', flush=True)
         if fault:
             faults.append(f'{what}, {door}: {fault}')
+            print(f'  fault: {faults[-1]}', flush=True)
         return outcome
 
     def place_of_a_door() -> Path:
@@ -237,7 +242,7 @@ def measure(folder: Path, count: int | None = None, seed: int = 0, seconds: floa
                 faults.append(f'a good file, {door}: refused: {outcome.text.strip()[-500:]}')
     good_copy = made / 'good'
     shutil.copytree(good_dir, good_copy, symlinks=True)
-    for work_dir in [good_copy, *hostile_work_dirs(made, good_dir, ran, canary)[:count]]:
+    for work_dir in [good_copy, *hostile_work_dirs(made, good_dir, ran, canary)]:
         for door in doors_of_a_work_dir(work_dir, folder, data, image):
             if door.split()[0] not in COMMANDS:
                 continue
