@@ -141,15 +141,15 @@ def _place(config, base, place, root):
     for folder in (config.parent / (base or ''), config.parent, root):
         for name in (place, stripped):
             path = Path(os.path.normpath(folder / name))
-            if path.exists():
+            # elsewhere is nothing of this source, but perhaps a whole disk to walk through
+            if path.exists() and (path.is_relative_to(root) or root.is_relative_to(path)):
                 return path
     return None
 
 
 def _images_at(path, files):
     if path.is_dir():
-        return [image for image in files.images if path in image.parents] or \
-            SourceFiles(path).images
+        return [image for image in files.images if path in image.parents]
     names = [line.strip() for line in path.read_text().splitlines() if line.strip()]
     images = [files.find_image(name, path) for name in names]
     if None in images:

@@ -372,3 +372,15 @@ def test_new_prints_no_control_characters(tmp_path, capsys):
                  '--weights', 'none']) == 0
     printed = capsys.readouterr().out
     assert '\x1b' not in printed and r'apple\x1b[2J' in printed
+
+
+@pytest.mark.parametrize('place', ['/proc', '{}/elsewhere'])
+def test_a_folder_outside_of_the_source_is_not_walked_through(place, tmp_path):
+    write_yolo(tmp_path / 'source')
+    write_images(tmp_path / 'elsewhere')
+    path = tmp_path / 'source/data.yaml'
+    place = place.format(tmp_path)
+    path.write_text(path.read_text().replace('val: images/val', f'val: {place}').replace(
+        'train: images/train', f'train: {place}'))
+    with pytest.raises(InputError, match=f'train: {place} is not there'):
+        read(tmp_path / 'source')
