@@ -27,6 +27,8 @@ INFERENCE = (*(name for name in BACKBONES if 'inference' in name), 'cascade-infe
              'upernet-inference-whole')
 CASCADE = ('cascade-training', 'cascade-inference-480x640')
 UPERNET = ('upernet-training', 'upernet-inference-whole')
+DINO = ('dino-inference', 'dino-training')
+MASK2FORMER = ('mask2former-inference', 'mask2former-training')
 
 
 class Part(NamedTuple):
@@ -139,6 +141,24 @@ PARTS = {
     'EncoderDecoder': Part(
         UPERNET[1:], ('segmentation/encoder_decoder.py', 'segmentation/label_map.py'),
         partial(type_of, 'convnext_dense.EncoderDecoder', 'mmseg.EncoderDecoder')),
+    'deformable attention': Part(
+        (*DINO, *MASK2FORMER), ('acceleration/cpu/deformable_attention.py', ),
+        partial(replaced, (f'{CPU}.deformable_attention.DeformableAttention.forward',
+                           'mmcv.ops.MultiScaleDeformableAttention.forward'))),
+    'feed-forward in chunks': Part(
+        (*DINO, *MASK2FORMER), ('acceleration/cpu/feed_forward.py', ),
+        partial(replaced, (f'{CPU}.feed_forward.ChunkedFFN.forward',
+                           'mmcv.cnn.bricks.transformer.FFN.forward'))),
+    'attention without weights': Part(
+        (*DINO, *MASK2FORMER), ('acceleration/cpu/attention.py', ),
+        partial(replaced, (f'{CPU}.attention.AttentionWithoutWeights.forward',
+                           'torch.nn.MultiheadAttention.forward'))),
+    'Mask2FormerHead': Part(
+        MASK2FORMER[1:], ('detection/mask2former_head.py', ),
+        partial(type_of, 'convnext_dense.Mask2FormerHead', 'mmdet.Mask2FormerHead')),
+    'MaskFormerFusionHead': Part(
+        MASK2FORMER[:1], ('detection/mask2former.py', ),
+        partial(type_of, 'convnext_dense.MaskFormerFusionHead', 'mmdet.MaskFormerFusionHead')),
 }
 
 
@@ -155,7 +175,8 @@ def without(part: Part, builder: Callable[[], Side]) -> Side:
     return Side(inside(side.step), side.outputs and inside(side.outputs))
 
 
-def measure(row, seconds: float, report: Callable[[str], None]) -> list[str]:
+def measure(row, seconds: float, report: Callable[[str], None], clock: str = 'wall'
+            ) -> list[str]:
     """The lines of the table for one row."""
     parts = {name: part for name, part in PARTS.items() if row.name in part.rows}
     builder = row.sides()['ours']
@@ -168,7 +189,7 @@ def measure(row, seconds: float, report: Callable[[str], None]) -> list[str]:
         if row.compare is None:  # detections and label maps: the row of benchmarks.peers compares
             report(f'{row.name}: {name}: '
                    f'{measuring.compare_tensors(ours, theirs, row.tolerance)}')
-    runs, _ = measuring.measure_time(sides, seconds)
+    runs, _ = measuring.measure_time(sides, seconds, clock=clock)
     for name, part in parts.items():
         gain = measuring.ratios(runs[name], runs['ours'])
         count = sum(len(Path(f'{ROOM}{file}').read_text().splitlines()) for file in part.files)
@@ -186,6 +207,8 @@ def main() -> None:
     parser.add_argument('rows', nargs='*', metavar='ROW', help='default: all')
     parser.add_argument('--seconds', type=float, default=30., help='spent on the rounds of a row, '
                         'which are 3 at least (default: %(default)g)')
+    parser.add_argument('--clock', choices=measuring.CLOCKS, default='wall',
+                        help='see benchmarks.peers')
     parser.add_argument('--docs', metavar='FILE', help='Markdown file that shows the table')
     args = parser.parse_args()
     unknown = [name for name in args.rows if name not in known]
@@ -196,7 +219,7 @@ def main() -> None:
     def report(line):
         print(line, file=sys.stderr, flush=True)
     found = [line for name in args.rows or known
-             for line in measure(rows[name], args.seconds, report)]
+             for line in measure(rows[name], args.seconds, report, args.clock)]
     order = list(PARTS)
     found.sort(key=lambda line: order.index(line.split(' | ')[0].removeprefix('| ')))
     table = '\n'.join(['| part | row | time without it, over ours (range) | lines |',
