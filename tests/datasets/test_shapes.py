@@ -138,7 +138,7 @@ def test_it_is_left_alone_when_it_is_there_and_replaced_when_settings_differ(tmp
 def test_nothing_is_left_behind_when_the_writing_breaks_off(tmp_path, monkeypatch):
     def full_disk(*args):
         raise OSError(28, 'No space left on device')
-    monkeypatch.setattr(shapes, '_write_image', full_disk)
+    monkeypatch.setattr(shapes, 'write_image', full_disk)
     with pytest.raises(InputError, match='No space left on device'):
         shapes.write_shapes(tmp_path / 'shapes', train=1, val=1, size=64)
     assert not list(tmp_path.iterdir())

@@ -22,7 +22,8 @@ def test_lines_of_a_run_keep_their_breaks_and_nothing_else(tmp_path):
 
 
 def test_bad_images_are_listed_without_control_characters(tmp_path, capsys):
-    runner = Runner.from_cfg(toy_config(tmp_path, log_level='INFO'))
+    # a name of its own: mmengine keeps loggers, and their files, by it
+    runner = Runner.from_cfg(toy_config(tmp_path, log_level='INFO', experiment_name='listed'))
     runner.train()
     runner.bad_image_lists.lists['bad_images.jsonl'].add(NAME, 'is torn', used=True)
     runner.bad_image_lists.log()
