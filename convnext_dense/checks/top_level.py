@@ -1,7 +1,7 @@
 """What the keys at the top of a config may hold, looked at before anything else.
 
-Whatever works on a config may then take a dict for a dict, and no error of a later part is blamed
-on that part.
+Whatever works on a config may then take a dict for a dict, and no error is put down to the part
+that met it first.
 """
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who is blamed where a hook fails: its settings, or its own code."""
+"""What the error of a failing hook names: its settings, or its own code."""
 import traceback
 from typing import Any
 

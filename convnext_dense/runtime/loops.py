@@ -19,8 +19,8 @@ from torch.utils.data import DataLoader
 
 from convnext_dense.errors import InputError
 from convnext_dense.registry import LOOPS
-from convnext_dense.runtime.blame import named_cause
 from convnext_dense.runtime.samples import Iterated, iterate, start_at
+from convnext_dense.runtime.step_errors import named_cause
 
 if TYPE_CHECKING:
     from convnext_dense.runtime.runner import Runner

@@ -1,4 +1,4 @@
-"""A failing first step is blamed on its images only where others pass, however few there are."""
+"""A failing first step names its images only where others pass, however few there are."""
 import uuid
 
 import pytest

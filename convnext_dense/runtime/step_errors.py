@@ -1,4 +1,4 @@
-"""Who is blamed where a step fails: its images, or the settings."""
+"""What the error of a failing step names: its images, or the settings."""
 from __future__ import annotations
 
 import copy
@@ -25,14 +25,14 @@ def named_cause(work: str, loop: BaseLoop, data_batch: Any,
     """Name the images of a failing step, or the settings where it fails without them as well.
 
     An image's fault goes with the image. So where no step has passed yet, some images of the data
-    set are tried, each in a batch of its own: images are blamed unless all of these batches fail,
+    set are tried, each in a batch of its own: images are named unless all of these batches fail,
     and in the same way.
 
     Args:
         work: training or evaluation.
         loop: the loop; its ``passed`` says that an earlier step did not fail.
         data_batch: the batch of the step.
-        attempt: does with another batch what the step does; the run ends behind it.
+        attempt: does with another batch what the step does; the run ends after it.
 
     Raises:
         InputError: one line, in the place of what the step raised.
