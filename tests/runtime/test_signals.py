@@ -32,7 +32,7 @@ def start(work_dir, number=0, workers=2, launcher=()):
 
 def run(*args, **settings):
     process = start(*args, **settings)
-    output = process.communicate(timeout=120)[0]
+    output = process.communicate(timeout=300)[0]
     return process.returncode, output
 
 
@@ -70,7 +70,7 @@ def test_a_signal_to_the_group_saves_the_state_though_data_workers_get_it(
 
 def stopped_under_torchrun(work_dir, number, workers=1):
     process = start(work_dir, number, workers, launcher=TORCHRUN)
-    output = process.communicate(timeout=120)[0]
+    output = process.communicate(timeout=300)[0]
     name = 'Ctrl-C' if number == signal.SIGINT else signal.Signals(number).name
     assert process.returncode and f'{name}: the state after iteration' in output, output
     assert 'DataLoader worker' not in output and 'data worker' not in output, output
