@@ -193,7 +193,10 @@ class _Numbers:
             return self.numbers
         array = ids if isinstance(ids, np.ndarray) else id_array(ids)
         if array.dtype == self._ascending.dtype == np.int64:
-            return np.searchsorted(self._ascending, array) + 1
+            ranks = np.searchsorted(self._ascending, array)
+            if len(array) and (self._ascending.take(ranks, mode='clip') != array).any():
+                raise KeyError('an id that the annotations do not list')
+            return ranks + 1
         places = np.fromiter((self.places[key] for key in array.tolist()), np.int64, len(array))
         return self.numbers[places] if len(places) else places
 

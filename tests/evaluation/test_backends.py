@@ -12,6 +12,7 @@ from random_coco import random_dataset, random_images
 from reference_coco import reference_stats
 
 from convnext_dense.errors import InputError
+from convnext_dense.evaluation import backends
 from convnext_dense.evaluation.backends import load_ground_truth
 from convnext_dense.evaluation.coco_figures import class_figures, coco_figures
 from convnext_dense.evaluation.coco_metric import IOU_THRESHOLDS
@@ -51,6 +52,36 @@ def test_hotcoco_equals_pycocotools_on_random_data_sets(
         expected = reference_stats(dataset, columns, kind, limits)
         np.testing.assert_allclose(figures('hotcoco', dataset, columns, kind, limits), expected,
                                    rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize('together', [1, 30])
+@pytest.mark.parametrize('limits', LIMITS)
+def test_boxes_that_go_to_the_library_in_parts_give_the_same_figures(
+        monkeypatch, together, limits):
+    monkeypatch.setattr(backends, 'TOGETHER', together)
+    rng = np.random.default_rng(6)
+    dataset = random_dataset(rng, 4, 5, 8, .2)
+    columns = detections_of(dataset, random_images(rng, dataset, 40, 4), 'bbox')
+    numbers = np.unique(columns.category_ids, return_inverse=True)[1] + 1
+    groups = backends._groups(np.arange(1, 6), numbers)
+    assert len(groups) > 2 and np.concatenate(groups).tolist() == [1, 2, 3, 4, 5]
+    np.testing.assert_allclose(
+        figures('hotcoco', dataset, columns, 'bbox', limits),
+        reference_stats(dataset, columns, 'bbox', limits), rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize('name', [str, int])
+@pytest.mark.parametrize('unknown', [2, 99])
+def test_an_image_that_the_annotations_do_not_list_is_never_counted_as_another(name, unknown):
+    box = dict(id=1, image_id=name(1), category_id=1, bbox=[0, 0, 9, 9], area=81)
+    truth = load_ground_truth('hotcoco', dict(
+        images=[dict(id=name(1)), dict(id=name(3))], categories=[dict(id=1, name='a')],
+        annotations=[box]), masks=False)
+    found = Detections.from_images([dict(
+        img_id=name(unknown), bboxes=np.array([[0, 0, 9, 9.]]), scores=np.ones(1),
+        labels=np.zeros(1, int))], [1])
+    with pytest.raises(KeyError):
+        truth.evaluate(found, 'bbox', [name(1), name(3)], [1], [.5], [100])
 
 
 @pytest.mark.parametrize('backend', BACKENDS)
