@@ -46,7 +46,8 @@ def fingerprint(cfg: Mapping[str, Any], device: torch.device, deterministic: boo
     kernels = Acceleration.from_config(cfg.get('acceleration'), cfg.get('compile'))
     values.update(_flatten('acceleration', asdict(kernels) if kernels else False))
     if kernels:  # what auto means depends on the machine, and numbers on the version
-        values['acceleration.ops'] = chosen_kernels(kernels.ops, device)[1].split(' (')[0]
+        runs, form = chosen_kernels(kernels.ops, device)
+        values['acceleration.ops'] = form if runs else 'torch'
     # str: a checkpoint holds plain values only, and torch's version is of a class of its own
     name = torch.cuda.get_device_name(device) if device.type == 'cuda' else device.type
     return dict(values, device=name, torch=str(torch.__version__), deterministic=str(deterministic))
