@@ -16,6 +16,7 @@ from convnext_dense.config_device import is_mixed_precision
 from convnext_dense.config_nodes import nested, type_name
 from convnext_dense.errors import InputError
 from convnext_dense.runtime.trainable_hook import TrainableHook
+from convnext_dense.wording import counted
 
 MOST_PARTS, MOST_NAMES = 4, 12
 LONGEST = 180  # characters of a line of text
@@ -112,7 +113,7 @@ def _data(cfg):
             yield f'{loader.removesuffix("_dataloader"):<6}{_data_set(dataset)}'
     if classes:
         more = f' and {len(classes) - MOST_NAMES} more' if len(classes) > MOST_NAMES else ''
-        yield f'{len(classes)} {"class" if len(classes) == 1 else "classes"}: ' \
+        yield f'{counted(len(classes), "class", "classes")}: ' \
               f'{", ".join(classes[:MOST_NAMES])}{more}'
 
 

@@ -17,6 +17,7 @@ from convnext_dense.checkpoints.formats import (
     from_official,
     to_official,
 )
+from convnext_dense.checkpoints.pixels import pixels_of
 from convnext_dense.checkpoints.reading import read_checkpoint
 from convnext_dense.checkpoints.state_dicts import choose_backbone, state_dict_of
 from convnext_dense.checkpoints.values import check_values
@@ -47,7 +48,8 @@ def convert_checkpoint(source: str | Path, out: str | Path, to: str | None = Non
         prefix (str, optional): write only the tensors under it, see :func:`state_dict_of`.
 
     Returns:
-        dict: the metadata that was written: format, arch, classes, config hash, licence.
+        dict: the metadata that was written: format, arch, classes, config hash, licence, pixels
+            (mean and deviation, where they are known).
 
     Raises:
         InputError: an unknown format, another family, or nothing left to write.
@@ -63,7 +65,7 @@ def convert_checkpoint(source: str | Path, out: str | Path, to: str | None = Non
     with convert_errors(str(source), 'it is damaged, or no model known here'):
         state, name, backbone = convert_state(state, to, backbone_only, str(source))
         meta = _metadata(checkpoint, backbone, name, _is_whole(state),
-                         licence or _zoo_licence(source))
+                         licence or _zoo_licence(source), pixels_of(str(source)))
     _write(state, out, meta)
     return meta
 
@@ -109,7 +111,7 @@ def convert_state(state: dict[str, torch.Tensor], to: str | None = None,
     return converted, fmt.name, backbone
 
 
-def _metadata(checkpoint, backbone, name, whole, licence):
+def _metadata(checkpoint, backbone, name, whole, licence, pixels):
     """What a deployed file says of itself; ``format`` is what transformers asks for."""
     meta = checkpoint.get('meta')
     meta = meta if isinstance(meta, dict) else {}
@@ -122,6 +124,8 @@ def _metadata(checkpoint, backbone, name, whole, licence):
         known['config_sha256'] = meta['config_sha256']
     known['licence'] = licence or (
         meta.get('licence') if isinstance(meta.get('licence'), str) else None)
+    if pixels:  # under other names OpenCLIP's tensors do not tell any more
+        known['pixels'] = dict(mean=pixels[0], std=pixels[1])
     return {key: value for key, value in known.items() if value}
 
 

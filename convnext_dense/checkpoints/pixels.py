@@ -1,12 +1,15 @@
 """Which pixels weights were trained on, and what to say where a model has others."""
+import math
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 from convnext_dense.checkpoints import sharded, zoo
 from convnext_dense.checkpoints.fetching import cache_folder
 from convnext_dense.checkpoints.formats import recognise
 from convnext_dense.checkpoints.origins import project_of
+from convnext_dense.checkpoints.reading import safetensors_meta, sniff
 from convnext_dense.checkpoints.state_dicts import names_in
 from convnext_dense.errors import InputError
 
@@ -37,8 +40,8 @@ def pixel_warning(source: str, mean: Sequence[float] | None,
 def pixels_of(source: str) -> tuple[tuple[float, ...], tuple[float, ...]] | None:
     """Mean and deviation of the pixels that weights were trained on, values 0 to 255, RGB.
 
-    Published files are known by name, OpenCLIP's own by the names of their tensors, too. Nothing
-    is fetched, and no tensor is read.
+    Published files are known by name, OpenCLIP's own by the names of their tensors, too, and files
+    of ``convert-checkpoint`` by their metadata. Nothing is fetched, and no tensor is read.
 
     Args:
         source (str): a file, folder, URL or name of published weights.
@@ -54,7 +57,21 @@ def pixels_of(source: str) -> tuple[tuple[float, ...], tuple[float, ...]] | None
         return clip
     path = cache_folder() / zoo.cache_name(source) if '://' in source else Path(source).expanduser()
     try:
+        if path.is_file() and path.suffix == '.safetensors' and sniff(path) == 'safetensors':
+            noted = _noted(safetensors_meta(path).get('pixels'))
+            if noted:
+                return noted
         names = names_in(path) if path.exists() else []
     except InputError:  # whoever loads the file says so
         return None
     return clip if project_of(dict.fromkeys(names), recognise(names)) == 'OpenCLIP' else None
+
+
+def _noted(pixels: Any) -> tuple[tuple[float, ...], tuple[float, ...]] | None:
+    """Mean and deviation as a converted file notes them; None for anything else."""
+    lists = [pixels.get('mean'), pixels.get('std')] if isinstance(pixels, dict) else []
+    if not lists or not all(isinstance(values, list) and values and all(
+            type(value) in (int, float) and math.isfinite(value) for value in values)
+            for values in lists):
+        return None
+    return tuple(lists[0]), tuple(lists[1])

@@ -199,6 +199,12 @@ def safetensors_names(path: str | Path) -> list[str]:
         return list(file.keys())
 
 
+def safetensors_meta(path: str | Path) -> dict[str, Any]:
+    """What a safetensors file says of itself, from its head alone."""
+    with _open_safetensors(path) as file:
+        return _parse_meta(file.metadata() or {})
+
+
 @contextlib.contextmanager
 def _open_safetensors(path):
     from safetensors import SafetensorError, safe_open

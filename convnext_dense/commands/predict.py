@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from convnext_dense.errors import InputError, printable
+from convnext_dense.wording import counted
 
 if TYPE_CHECKING:
     from convnext_dense.prediction.predictor import Predictor
@@ -72,7 +73,7 @@ def run(args: argparse.Namespace) -> int:
     done, stopped = predict(predictor, sources, args.out,
                             args.save or DEFAULT_SAVES[predictor.task], on_error,
                             count_images(sources))
-    print(f'{done} {"image" if done == 1 else "images"} predicted with '
+    print(f'{counted(done, "image")} predicted with '
           f'{printable(predictor.source)}; results are in {printable(args.out)}' +
           (f'; {len(broken)} passed over' if broken else '') +
           ('; stopped' if stopped else ''))

@@ -7,6 +7,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from convnext_dense.wording import counted
+
 #: images a step that ``auto`` never exceeds: twice the published recipes', beyond which the rule
 #: for the learning rate has not been tried
 MOST = 32
@@ -83,7 +85,8 @@ def apply_batch_size(cfg: Any, batch: int, scale_lr: bool = True) -> list[str]:
     old = cfg.train_dataloader.batch_size
     cfg.train_dataloader.batch_size = batch
     factor = batch / old
-    changed = [f'{batch} images a step' + (f' (the config says {old})' if batch != old else '')]
+    changed = [f'{counted(batch, "image")} a step'
+               + (f' (the config says {old})' if batch != old else '')]
     if factor == 1:
         return changed
     optimizer = (cfg.get('optim_wrapper') or {}).get('optimizer') or {}

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from convnext_dense.planning.facts import DataFacts
 from convnext_dense.planning.policy import Plan
+from convnext_dense.wording import counted
 
 _HEAD = '''"""{title}
 
@@ -64,8 +65,9 @@ def config_text(plan: Plan, data: DataFacts, classes: Sequence[str],
         img_suffix: of the images of a label-map data set.
     """
     labels = data.task == 'labels'
-    title = f'{_TITLES[data.task]} of {data.classes} classes from {data.train} training images' + (
-        f' ({data.objects} objects in all).' if data.objects else '.')
+    title = f'{_TITLES[data.task]} of {counted(data.classes, "class", "classes")} from ' \
+            f'{counted(data.train, "training image")}' + (
+                f' ({counted(data.objects, "object")} in all).' if data.objects else '.')
     reasons = {key: _comment(text) for key, text in plan.reasons.items()}
     text = _HEAD.format(
         title=title, config=plan.config, classes=_tuple(classes),

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from convnext_dense.errors import InputError
 from convnext_dense.planning.facts import DataFacts, Machine
+from convnext_dense.wording import counted
 
 VISIBLE = {'cpu': 40, 'gpu': 24}  # side in pixels that nine of ten objects should have
 LONG_SIDE = {'cpu': (320, 448), 'gpu': (800, 1333)}  # least and most, where objects allow it
@@ -86,7 +87,7 @@ def make_plan(data: DataFacts, machine: Machine, weights: str | None = None,
     scale, crop, why_size = _label_map_size(data, kind, size) if data.task == 'labels' else \
         _detector_size(data, kind, size)
     pixels = (crop[0] * crop[1] if crop else _resized_area(data, scale)) / 1e6
-    batch, why_batch = (batch, f'{batch} images a step, as asked for') if batch else \
+    batch, why_batch = (batch, f'{counted(batch, "image")} a step, as asked for') if batch else \
         _batch(data, machine, pixels)
     lr = float(f'{(CPU_LR if kind == "cpu" else GPU_LR) * (batch / LR_BATCH[kind])**.5:.2g}')
     if kind == 'cpu' and weights:
@@ -171,11 +172,12 @@ def _batch(data, machine, pixels):
     least = least_batch(data)
     if machine.gpu is None:
         batch = min(4, max(data.train // 2, least))
-        return batch, f'{batch} images a step'
+        return batch, f'{counted(batch, "image")} a step'
     most = 16 if data.task == 'labels' else 8
     fitting = (machine.gpu_memory * .9 - GPU_RESERVED) / (GPU_MEMORY[data.task] * pixels)
     batch = 2**int(math.log2(min(max(fitting, least), most, max(data.train // 2, least))))
-    return batch, f'{batch} images a step are estimated to fit {machine.gpu_memory:g} GiB'
+    return batch, f'{counted(batch, "image")} a step, estimated to fit ' \
+        f'{machine.gpu_memory:g} GiB'
 
 
 def _why_lr(kind, batch, weights):

@@ -21,6 +21,7 @@ from convnext_dense.files import atomic_folder
 from convnext_dense.planning.config_text import config_text
 from convnext_dense.planning.facts import DataFacts, data_facts, this_machine
 from convnext_dense.planning.policy import Plan, make_plan, usual_weights
+from convnext_dense.wording import counted
 
 MANY = 200  # images from which on reading shows its progress
 
@@ -44,10 +45,10 @@ class Project(NamedTuple):
     def lines(self) -> list[str]:
         """What was found, decided and comes next, to print."""
         data, plan = self.data, self.plan
-        objects = f', {data.objects} objects' if data.objects else ''
+        objects = f', {counted(data.objects, "object")}' if data.objects else ''
         return [
-            f'{self.source.format}: {len(self.source.images)} images{objects}, {data.classes} '
-            f'{"class" if data.classes == 1 else "classes"}: {_class_list(self.source)}',
+            f'{self.source.format}: {counted(len(self.source.images), "image")}{objects}, '
+            f'{counted(data.classes, "class", "classes")}: {_class_list(self.source)}',
             f'split: {self.split}',
             *(f'note: {note}' for note in self.source.notes),
             *(f'{topic}: {why}' for topic, why in plan.reasons.items()),

@@ -6,6 +6,7 @@ from mmengine.config import Config
 from convnext_dense.config_device import is_mixed_precision
 from convnext_dense.config_nodes import type_name
 from convnext_dense.errors import is_out_of_memory
+from convnext_dense.wording import counted
 
 
 def explain_out_of_memory(error: BaseException, cfg: Config, work: str) -> str | None:
@@ -27,8 +28,8 @@ def explain_out_of_memory(error: BaseException, cfg: Config, work: str) -> str |
     step = 'a training step' if work == 'train' else 'a step of evaluation'
     said = (str(error).strip().splitlines() or [''])[0][:160]
     changes = _smaller_batch(work, batch) + _smaller_model(cfg, work, on_gpu)
-    return (f"{'the GPU' if on_gpu else 'this machine'}'s memory does not hold {step} of {batch} "
-            f'{"image" if batch == 1 else "images"}; {_one_of(changes)}'
+    return (f"{'the GPU' if on_gpu else 'this machine'}'s memory does not hold {step} of "
+            f'{counted(batch, "image")}; {_one_of(changes)}'
             + (f' ({said})' if said else ''))
 
 

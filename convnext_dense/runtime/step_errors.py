@@ -26,7 +26,8 @@ def named_cause(work: str, loop: BaseLoop, data_batch: Any,
 
     An image's fault goes with the image. So where no step has passed yet, some images of the data
     set are tried, each in a batch of its own: images are named unless all of these batches fail,
-    and in the same way.
+    and in the same way. Where several processes run, no image can be tried (the others would wait
+    for this one's gradients): the error says that one process can tell.
 
     Args:
         work: training or evaluation.
@@ -45,16 +46,18 @@ def named_cause(work: str, loop: BaseLoop, data_batch: Any,
     except Exception as error:
         if is_out_of_memory(error) or raised_in_hook(error):
             raise
-        names = images(data_batch)
-        if not loop.passed and get_world_size() == 1 and _fails_without(
+        names, alone = images(data_batch), get_world_size() == 1
+        if not loop.passed and alone and _fails_without(
                 loop.dataloader, error, attempt, 1 if len(names) == 1 and names != UNKNOWN else 2):
             raise InputError(
                 f'{work} fails on every batch that was tried, not only on {", ".join(names)}: '
                 f'{in_one_line(error)}; look at the settings of the model, its losses and the '
                 'pipeline: the images are not the cause') from error
-        raise InputError(f'{work} failed on {", ".join(names)}: {in_one_line(error)}; look at '
-                         'these, their annotations, and whether pipeline and model fit each '
-                         'other') from error
+        advice = 'look at these, their annotations, and whether pipeline and model fit each other' \
+            if loop.passed or alone else 'no step has passed yet, so it may be these images or ' \
+            'the settings: start one process, which tries other images and says which'
+        raise InputError(
+            f'{work} failed on {", ".join(names)}: {in_one_line(error)}; {advice}') from error
 
 
 def _fails_without(loader, error, attempt, copies):

@@ -8,6 +8,7 @@ from test_damaged_files import openclip
 from tiny_weights import convnext_file
 
 from convnext_dense.checkpoints import archive, reading, zoo
+from convnext_dense.checkpoints.export import convert_checkpoint
 from convnext_dense.checkpoints.pixels import pixel_warning, pixels_of
 
 CLIP = (zoo.CLIP_MEAN, zoo.CLIP_STD)
@@ -86,3 +87,21 @@ def test_of_other_files_nothing_is_told(tmp_path):
     for name in ('timm.pth', 'torn.pth', 'old.pth', 'gone.pth'):
         assert pixels_of(str(tmp_path / name)) is None
     assert pixels_of('https://example.com/some.pth') is None
+
+
+@pytest.mark.parametrize('to', ['official', 'timm', None])
+def test_a_converted_file_keeps_them(tmp_path, to):
+    out = tmp_path / 'converted.safetensors'
+    convert_checkpoint(write('safetensors', tmp_path), out, to)
+    assert pixels_of(str(out)) == CLIP
+    convert_checkpoint(out, tmp_path / 'again.safetensors', 'official')
+    assert pixels_of(str(tmp_path / 'again.safetensors')) == CLIP
+
+
+@pytest.mark.parametrize('noted', [7, {}, dict(mean=[1.]), dict(mean=1, std=2),
+                                   dict(mean=[], std=[]), dict(mean=['a'], std=[1.]),
+                                   dict(mean=[1e400], std=[1.])])
+def test_what_a_file_notes_is_looked_at(tmp_path, noted):
+    path = tmp_path / 'odd.safetensors'
+    save_file({'some.weight': torch.ones(2)}, path, metadata=dict(pixels=json.dumps(noted)))
+    assert pixels_of(str(path)) is None

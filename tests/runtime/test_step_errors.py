@@ -6,7 +6,7 @@ from mmengine.registry import MODELS
 from tiny import ToyModel, toy_config, with_validation
 
 from convnext_dense.errors import InputError
-from convnext_dense.runtime import Runner
+from convnext_dense.runtime import Runner, step_errors
 
 
 class Image:
@@ -116,3 +116,12 @@ def test_where_there_is_no_other_image_both_are_named(tmp_path):
     text = message(tmp_path, Refusing('loss'), 1, 1)
     assert text.startswith('training failed on street/0.jpg')
     assert 'and whether pipeline and model fit each other' in text
+
+
+@pytest.mark.parametrize('mode', WORK)
+def test_several_processes_do_not_name_images_as_the_cause_of_a_first_step(
+        tmp_path, monkeypatch, mode):
+    monkeypatch.setattr(step_errors, 'get_world_size', lambda: 2)
+    text = message(tmp_path, Refusing(mode), 4, 4)
+    assert text.startswith(f'{WORK[mode]} failed on street/') and 'shapes do not match' in text
+    assert 'it may be these images or the settings: start one process' in text

@@ -11,6 +11,7 @@ from convnext_dense.datasets.importers.files import SourceFiles, name_in_split, 
 from convnext_dense.datasets.importers.geometry import extent
 from convnext_dense.datasets.importers.source import ImageRecord, Instance, Repairs, Source
 from convnext_dense.errors import InputError
+from convnext_dense.wording import counted
 
 if TYPE_CHECKING:
     from convnext_dense.datasets.importers.options import Options
@@ -50,7 +51,7 @@ def read(files: SourceFiles, options: Options | None = None) -> Source:
     unlisted = len(set(files.images) - {image.path for image in images})
     notes = repairs.notes()
     if unlisted:
-        notes.append(f'{unlisted} images that no annotation file lists: left out')
+        notes.append(f'{counted(unlisted, "image")} that no annotation file lists: left out')
     return Source(TITLE, classes, images, notes)
 
 

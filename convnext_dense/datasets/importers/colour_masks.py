@@ -16,6 +16,7 @@ from convnext_dense.datasets.importers.options import Options, read_table
 from convnext_dense.datasets.importers.pairs import Pairs, find_pairs
 from convnext_dense.datasets.importers.source import IGNORED, ImageRecord, Repairs, Source
 from convnext_dense.errors import InputError
+from convnext_dense.wording import counted
 
 TITLE = 'colour masks'
 _TABLES = ('class_dict.csv', 'label_colors.txt', 'label_colours.txt', 'labelmap.txt',
@@ -109,7 +110,8 @@ def unmatched(pairs: Pairs) -> list[str]:
     """What was left out because its partner is missing, as notes."""
     notes = []
     if pairs.images:
-        notes.append(f'{len(pairs.images)} images without a label map: left out (the first: '
+        notes.append(f'{counted(len(pairs.images), "image")} '
+                     'without a label map: left out (the first: '
                      f'{pairs.images[0]})')
     if pairs.label_maps:
         notes.append(f'{len(pairs.label_maps)} label maps without an image: left out (the first: '

@@ -16,6 +16,7 @@ from convnext_dense.datasets.importers.geometry import ellipse, extent, rle_box,
 from convnext_dense.datasets.importers.source import ImageRecord, Instance, Repairs, Source
 from convnext_dense.datasets.importers.voc import parse, xml_root
 from convnext_dense.errors import InputError, convert_errors
+from convnext_dense.wording import counted
 
 if TYPE_CHECKING:
     from convnext_dense.datasets.importers.options import Options
@@ -54,7 +55,7 @@ def read(files: SourceFiles, options: Options | None = None) -> Source:
     notes = repairs.notes()
     unlisted = set(files.images) - {image.path for image in images}
     if unlisted:
-        notes.append(f'{len(unlisted)} images that the XML file does not list: left out')
+        notes.append(f'{counted(len(unlisted), "image")} that the XML file does not list: left out')
     return Source(TITLE, classes, images, notes)
 
 

@@ -14,6 +14,7 @@ from convnext_dense.datasets.importers.files import SourceFiles, name_in_split, 
 from convnext_dense.datasets.importers.geometry import ellipse, extent, rle_box, rle_of
 from convnext_dense.datasets.importers.source import ImageRecord, Instance, Repairs, Source
 from convnext_dense.errors import InputError, convert_errors
+from convnext_dense.wording import counted
 
 if TYPE_CHECKING:
     from convnext_dense.datasets.importers.options import Options
@@ -52,7 +53,8 @@ def read(files: SourceFiles, options: Options | None = None) -> Source:
     notes = repairs.notes()
     unlabelled = set(files.images) - {image.path for image in images}
     if unlabelled:
-        notes.append(f'{len(unlabelled)} images without a JSON file: left out (the first: '
+        notes.append(f'{counted(len(unlabelled), "image")} '
+                     'without a JSON file: left out (the first: '
                      f'{min(unlabelled)})')
     classes = sorted({instance.name for image in images for instance in image.instances})
     return Source(TITLE, classes, images, notes)

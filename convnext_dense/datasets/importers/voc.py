@@ -9,6 +9,7 @@ from xml.etree import ElementTree
 from convnext_dense.datasets.importers.files import SourceFiles, name_in_split, split_of
 from convnext_dense.datasets.importers.source import ImageRecord, Instance, Repairs, Source
 from convnext_dense.errors import InputError
+from convnext_dense.wording import counted
 
 if TYPE_CHECKING:
     from convnext_dense.datasets.importers.options import Options
@@ -69,7 +70,8 @@ def read(files: SourceFiles, options: Options | None = None) -> Source:
     unlabelled = set(files.images) - {image.path for image in images}
     notes = repairs.notes()
     if unlabelled and not lists:
-        notes.append(f'{len(unlabelled)} images without an XML file: left out (the first: '
+        notes.append(f'{counted(len(unlabelled), "image")} '
+                     'without an XML file: left out (the first: '
                      f'{min(unlabelled)})')
     classes = sorted({instance.name for image in images for instance in image.instances})
     return Source(TITLE, classes, images, notes)
