@@ -1,12 +1,12 @@
 """Counts against the published figures, mmcv's own counter and arithmetic."""
 import json
-from functools import partial
+import re
+from functools import cache, partial
 from pathlib import Path
 
 import pytest
 import torch
 from mmengine.config import Config
-from uncovered import uncovered
 
 from convnext_dense.analysis.complexity import (
     Part,
@@ -28,42 +28,49 @@ FILES = sorted(path for room in ('mask_rcnn', 'cascade_mask_rcnn', 'upernet')
 WITHOUT_ATTENTION = ('coco/cascade_swin-l_in22k', 'ade20k/upernet_swin-l_in22k')
 
 
+@cache
+def configs():
+    """Configs with a published row, by the row's key."""
+    found = map(Config.fromfile, FILES)
+    return {cfg.published: cfg for cfg in found if cfg.get('published')}
+
+
 def config_of(key):
-    return next(cfg for cfg in map(Config.fromfile, FILES) if cfg.get('published') == key)
+    return configs()[key]
 
 
-@pytest.fixture(scope='module')
-def counted():
-    """Complexity of every config with a published row, by the row's key."""
-    configs = [Config.fromfile(path) for path in FILES]
-    with uncovered():  # mostly torch's own Python; other tests run the same lines
-        return {cfg.published: measure_complexity(build_on_meta(cfg), published_size(cfg))
-                for cfg in configs if cfg.get('published')}
+@cache
+def counted(key):
+    """Complexity of the config of a published row."""
+    cfg = config_of(key)
+    return measure_complexity(build_on_meta(cfg), published_size(cfg))
 
 
 def rows_with(field):
-    return [key for key, row in published_rows().items() if row.get(field)]
+    """Keys of published rows; the slow tests count the larger models of an architecture."""
+    return [pytest.param(key, marks=[pytest.mark.slow] * bool(re.search('-(s|b|l|xl|64x4d)_', key)))
+            for key, row in published_rows().items() if row.get(field)]
 
 
 @pytest.mark.parametrize('key', rows_with('params_M'))
-def test_parameters_are_the_published_ones_within_one_percent(counted, key):
-    assert counted[key].total.params / 1e6 == pytest.approx(published_row(key)['params_M'], rel=.01)
+def test_parameters_are_the_published_ones_within_one_percent(key):
+    assert counted(key).total.params / 1e6 == pytest.approx(published_row(key)['params_M'], rel=.01)
 
 
 @pytest.mark.parametrize('key', rows_with('flops_G'))
-def test_multiply_adds_are_the_published_ones_within_one_percent(counted, key):
-    assert counted[key].total.macs / 1e9 == pytest.approx(published_row(key)['flops_G'], rel=.01)
+def test_multiply_adds_are_the_published_ones_within_one_percent(key):
+    assert counted(key).total.macs / 1e9 == pytest.approx(published_row(key)['flops_G'], rel=.01)
 
 
 @pytest.mark.parametrize('key', rows_with('flops_G'))
-def test_the_convention_explains_the_published_figure_within_a_tenth_of_a_percent(counted, key):
-    total = counted[key].total
+def test_the_convention_explains_the_published_figure_within_a_tenth_of_a_percent(key):
+    total = counted(key).total
     macs = total.mmcv if key in WITHOUT_ATTENTION else total.macs
     assert macs / 1e9 == pytest.approx(published_row(key)['flops_G'], rel=.001)
 
 
-def test_parts_add_up_to_the_whole(counted):
-    complexity = counted['coco/cascade_convnext-t_in1k']
+def test_parts_add_up_to_the_whole():
+    complexity = counted('coco/cascade_convnext-t_in1k')
     assert list(complexity.parts) == ['backbone', 'neck', 'rpn_head', 'box_head', 'mask_head']
     backbone, neck = complexity.parts['backbone'], complexity.parts['neck']
     assert backbone + neck + complexity.heads == complexity.total
@@ -72,8 +79,8 @@ def test_parts_add_up_to_the_whole(counted):
     assert complexity.parts['box_head'].products == 3 * 1000 * (conv + linear)
 
 
-def test_auxiliary_head_has_parameters_but_no_work_at_inference(counted):
-    auxiliary = counted['ade20k/upernet_convnext-t_in1k'].parts['auxiliary_head']
+def test_auxiliary_head_has_parameters_but_no_work_at_inference():
+    auxiliary = counted('ade20k/upernet_convnext-t_in1k').parts['auxiliary_head']
     assert auxiliary.params > 384 * 256 * 9
     assert auxiliary == Part(params=auxiliary.params)
 
@@ -175,9 +182,9 @@ def test_size_is_written_width_first():
             parse_size(wrong)
 
 
-def test_figures_of_another_convention_are_shown_beside(counted):
+def test_figures_of_another_convention_are_shown_beside():
     key = 'coco/cascade_swin-l_in22k'
-    text = render(counted[key], published_row(key))
+    text = render(counted(key), published_row(key))
     assert "leaves attention's products out" in text
     assert '1382.09 G (+0.01 %)' in text
     assert 'mask heads on 100' in text

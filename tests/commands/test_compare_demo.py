@@ -56,6 +56,7 @@ def test_models_differ_in_their_backbone_alone_and_are_of_one_size():
 COMMAND = ['compare', '--demo', '--no-static', '--resamples', '100']
 
 
+@pytest.mark.slow
 def test_the_demo_ends_in_a_report_and_goes_on_where_it_was_interrupted(tiny, capfd):
     assert main(COMMAND) == 0
     said = capfd.readouterr()

@@ -33,7 +33,8 @@ def train(task, data, folder, *options):  # noqa: F811
                  'param_scheduler.0.eta_max=1e-12'])
 
 
-@pytest.mark.parametrize('task', TASKS)
+@pytest.mark.parametrize('task', [
+    pytest.param('detector', marks=pytest.mark.slow), 'segmenter'])
 def test_rows_of_common_classes_come_from_the_file(task, data, trained, tmp_path):  # noqa: F811
     checkpoint = smaller(torch.load(trained[task] / 'iter_2.pth', weights_only=False), task)
     source = tmp_path / 'three.pth'

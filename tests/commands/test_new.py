@@ -42,7 +42,12 @@ def new(tmp_path, *options, data='in'):
                  '--weights', 'none', *options])
 
 
-@pytest.mark.parametrize('source', SOURCES)
+QUICK = ('yolo', 'colour-masks')  # the other formats' models are trained by the slow tests
+
+
+@pytest.mark.parametrize('source', [
+    *QUICK, *(pytest.param(source, marks=pytest.mark.slow) for source in SOURCES
+              if source not in QUICK)])
 def test_from_data_to_an_evaluated_model(source, tmp_path, monkeypatch, capsys):
     SOURCES[source](tmp_path / 'in')
     assert new(tmp_path) == 0

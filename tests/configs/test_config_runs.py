@@ -85,7 +85,9 @@ def test_detectors_train(head, coco, tmp_path):
     assert np.isfinite(list(losses.values())).all()
 
 
-@pytest.mark.parametrize('tta', [False, True], ids=['single-scale', 'multi-scale'])
+@pytest.mark.parametrize('tta', [
+    pytest.param(False, marks=pytest.mark.slow, id='single-scale'),
+    pytest.param(True, id='multi-scale')])
 def test_detectors_are_evaluated(tta, coco, tmp_path):
     cfg = shrunk(DETECTORS['cascade-mask-rcnn'], coco)
     if tta:
@@ -110,7 +112,9 @@ def test_segmenters_train(ade20k, tmp_path):
     assert np.isfinite(list(losses.values())).all()
 
 
-@pytest.mark.parametrize('tta', [False, True], ids=['single-scale', 'multi-scale'])
+@pytest.mark.parametrize('tta', [
+    pytest.param(False, marks=pytest.mark.slow, id='single-scale'),
+    pytest.param(True, id='multi-scale')])
 def test_segmenters_are_evaluated(tta, ade20k, tmp_path):
     cfg = shrunk(SEGMENTER, ade20k)
     if tta:

@@ -42,7 +42,6 @@ def test_coco_is_the_3x_schedule():
         assert rates[600 * epoch] == rates[600 * epoch + 599] == pytest.approx(factor)
 
 
-@pytest.mark.no_cover  # 160000 steps of mmengine's schedulers
 def test_ade20k_warms_up_and_falls_to_zero_as_published():
     """The factors of warm-up and polynomial decay multiply, and both begin with iteration 0."""
     cfg = config(ADE20K[0])

@@ -38,7 +38,7 @@ def test_one_process(alone):
     assert error.startswith('IoUMetric: no image was evaluated')
 
 
-@pytest.mark.parametrize('world', [2, 3])
+@pytest.mark.parametrize('world', [pytest.param(2, marks=pytest.mark.slow), 3])
 def test_several_processes_with_uneven_shares_give_the_same(alone, tmp_path, world):
     logs, files = evaluate(world, tmp_path / 'many')
     (expected,), expected_files = alone

@@ -32,6 +32,7 @@ def test_openvino_in_int8_says_what_it_costs(clear_segmenter, images, tmp_path):
     assert Predictor(out)(images[0]).labels.shape == (64, 64)
 
 
+@pytest.mark.slow
 def test_windows_are_joined_outside_of_a_package_of_torch(  # noqa: F811
         clear_segmenter, images, tmp_path):
     import torch

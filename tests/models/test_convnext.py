@@ -96,8 +96,13 @@ class Reference:
                 assert (a - b).abs().max() <= tolerance * max(b.abs().max(), 1)
 
 
-@pytest.fixture(scope='module', params=[(arch, version) for arch in ARCHITECTURES
-                                        for version in ('v1', 'v2')], ids='-'.join)
+LARGE = ('large', 'xlarge', 'huge', 'xxlarge')
+
+
+@pytest.fixture(scope='module', params=[
+    pytest.param((arch, version), id=f'{arch}-{version}',
+                 marks=[pytest.mark.slow] * (arch in LARGE))
+    for arch in ARCHITECTURES for version in ('v1', 'v2')])
 def reference(request):
     """Both peers are compared with it before the next one is built."""
     return Reference(*request.param)
@@ -237,7 +242,6 @@ def test_activation_checkpointing_gives_the_same_gradients(options):
         torch.testing.assert_close(a.grad, b.grad, atol=1e-6, rtol=1e-6)
 
 
-@pytest.mark.no_cover  # the compiler itself is traced for most of the time
 @pytest.mark.parametrize('options', [{}, V2])
 def test_compiled_equals_eager(options):
     arch = dict(depths=(1, 2), channels=(8, 16))  # every layer that there is

@@ -61,9 +61,10 @@ def detector_parts():
     return model
 
 
-@pytest.mark.no_cover  # the compiler itself is traced for most of the time
-@pytest.mark.parametrize('training', [False, True])
-@pytest.mark.parametrize('build', [segmenter, detector_parts])
+@pytest.mark.parametrize('build, training', [
+    (segmenter, False), (detector_parts, True),
+    *(pytest.param(*one, marks=pytest.mark.slow)
+      for one in ((segmenter, True), (detector_parts, False)))])
 def test_another_image_size_needs_no_other_compilation(build, training):
     model, backend = build().train(training), Counting()
     eager = copy.deepcopy(model)

@@ -66,8 +66,9 @@ def evaluate(make, metric, root, work_dir, batch_size=1, model=None):
     return runner.test(), sorted(seen)
 
 
-@pytest.mark.parametrize('name', METRICS)
-@pytest.mark.parametrize('batch_size', [1, 2])
+@pytest.mark.parametrize('name, batch_size', [
+    ('mmseg', 1), ('ours', 2), *(pytest.param(*one, marks=pytest.mark.slow)
+                                 for one in (('mmseg', 2), ('ours', 1)))])
 def test_the_figures_are_those_without_the_image(name, batch_size, tmp_path):
     make, metric = METRICS[name]
     root = tmp_path / 'shapes'
@@ -85,8 +86,10 @@ def test_the_figures_are_those_without_the_image(name, batch_size, tmp_path):
     assert images[1].name in (tmp_path / 'broken/bad_images_test.jsonl').read_text()
 
 
-@pytest.mark.parametrize('scope', ['mmdet', 'convnext_dense'])
-@pytest.mark.parametrize('batch_size', [1, 2])
+@pytest.mark.parametrize('scope, batch_size', [
+    ('mmdet', 1), ('convnext_dense', 2),
+    *(pytest.param(*one, marks=pytest.mark.slow)
+      for one in (('mmdet', 2), ('convnext_dense', 1)))])
 def test_the_objects_of_the_image_count_as_missed_by_a_detector(scope, batch_size, tmp_path):
     root = tmp_path / 'shapes'
     write_shapes(root, train=2, val=4, size=64)

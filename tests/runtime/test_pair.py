@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from killing import final_state
 
 HERE = Path(__file__).parent
@@ -34,6 +35,7 @@ def test_a_signal_to_one_process_stops_all_after_the_same_step(tmp_path):
     assert final_state(tmp_path / 'work')['iter'] == 4
 
 
+@pytest.mark.slow
 def test_a_run_of_one_process_goes_on_with_two(tmp_path):
     (one, two), log = run('resume', tmp_path)
     assert one == two

@@ -67,7 +67,8 @@ def train(config, work_dir):
                     if key.startswith('val/') and 'time' not in key}
 
 
-@pytest.mark.parametrize('make', [detector_config, segmenter_config])
+@pytest.mark.parametrize('make', [
+    pytest.param(detector_config, marks=pytest.mark.slow), segmenter_config])
 def test_classes_for_types_are_the_same_run(make, shapes, tmp_path):
     config = make(shapes, 'none', workers=0)
     config.model.backbone.norm_cfg = dict(type='LN2d')

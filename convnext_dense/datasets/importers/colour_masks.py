@@ -110,10 +110,9 @@ def unmatched(pairs: Pairs) -> list[str]:
     """What was left out because its partner is missing, as notes."""
     notes = []
     if pairs.images:
-        notes.append(f'{counted(len(pairs.images), "image")} '
-                     'without a label map: left out (the first: '
-                     f'{pairs.images[0]})')
+        notes.append(f'{counted(len(pairs.images), "image")} without a label map: left out '
+                     f'(the first: {pairs.images[0]})')
     if pairs.label_maps:
-        notes.append(f'{len(pairs.label_maps)} label maps without an image: left out (the first: '
-                     f'{pairs.label_maps[0]})')
+        notes.append(f'{counted(len(pairs.label_maps), "label map")} without an image: left '
+                     f'out (the first: {pairs.label_maps[0]})')
     return notes

@@ -35,7 +35,6 @@ def run(model, image):
     return [*maps, *(parameter.grad for parameter in model.parameters())]
 
 
-@pytest.mark.no_cover  # other tests run the same lines
 @pytest.mark.parametrize('version', VERSIONS)
 def test_maps_and_gradients_equal_plain_torch(version):
     image = torch.randn(2, 3, 9, 14, generator=torch.Generator().manual_seed(1))

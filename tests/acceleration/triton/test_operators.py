@@ -76,7 +76,6 @@ def test_convolution_with_the_tiles_of_a_gpu_equals_torch(monkeypatch):
     assert_same(operators.dwconv_norm, dwconv_norm, convolution_inputs((1, 8, 8, 3)), EPS)
 
 
-@pytest.mark.no_cover  # other tests run the same lines
 def test_every_plan_of_the_convolution_gives_the_same(monkeypatch):
     inputs = convolution_inputs((1, 6, 3, 4))
     expected = values_and_gradients(dwconv_norm, inputs, EPS)
@@ -204,7 +203,6 @@ def differentiable(name, inputs):
     return inputs[:count], inputs[count:]
 
 
-@pytest.mark.no_cover  # other tests run the same lines
 @pytest.mark.parametrize('index', range(6))
 def test_gradients_equal_differences_in_float64(index):
     _, operator, inputs = cases(torch.float64)[index]

@@ -179,8 +179,8 @@ def test_images_and_label_maps_without_a_partner_are_named(tmp_path):
     (tmp_path / 'images/b.jpg').unlink()
     source = read(tmp_path)
     assert [image.name for image in source.images] == ['c.jpg', 'd.jpg']
-    assert any(note.startswith('1 images without a label map') for note in source.notes)
-    assert any(note.startswith('1 label maps without an image') for note in source.notes)
+    assert any(note.startswith('1 image without a label map') for note in source.notes)
+    assert any(note.startswith('1 label map without an image') for note in source.notes)
 
 
 def test_a_label_map_of_another_size_is_an_error(tmp_path):
