@@ -69,9 +69,10 @@ def pixels_of(source: str) -> tuple[tuple[float, ...], tuple[float, ...]] | None
 
 def _noted(pixels: Any) -> tuple[tuple[float, ...], tuple[float, ...]] | None:
     """Mean and deviation as a converted file notes them; None for anything else."""
-    lists = [pixels.get('mean'), pixels.get('std')] if isinstance(pixels, dict) else []
-    if not lists or not all(isinstance(values, list) and values and all(
-            type(value) in (int, float) and math.isfinite(value) for value in values)
-            for values in lists):
+    if not isinstance(pixels, dict):
         return None
-    return tuple(lists[0]), tuple(lists[1])
+    mean, std = (tuple(values) if isinstance(values, list) else ()
+                 for values in (pixels.get('mean'), pixels.get('std')))
+    known = mean and std and all(type(value) in (int, float) and math.isfinite(value)
+                                 for value in (*mean, *std))
+    return (mean, std) if known else None

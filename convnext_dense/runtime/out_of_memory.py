@@ -24,7 +24,7 @@ def explain_out_of_memory(error: BaseException, cfg: Config, work: str) -> str |
         return None
     on_gpu = 'CUDA' in str(error) or 'OutOfMemory' in type(error).__name__
     loader = cfg.get(f'{work}_dataloader') or {}
-    batch = loader.get('batch_size')
+    batch = loader.get('batch_size', 1)
     step = 'a training step' if work == 'train' else 'a step of evaluation'
     said = (str(error).strip().splitlines() or [''])[0][:160]
     changes = _smaller_batch(work, batch) + _smaller_model(cfg, work, on_gpu)
