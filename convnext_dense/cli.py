@@ -23,6 +23,7 @@ COMMANDS = {
     'new': 'from images and annotations to a folder that trains',
     'train': 'train a detector or segmenter',
     'test': 'evaluate a detector or segmenter',
+    'report': 'the page of a training: curves, samples, worst images, what was skipped',
     'predict': 'boxes, masks and label maps of images, folders and videos',
     'export': 'a trained model for ONNX Runtime, OpenVINO and others',
     'list': 'architectures, published weights, data sets and configs',

@@ -85,6 +85,7 @@ def printed() -> tuple[Command, ...]:
 #: walk -> its commands. tests/test_printed_walks.py and tests/export/test_printed_exports.py
 WALKS = {
     'own images': r'convnext-dense (new fruit|train fruit|predict fruit)',
+    'reports': 'convnext-dense report',
     'masks': 'convnext-dense new (road|crack)',
     'people': 'convnext-dense new people',
     'examples': r'python tools/train.py configs/examples/\S+ --data-root \S+$|'

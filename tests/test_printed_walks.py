@@ -62,6 +62,16 @@ def test_from_own_images_to_a_prediction():
     assert len(list(Path('predictions/images').iterdir())) == 4
 
 
+def test_reports_are_written_again():
+    scalars = Path('work_dirs/fruit/20261127_080000/vis_data/scalars.json')
+    scalars.parent.mkdir(parents=True)
+    scalars.write_text('{"loss": 1.5, "step": 10, "iter": 10}\n')
+    for command in walk('reports'):
+        typed(command)
+    assert all('10 steps' in Path(page).read_text()
+               for page in ('work_dirs/fruit/report.html', 'fruit.html'))
+
+
 def test_colours_and_names_of_masks():
     colours = [(128, 64, 128), (70, 130, 180), (0, 0, 0)]
     write_masks(Path('road_images'), colours=True, table=False)

@@ -3,7 +3,9 @@ from __future__ import annotations
 
 import copy
 from collections import defaultdict
-from typing import NamedTuple
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple
 
 from mmengine.config import Config
 from mmengine.optim import build_optim_wrapper
@@ -14,6 +16,7 @@ from convnext_dense.errors import convert_errors
 #: settings of a wrapper or an optimizer that say how an update is computed, not which
 IMPLEMENTATION = ('fused', 'foreach', 'capturable')
 PRECISION = ('loss_scale', 'dtype', 'use_fsdp')
+MOST_PARTS = 2  # of a group that its name lists
 
 
 class RateGroup(NamedTuple):
@@ -52,15 +55,56 @@ def rate_groups(cfg: Config, model: nn.Module) -> list[RateGroup]:
         wrapper['optimizer'].pop(key, None)
     with convert_errors('optim_wrapper', 'look at its settings in the config'):
         optimizer = build_optim_wrapper(model, wrapper).optimizer
+    return [_together(rate, groups, names)
+            for rate, groups, names in _by_rate(optimizer, model)]
+
+
+def optimizer_groups(optim_wrapper: Any, model: nn.Module) -> dict[str, Callable[[], float]]:
+    """The learning rates of a run, now and at each later step.
+
+    Args:
+        optim_wrapper: of the run, with one optimizer or several.
+        model: its model, not wrapped.
+
+    Returns:
+        dict: by the name of the group, the highest rate first, what gives its rate.
+    """
+    optimizer = getattr(optim_wrapper, 'optimizer', None)
+    if not hasattr(optimizer, 'param_groups'):  # several optimizers
+        return {name: partial(_first_rate, optim_wrapper, name) for name in optim_wrapper.get_lr()}
+    found: dict[str, Callable[[], float]] = {}
+    for rate, groups, names in _by_rate(optimizer, model):
+        name = _short(_together(rate, groups, names).parts)
+        while name in found:  # parts that have several rates
+            name += ' (others)'
+        found[name] = partial(_rate, groups[0]['group'])
+    return found
+
+
+def _rate(group):
+    return float(group['lr'])
+
+
+def _first_rate(optim_wrapper, name):
+    return float(optim_wrapper.get_lr()[name][0])
+
+
+def _short(parts):
+    return ', '.join(parts) if len(parts) <= MOST_PARTS else f'{parts[0]} ... {parts[-1]}'
+
+
+def _by_rate(optimizer, model):
+    """For each rate that parameters start with, the highest first: its groups and all names."""
     names = {id(parameter): name for name, parameter in model.named_parameters()
              if parameter.requires_grad}
     by_rate = defaultdict(list)
     for group in optimizer.param_groups:
         trained = [parameter for parameter in group['params'] if id(parameter) in names]
-        if trained:
-            by_rate[float(f'{group["lr"]:.6g}')].append(dict(group, params=trained))
-    return [_together(rate, groups, names)
-            for rate, groups in sorted(by_rate.items(), reverse=True)]
+        if trained:  # a schedule moves lr and leaves initial_lr
+            rate = float(f'{group.get("initial_lr", group["lr"]):.6g}')
+            by_rate[rate].append(dict(group, params=trained, group=group))
+    for rate, groups in sorted(by_rate.items(), reverse=True):
+        yield rate, groups, names
 
 
 def _together(rate, groups, names):

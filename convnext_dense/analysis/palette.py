@@ -2,7 +2,8 @@
 
 The six were searched for: the smallest distance between two of them, over normal sight,
 deuteranopia, protanopia and tritanopia, is 27 in CAM02-UCS (1 can just be seen), and each has a
-contrast of at least 3 with white. Beyond six models the symbol tells them apart.
+contrast of at least 3 with white. Beyond six models the symbol tells them apart. Six others were
+searched for on a dark page: 25 apart, the page included, with a contrast of at least 3.
 """
 COLOURS = ('#0069B4', '#E1780F', '#877878', '#00005A', '#782D00', '#0F0000')
 SYMBOLS = ('circle', 'diamond', 'square', 'triangle-up', 'x', 'star')
@@ -11,6 +12,8 @@ PATTERNS = ('', '/', '.', 'x', '-', '+')
 BUBBLES = ('circle', 'circle-cross', 'circle-x', 'circle-dot')
 DASHES = ('solid', 'dash', 'dot', 'dashdot', 'longdash', 'longdashdot')
 INK, GRID, PAPER = '#1A1A1A', '#D9D9D9', '#FFFFFF'
+DARK_COLOURS = ('#30C0E0', '#C07830', '#FFE030', '#E0FFFF', '#A030FF', '#307878')
+DARK_PAPER = '#161616'
 
 
 def style(index: int) -> dict[str, str]:

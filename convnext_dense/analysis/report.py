@@ -3,9 +3,11 @@ from __future__ import annotations
 
 import html
 import json
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 from convnext_dense.analysis.bootstrap import RESAMPLES
 from convnext_dense.analysis.charts import all_charts
@@ -75,7 +77,8 @@ def write_report(models: list[Model], folder: str | Path, title: str = 'Comparis
     sections = _sections(models, labels, kinds, differences, wanted)
     fairness = fairness_lines(models, labels, tuning)
     (folder / 'report.md').write_text(_markdown_page(title, fairness, sections, models))
-    (folder / 'report.html').write_text(_html_page(title, fairness, sections, charts, models))
+    (folder / 'report.html').write_text(_html_page(
+        title, fairness, sections, charts, models, folder))
     (folder / 'comparison.json').write_text(json.dumps(
         {kind: [item.to_dict() for item in items] for kind, items in differences.items()},
         indent=2) + '\n')
@@ -164,7 +167,7 @@ def _markdown_page(title, fairness, sections, models):
     return '\n\n'.join(parts) + '\n'
 
 
-def _html_page(title, fairness, sections, charts, models):
+def _html_page(title, fairness, sections, charts, models, folder):
     from plotly.offline import get_plotlyjs
     body = [f'<h1>{html.escape(title)}</h1>']
     if fairness:
@@ -178,8 +181,23 @@ def _html_page(title, fairness, sections, charts, models):
     body += [_html_section(*section) for section in sections[2:]]
     body.append(_html_list('Sources', _runs(models) + [
         f'timed on {line}' for line in _machines(models)]))
+    body.append(_run_reports(models, folder))
     return PAGE.format(title=html.escape(title), style=STYLE, plotly=get_plotlyjs(),
                        body='\n'.join(body), charts=_script(charts))
+
+
+def _run_reports(models, folder):
+    """Links to the reports of the trainings, where they have one."""
+    links = []
+    for model in models:
+        for run in model.runs:
+            page = Path(run.folder, 'report.html')
+            if page.is_file():
+                target = quote(os.path.relpath(page.resolve(), folder.resolve()))
+                links.append(f'<li><a href="{html.escape(target)}">'
+                             f'{html.escape(f"{model.name}: {run.folder}")}</a></li>')
+    return f'<section><h2>Reports of the trainings</h2><ul>{"".join(links)}</ul></section>' \
+        if links else ''
 
 
 def _html_list(title, lines):
@@ -225,9 +243,11 @@ figure { margin: 0; min-width: 0; }
 figure:first-child { grid-column: 1 / -1; }
 figcaption { font-weight: 600; margin-bottom: .3em; }
 li { overflow-wrap: anywhere; max-width: 75ch; }
+a { color: #0069b4; }
 @media (prefers-color-scheme: dark) {
   body, th:first-child, td:first-child { color: #e8e8e8; background: #161616; }
   th, td { border-color: #444; }
+  a { color: #6cb8f0; }
   figure > div { background: #fff; }  /* charts are drawn on white */
 }
 '''

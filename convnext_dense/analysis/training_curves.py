@@ -1,6 +1,6 @@
 """Loss, learning rate and figures of a training over its steps, as one image."""
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -15,6 +15,7 @@ __all__ = ['write_training_curves']
 #: figures that are drawn where a validation has them; of others the first few
 FIGURES = ('bbox_mAP', 'bbox_mAP_50', 'segm_mAP', 'segm_mAP_50', 'mIoU', 'mAcc', 'aAcc')
 MOST = 4
+SECONDS = ('time', 'data_time')  # of a step; a validation logs its own under these names
 
 Points = Mapping[str, Sequence[tuple[float, float]]]
 
@@ -42,20 +43,25 @@ def write_training_curves(work_dir: str | Path) -> Path | None:
     return path
 
 
-def read_points(work_dir: str | Path) -> Points:
+def read_points(work_dir: str | Path, logs: Collection[str] | None = None) -> Points:
     """``{name: [(step, value), ...]}`` of all runs in a work directory, by step.
 
     Where a resumed run repeats steps, its values stand for them. A validation that was written
-    down by its epoch stands at the last training step before it.
+    down by its epoch stands at the last training step before it. Seconds are those of training.
+
+    Args:
+        work_dir (str | Path): of the runs.
+        logs (Collection[str] | None): names of the runs' log folders; None takes all.
     """
     found: dict[str, dict[float, float]] = defaultdict(dict)
-    for run in read_scalars(work_dir):
+    for run in read_scalars(work_dir, logs):
         trained = 0.
         for row in run:
             trained = max(row.get('iter', 0), trained)
             step = max(row.get('step', 0), trained)
             for name, value in row.items():
-                if name not in ('step', 'iter', 'epoch'):
+                if name not in ('step', 'iter', 'epoch') and (
+                        name not in SECONDS or 'iter' in row):
                     found[name][step] = value
     return {name: sorted(values.items()) for name, values in found.items()}
 

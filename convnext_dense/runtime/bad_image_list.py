@@ -133,16 +133,7 @@ class BadImageList:
             return []
         text = text[:text.rfind(b'\n') + 1]
         self._position += len(text)
-        entries = []
-        for line in text.splitlines():
-            try:
-                entry = json.loads(line)
-            except (ValueError, RecursionError):  # cut by a power failure
-                continue
-            if isinstance(entry, dict) and all(isinstance(entry.get(key, entry), kind)
-                                               for key, kind in ENTRY.items()):
-                entries.append(entry)
-        return entries
+        return _entries(text)
 
     def _enforce_limit(self):
         unusable = [entry for entry in self.entries if not entry['used']]
@@ -172,6 +163,36 @@ class BadImageList:
         if len(found) > MOST_LISTED:
             lines.append(f'  and {len(found) - MOST_LISTED} more')
         return '\n'.join(lines)
+
+
+def read_bad_images(path: str | Path, run_id: str | None = None) -> list[dict[str, Any]]:
+    """The entries of a list, each once, sorted; empty where there is none.
+
+    Args:
+        path: the file.
+        run_id: the identity of the run whose entries are wanted; None takes all.
+    """
+    try:
+        text = Path(path).read_bytes()
+    except OSError:
+        return []
+    found = {(entry['file'], entry['problem']): entry for entry in _entries(text)
+             if run_id is None or entry.get('run') == run_id}
+    return [found[key] for key in sorted(found)]
+
+
+def _entries(text):
+    """The entries of whole lines; the file may be of another run, or from elsewhere."""
+    entries = []
+    for line in text.splitlines():
+        try:
+            entry = json.loads(line)
+        except (ValueError, RecursionError):  # cut by a power failure
+            continue
+        if isinstance(entry, dict) and all(isinstance(entry.get(key, entry), kind)
+                                           for key, kind in ENTRY.items()):
+            entries.append(entry)
+    return entries
 
 
 class BadImageLists:

@@ -28,6 +28,8 @@ def end_lines(runner: Runner) -> list[str]:
     except OSError as error:  # the training is done and saved: a full disk takes the image alone
         lines += [f'curves: not drawn, {error}']
     lines += viewing_lines(runner.cfg)
+    page = os.path.join(runner.work_dir, 'report.html')
+    lines += [f'report: {page}'] if os.path.isfile(page) else []
     report = os.path.join(runner.log_dir, 'evaluation')
     lines += [f'report of the last validation: {report}'] if os.path.isdir(report) else []
     config = getattr(runner.cfg, 'filename', None)

@@ -55,6 +55,14 @@ class WorkDirLock:
             return
         raise InputError(f'{self.path}: another training is starting here; try again')
 
+    def is_held(self) -> bool:
+        """Whether a training holds it now, in this process or another."""
+        try:
+            holder = self._holder()
+        except InputError:  # no file of a training
+            return False
+        return holder is not None and not holder[1]
+
     def touch(self) -> None:
         """Say now and then that the training is alive, for other machines."""
         if self._held and time.monotonic() - self._touched > TOUCHED:
@@ -74,13 +82,14 @@ class WorkDirLock:
             except OSError:  # the folder became read-only; the next start finds this one gone
                 pass
 
-    def _remove_if_stale(self):
+    def _holder(self):
+        """Who holds it, and whether that is stale; None where nobody does."""
         try:
             status = os.lstat(self.path)
             age, plain = time.time() - status.st_mtime, stat.S_ISREG(status.st_mode)
             holder = json.loads(self.path.read_text()) if plain else {}  # a pipe would not end
         except FileNotFoundError:
-            return
+            return None
         except (OSError, ValueError, RecursionError):  # being written, or cut by a power failure
             holder = None
         if not plain:
@@ -94,6 +103,13 @@ class WorkDirLock:
                 and os.path.realpath(self.path) not in self._held_here)
         else:
             stale = age > FRESH
+        return holder, stale
+
+    def _remove_if_stale(self):
+        found = self._holder()
+        if found is None:
+            return
+        holder, stale = found
         if not stale:
             host, pid, since = (f'{holder.get(key, "?")!s:.60}' for key in ('host', 'pid', 'since'))
             raise InputError(printable(

@@ -53,6 +53,7 @@ class NonFiniteGuard:
 
     Attributes:
         skipped (int): bad steps so far.
+        last (str): of the last one, what was bad and of which images.
         stop (str | None): why the run must stop.
 
     Raises:
@@ -64,6 +65,7 @@ class NonFiniteGuard:
             raise InputError(f'not_finite.skip is {skip!r}; give a number of steps from 0 on')
         self.skip = skip
         self.skipped = 0
+        self.last = ''
         self.stop: str | None = None
         self._losses: list[tuple[torch.Tensor, list[str]]] = []  # since the last update
         self._paths: list[str] = []  # of the running step
@@ -166,6 +168,7 @@ class NonFiniteGuard:
         paths = [path for one in found for path in one[2]] or self._paths
         message = (f'the {found[0][0] or "gradient"} of this step is NaN or infinite, first in '
                    f'{found[0][1] or "an unknown module"}; images: {", ".join(paths)}')
+        self.last = message
         if self.skipped > self.skip:
             self.stop = (f'{message}. {self.skip} such steps were skipped before '
                          '(not_finite.skip); lower the learning rate, clip the gradient, or look '

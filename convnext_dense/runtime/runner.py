@@ -198,6 +198,10 @@ class Runner(BuildingRunner):
         try:
             with self.stop_signals, explained_errors(self, 'train'):
                 model = super().train()
+        except BaseException as error:
+            # a hook that has no such moment is passed over
+            self.call_hook('after_stopped', error=error)
+            raise
         finally:
             self._lock.release()
         self.bad_image_lists.log()

@@ -4,7 +4,15 @@ import itertools
 import numpy as np
 import pytest
 
-from convnext_dense.analysis.palette import COLOURS, PAPER, SYMBOLS, style, translucent
+from convnext_dense.analysis.palette import (
+    COLOURS,
+    DARK_COLOURS,
+    DARK_PAPER,
+    PAPER,
+    SYMBOLS,
+    style,
+    translucent,
+)
 
 colorspacious = pytest.importorskip('colorspacious', reason='colorspacious is not installed '
                                                             '(extra: test)')
@@ -25,9 +33,13 @@ def distance(first, second, sight):
     return colorspacious.deltaE(seen(first, sight), seen(second, sight), input_space='sRGB1')
 
 
+PAGES = [(COLOURS, PAPER), (DARK_COLOURS, DARK_PAPER)]
+
+
 @pytest.mark.parametrize('sight', SIGHTS)
-def test_any_two_colours_differ_for(sight):
-    for first, second in itertools.combinations([*COLOURS, PAPER], 2):
+@pytest.mark.parametrize('colours, paper', PAGES, ids=['light', 'dark'])
+def test_any_two_colours_differ_for(sight, colours, paper):
+    for first, second in itertools.combinations([*colours, paper], 2):
         assert distance(first, second, sight) > FAR_APART, (first, second)
 
 
@@ -36,11 +48,17 @@ def test_the_check_finds_red_and_green_that_deuteranopes_confuse():
     assert distance('#C03028', '#5E7A00', 'deuteranomaly') < FAR_APART
 
 
-@pytest.mark.parametrize('colour', COLOURS)
-def test_colours_contrast_with_the_paper(colour):
+def luminance(colour):
     rgb = seen(colour, 'normal')
-    linear = np.where(rgb <= .04045, rgb / 12.92, ((rgb + .055) / 1.055)**2.4)
-    assert 1.05 / (linear @ [.2126, .7152, .0722] + .05) >= 3
+    return np.where(rgb <= .04045, rgb / 12.92, ((rgb + .055) / 1.055)**2.4) @ [
+        .2126, .7152, .0722]
+
+
+@pytest.mark.parametrize('colour, paper', [
+    (colour, paper) for colours, paper in PAGES for colour in colours])
+def test_colours_contrast_with_the_paper(colour, paper):
+    dark, light = sorted([luminance(colour), luminance(paper)])
+    assert (light + .05) / (dark + .05) >= 3
 
 
 def test_models_beyond_the_colours_get_other_symbols():

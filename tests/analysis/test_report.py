@@ -1,13 +1,12 @@
 """The report, as a reader's browser shows it: from disk, without network, at two widths."""
-import base64
 import json
 import re
 import shutil
 
-import cv2
 import numpy as np
 import plotly.graph_objects as go
 import pytest
+from browsing import BROWSERS, DESKTOP, PHONE, chromium, screenshot
 from example_results import annotations, benchmark_report, detections, write_json, write_work_dir
 
 from convnext_dense.analysis import palette
@@ -21,8 +20,6 @@ NAMES = ('tiny_convnext_shapes', 'tiny_swin_shapes', 'tiny_resnet_shapes')
 CHARTS = {'bbox-by-multiply-adds', 'bbox-by-parameters', 'bbox-by-throughput', 'bbox-by-latency',
           'bbox-by-memory', 'bbox-differences', 'bbox-curve', 'bbox-by-time', 'bbox-by-size',
           'bbox-by-class', 'loss-curve', 'inference-stages', 'training-stages'}
-BROWSERS = ('chromium', 'chromium-browser', 'google-chrome')
-PHONE, DESKTOP = 390, 1440
 
 
 @pytest.fixture(scope='module')
@@ -39,6 +36,15 @@ def report(tmp_path_factory):
               for mode in ('inference', 'training')]
     write_report(gather(paths), folder / 'report', 'Shapes <3', resamples=300, static=False)
     return folder / 'report'
+
+
+def test_the_page_links_to_the_reports_of_the_trainings(tmp_path):
+    truth = annotations(images=8)
+    work = write_work_dir(tmp_path / 'a b', NAMES[0], detections(truth), truth, 8)
+    (work / 'report.html').write_text('a report')
+    write_report(gather([work]), tmp_path / 'report', resamples=100, static=False)
+    page = (tmp_path / 'report/report.html').read_text()
+    assert re.findall(r'<a href="([^"]+)">', page) == ['../a%20b/report.html']
 
 
 @pytest.fixture(scope='module')
@@ -155,35 +161,10 @@ def test_the_page_names_nothing_outside_itself(report):
 @pytest.fixture(scope='module', params=[PHONE, DESKTOP], ids=['phone', 'desktop'])
 def browser(request, report, tmp_path_factory):
     """A headless Chromium that has opened the page offline at this width."""
-    webdriver = pytest.importorskip('selenium.webdriver', reason='selenium is not installed '
-                                                                 '(extra: test)')
-    binary = next(filter(None, map(shutil.which, BROWSERS)), None)
-    driver = shutil.which('chromedriver')
-    if not binary or not driver:
-        pytest.skip('no Chromium and chromedriver here (Debian: apt-get install chromium '
-                    'chromium-driver)')
-    options = webdriver.ChromeOptions()
-    options.binary_location = binary
-    for flag in ('--headless', '--no-sandbox', '--disable-gpu', '--disable-quic',
-                 '--no-first-run', '--disable-background-networking',
-                 '--disable-component-update', '--disable-sync',
-                 f'--user-data-dir={tmp_path_factory.mktemp("profile")}'):
-        options.add_argument(flag)
-    options.set_capability('goog:loggingPrefs', dict(browser='ALL', performance='ALL'))
-    browser = webdriver.Chrome(options=options,
-                               service=webdriver.ChromeService(executable_path=driver))
-    try:
-        browser.execute_cdp_cmd('Emulation.setDeviceMetricsOverride', dict(
-            width=request.param, height=900, deviceScaleFactor=1, mobile=request.param == PHONE))
-        browser.execute_cdp_cmd('Network.enable', {})
-        browser.execute_cdp_cmd('Network.emulateNetworkConditions', dict(
-            offline=True, latency=0, downloadThroughput=0, uploadThroughput=0))
+    with chromium(request.param, tmp_path_factory.mktemp('profile')) as browser:
         browser.get((report / 'report.html').as_uri())
         wait_until_drawn(browser)
-        browser.width = request.param
         yield browser
-    finally:
-        browser.quit()
 
 
 def wait_until_drawn(browser):
@@ -211,22 +192,10 @@ def test_every_model_and_stage_shows_its_colour(browser, figures):
     for name, figure in figures.items():
         colours = {trace.marker.line.color if name.startswith('bbox-by') and trace.error_y.array
                    else trace.marker.color or trace.line.color for trace in figure.data}
-        pixels = image_of(browser, name)
+        pixels = screenshot(browser, f'[id="{name}"]')
         for colour in colours:
             rgb = [int(colour[i:i + 2], 16) for i in (1, 3, 5)]
             assert (np.abs(pixels - rgb).max(axis=2) < 40).sum() > 40, (name, colour)
-
-
-def image_of(browser, name):
-    """A chart as it is seen: RGB, shape (H, W, 3)."""
-    box = browser.execute_script('''
-        const box = document.getElementById(arguments[0]).getBoundingClientRect();
-        return {x: box.x + scrollX, y: box.y + scrollY, width: box.width, height: box.height,
-                scale: 1};''', name)
-    shot = browser.execute_cdp_cmd('Page.captureScreenshot', dict(
-        captureBeyondViewport=True, clip=box))
-    encoded = np.frombuffer(base64.b64decode(shot['data']), np.uint8)
-    return cv2.imdecode(encoded, cv2.IMREAD_COLOR)[:, :, ::-1].astype(int)
 
 
 def test_the_page_fits_the_width(browser):

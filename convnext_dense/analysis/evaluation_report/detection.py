@@ -111,16 +111,26 @@ def worst_images(errors: dict[int, ImageErrors], names: list[str],
         image = errors[image_id]
         if not image.errors:
             break
-        entries = []
-        for error in image.errors[:SHOWN]:
-            entry = dict(error, category=names[error['label']])
-            del entry['label']
-            if 'true' in entry:
-                entry['true'] = names[entry['true']]
-            entries.append(entry)
         worst.append({'image_id': image_id, 'path': paths[image_id], 'cost': image.cost,
-                      'counts': image.counts, 'errors': entries})
+                      'counts': image.counts, 'errors': named_errors(image, names)})
     return worst
+
+
+def named_errors(image: ImageErrors, names: Sequence[str]) -> list[dict]:
+    """The costliest errors of an image, with the names of the classes.
+
+    Args:
+        image (ImageErrors): of the image.
+        names (Sequence[str]): of the classes, by label.
+    """
+    entries = []
+    for error in image.errors[:SHOWN]:
+        entry = dict(error, category=names[error['label']])
+        del entry['label']
+        if 'true' in entry:
+            entry['true'] = names[entry['true']]
+        entries.append(entry)
+    return entries
 
 
 def _draw_worst(worst, folder):
@@ -136,18 +146,20 @@ def _draw_worst(worst, folder):
             canvas, image['errors'], image['counts']))
 
 
-def draw_errors(canvas: np.ndarray, errors: list[dict], counts: dict[str, int]) -> np.ndarray:
-    """An image with its errors, enlarged to ``SIDE`` pixels at least, their numbers above it.
+def draw_errors(canvas: np.ndarray, errors: list[dict], counts: dict[str, int],
+                side: int = SIDE) -> np.ndarray:
+    """An image with its errors, enlarged where it is small, their numbers above it.
 
     Args:
         canvas (numpy.ndarray): (height, width, 3) uint8 BGR.
         errors (list[dict]): ``errors`` of :func:`worst_images`.
         counts (dict[str, int]): number of errors of each name.
+        side (int): the longer side of the drawing in pixels, at least.
 
     Returns:
         numpy.ndarray: the drawing, (height, width, 3) uint8 BGR.
     """
-    scale = max(1, SIDE / max(canvas.shape[:2]))
+    scale = max(1, side / max(canvas.shape[:2]))
     canvas = cv2.resize(canvas, None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC)
     for error in reversed(errors):
         x, y, w, h = (round(scale * side) for side in error['bbox'])
