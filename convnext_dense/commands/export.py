@@ -13,9 +13,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('model', help='work directory, checkpoint, published name, or config file')
     parser.add_argument('--weights', help='path, URL or published name of the weights, for a '
                         'config file')
-    parser.add_argument('--to', default='onnx', choices=('onnx', 'openvino', 'torch',
-                                                            'tensorrt-onnx'),
-                        help='(default: %(default)s)')
+    parser.add_argument('--to', default='onnx', choices=(
+        'onnx', 'openvino', 'torch', 'aotinductor', 'tensorrt-onnx'), help='(default: %(default)s)')
     parser.add_argument('--out', metavar='DIR', help='new folder of the export (default: '
                         'exports/MODEL-TO)')
     parser.add_argument('--output', choices=('labels', 'logits'), help='of a segmenter: label '

@@ -45,8 +45,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--overlap', type=float, default=.2, metavar='SHARE',
                         help='share of a tile that neighbours have in common '
                         '(default: %(default)s)')
-    parser.add_argument('--runtime', choices=('onnxruntime', 'openvino', 'torch'), help='what '
-                        'computes an export (default: what it was made for)')
+    parser.add_argument('--runtime', choices=('onnxruntime', 'openvino', 'torch', 'aotinductor'),
+                        help='what computes an export (default: what it was made for)')
     parser.add_argument('--precision', choices=('float32', 'bf16'), default='float32',
                         help='bf16 needs, for an export, openvino (default: %(default)s)')
     parser.add_argument('--device', help='cpu, cuda or cuda:N (default: cuda where there is one)')

@@ -2,5 +2,6 @@
 import lazy_loader
 
 __getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submod_attrs={
-    'exporting': ['ExportOptions', 'export_model'],
+    'exporting': ['export_model'],
+    'targets': ['ExportOptions'],
 })

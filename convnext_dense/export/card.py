@@ -5,7 +5,7 @@ from pathlib import Path
 from convnext_dense.download import file_hash
 from convnext_dense.errors import markdown_text, printable
 from convnext_dense.export.checking import in_words
-from convnext_dense.prediction.exported import CARD
+from convnext_dense.prediction.exported import CARD, PROGRAMS
 
 MARKDOWN = 'MODEL_CARD.md'
 
@@ -66,7 +66,7 @@ def markdown(card: dict) -> str:
               'or, with the pipeline of the test, files and folders:', '', '```',
               f'convnext-dense predict photos/ --model {card["name"]} --runtime '
               f'{card["runtime"]}', '```', '']
-    if card['runtime'] != 'torch':
+    if card['runtime'] not in PROGRAMS:
         parts += ['## From C++', '', '```cpp', cpp_code(card), '```', '']
     made = card['made_with']
     parts += ['## Made with', '', ', '.join(f'{name} {version}' for name, version in made.items()),
@@ -126,14 +126,18 @@ def python_code(card: dict) -> str:
                   f'results = {{name: results[name] for name in {names}}}']
     else:
         values = ', '.join(f'torch.from_numpy({name.split("=")[0]})' for name in feed)
-        lines += [f"model = torch.export.load('{card['file']}').module()",
-                  f'results = dict({names[0]}=model({values}))']
+        load = f"torch.export.load('{card['file']}').module()" if card['runtime'] == 'torch' else \
+            f"torch._inductor.aoti_load_package('{card['file']}')"
+        lines += [f'model = {load}', f'outputs = model({values})',
+                  'outputs = [outputs] if torch.is_tensor(outputs) else outputs',
+                  f'results = dict(zip({names}, outputs))']
     return '\n'.join(lines)
 
 
 def _import(card: dict) -> str:
     return dict(onnxruntime='import onnxruntime as ort', openvino='import openvino as ov',
-                torch='import torch')[card['runtime']]
+                torch='import torch',
+                aotinductor='import torch')[card['runtime']]
 
 
 def cpp_code(card: dict) -> str:

@@ -1,9 +1,8 @@
 """From a trained model to a folder that another runtime runs, tried there before it is kept."""
 import copy
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 
@@ -15,6 +14,7 @@ from convnext_dense.export.checking import compare, evaluate, in_words, time_in_
 from convnext_dense.export.images import check_data, read_images
 from convnext_dense.export.layers import use_exportable_layers
 from convnext_dense.export.quantization import network_inputs, quantise
+from convnext_dense.export.targets import PACKAGED, TARGETS, ExportOptions
 from convnext_dense.files import atomic_folder
 from convnext_dense.prediction import Predictor
 from convnext_dense.prediction.building import build_model
@@ -24,68 +24,6 @@ from convnext_dense.prediction.model_files import find_model, pipeline_of_tests
 from convnext_dense.prediction.runtimes import import_runtime
 
 PACKAGES = ('convnext_dense', 'torch', 'onnx', 'onnxscript', 'onnxruntime', 'openvino', 'nncf')
-
-
-class Target(NamedTuple):
-    """What ``--to`` means.
-
-    Attributes:
-        file (str): name of the network's file.
-        runtime (str): that the export is tried in.
-        runtimes (tuple[str]): that read it.
-    """
-    file: str
-    runtime: str
-    runtimes: tuple[str, ...]
-
-
-TARGETS = {
-    'onnx': Target('model.onnx', 'onnxruntime', ('onnxruntime', 'openvino')),
-    'openvino': Target('model.xml', 'openvino', ('openvino', )),
-    'torch': Target('model.pt2', 'torch', ('torch', )),
-    'tensorrt-onnx': Target('model.onnx', 'onnxruntime', ('onnxruntime', 'openvino')),
-}
-
-
-@dataclass(frozen=True)
-class ExportOptions:
-    """How a model is exported.
-
-    Args:
-        target (str): a name of ``TARGETS``.
-        output (str | None): of a segmenter: ``labels`` or ``logits``; None takes ``labels``, or
-            for a model that looks in windows ``logits``.
-        normalise (bool): the network takes uint8 pixels and normalises them.
-        images (Sequence[str]): files and folders to try it on; by default the test data.
-        count (int): most images to try.
-        data_root (str | None): folder of the config's data sets.
-        int8 (bool): quantise the network after training, and say what that costs.
-        calibration (Sequence[str]): files and folders to calibrate with; by default the training
-            data.
-        calibration_count (int): most images to calibrate with.
-        evaluate (int | None): images of the test data to evaluate model and export on; 0 leaves
-            it out; None is 200 with ``int8`` and 0 without.
-    """
-    target: str = 'onnx'
-    output: str | None = None
-    normalise: bool = False
-    images: Sequence[str] = ()
-    count: int = 2
-    data_root: str | None = None
-    int8: bool = False
-    calibration: Sequence[str] = ()
-    calibration_count: int = 100
-    evaluate: int | None = None
-
-    def __post_init__(self) -> None:
-        if self.target not in TARGETS:
-            raise InputError(f'target {self.target!r}: give one of {", ".join(TARGETS)}')
-        for number in (self.count, self.calibration_count):
-            if number < 1:
-                raise InputError(f'{number} images: give a number from 1 on')
-        if self.int8 and self.target not in ('onnx', 'openvino'):
-            raise InputError(f'--int8 with --to {self.target}: NNCF quantises for onnx and '
-                             'openvino')
 
 
 def export_model(model: str | Path, out: str | Path, weights: str | Path | None = None,
@@ -120,8 +58,9 @@ def export_model(model: str | Path, out: str | Path, weights: str | Path | None 
     reference = Predictor.of_model(files, plain, threshold=0)
     images = read_images(reference, files.cfg, options.images, options.count)
     network, described = build_network(plain, options)
-    if options.target == 'torch':  # which keeps to the sizes that the graph is made for
-        described['network']['least_side'] = tracing.SIDES[0]
+    if options.target in PACKAGED:
+        described['network']['least_side'] = max(described['network']['least_side'],
+                                                 tracing.SIDES[0])
     least = described['network']['least_side']
     card = _card(files, out.name, options, described)
     with atomic_folder(out) as folder:
@@ -213,13 +152,16 @@ def build_network(model: Any, options: ExportOptions) -> tuple[torch.nn.Module, 
     if not hasattr(model, 'decode_head'):
         if options.output:
             raise InputError(f'--output {options.output}: a detector gives boxes; leave it out')
-        if options.target == 'torch':
-            raise InputError('--to torch: a package cannot hold the RoIAlign and NMS of a '
-                             'detector, which are operators of mmcv; export with --to onnx')
         if options.target == 'tensorrt-onnx':
-            raise InputError('--to tensorrt-onnx: RoIAlign and NMS of a detector have not been '
-                             'tried in TensorRT; export with --to onnx')
-        from convnext_dense.export import detector, rtmdet
+            raise InputError('--to tensorrt-onnx: RoIAlign, NMS and deformable attention of '
+                             'detectors have not been tried in TensorRT; export with --to onnx')
+        from convnext_dense.export import detector, dino, rtmdet
+        if hasattr(model, 'encoder') and hasattr(model, 'decoder'):
+            transformer = dino.TransformerNetwork(model, options.normalise).eval()
+            return transformer, dict(dino.describe(transformer), task='instances')
+        if options.target in PACKAGED:
+            raise InputError(f'--to {options.target}: a package cannot hold the RoIAlign and NMS '
+                             'of a detector, which are operators of mmcv; export with --to onnx')
         if hasattr(model, 'roi_head'):
             two_stages = detector.TwoStageNetwork(model, options.normalise).eval()
             return two_stages, dict(detector.describe(two_stages), task='instances')
@@ -234,10 +176,12 @@ def build_network(model: Any, options: ExportOptions) -> tuple[torch.nn.Module, 
 
 
 def _write(network, path, options, described):
-    program = tracing.trace(network, _example(described['inputs']),
-                            described['network'].get('multiple', 1))
-    if options.target == 'torch':
-        tracing.write_torch(program, path)
+    least = max(described['network']['least_side'], tracing.SIDES[0])
+    program = tracing.trace(network, _example(described['inputs'], least),
+                            described['network'].get('multiple', 1), least)
+    if options.target in PACKAGED:
+        dict(torch=tracing.write_torch, aotinductor=tracing.write_compiled)[options.target](
+            program, path)
         return
     onnx_file = path.with_suffix('.onnx')
     inputs, outputs = ([spec['name'] for spec in described[part]]
@@ -250,10 +194,11 @@ def _write(network, path, options, described):
             file.unlink()
 
 
-def _example(inputs):
-    """Inputs to trace a network with."""
+def _example(inputs, least):
+    """Inputs to trace a network with: images of sides from ``least`` pixels on."""
     generator = torch.Generator().manual_seed(0)
-    images = torch.randint(0, 256, (2, 3, 160, 192), generator=generator)
+    side = max(160, -(-least // 32) * 32)
+    images = torch.randint(0, 256, (2, 3, side, side + 32), generator=generator)
     images = images.to(getattr(torch, inputs[0]['type']))
     return [images, torch.tensor([100, 120])][:len(inputs)]
 

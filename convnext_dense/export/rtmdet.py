@@ -81,7 +81,7 @@ def check(model: Any) -> None:
     if not isinstance(model, SingleStageDetector) or \
             type(head) not in (RTMDetHead, RTMDetSepBNHead):
         raise InputError(f'{type(model).__name__} with {type(head).__name__}: of detectors, Mask '
-                         'R-CNN, Cascade R-CNN and RTMDet are exported')
+                         'R-CNN, Cascade R-CNN, RTMDet and DINO are exported')
     nms = head.test_cfg.nms
     if nms.get('type', 'nms') != 'nms' or nms.get('class_agnostic'):
         raise InputError(f"test_cfg.nms={dict(nms)}: ONNX has hard NMS by class; set type='nms'")

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from convnext_dense.errors import convert_errors
 from convnext_dense.prediction.runtimes import import_runtime
+from convnext_dense.private.torch import compile_package
 
 OPSET = 18
 #: what one file of protocol buffers holds at most is 2 GiB; larger weights lie beside it
@@ -20,20 +21,21 @@ MOST_BYTES = 1_900_000_000
 SIDES = (64, 16384)
 
 
-def trace(network: nn.Module, inputs: Sequence[Tensor], multiple: int = 1
-          ) -> torch.export.ExportedProgram:
+def trace(network: nn.Module, inputs: Sequence[Tensor], multiple: int = 1,
+          least: int = SIDES[0]) -> torch.export.ExportedProgram:
     """The graph of a network whose first input, images (N, C, H, W), has any batch and size.
 
     Args:
         network (nn.Module): in evaluation mode.
         inputs (Sequence[Tensor]): an example; its batch must be larger than 1.
         multiple (int): what height and width divide by.
+        least (int): the smallest height and width in pixels.
 
     Raises:
         InputError: torch cannot follow what the network does.
     """
     batch = torch.export.Dim('batch', max=2**16)
-    height, width = (torch.export.Dim(name, min=SIDES[0] // multiple, max=SIDES[1] // multiple)
+    height, width = (torch.export.Dim(name, min=least // multiple, max=SIDES[1] // multiple)
                      for name in ('height', 'width'))
     if multiple > 1:
         height, width = multiple * height, multiple * width
@@ -82,6 +84,13 @@ def write_torch(program: torch.export.ExportedProgram, path: Path) -> None:
     with quiet(), convert_errors('the network cannot be packaged by torch',
                                  'export with --to onnx'):
         torch.export.save(program, path)
+
+
+def write_compiled(program: torch.export.ExportedProgram, path: Path) -> None:
+    """Compile a graph for this machine's CPU by AOTInductor, which takes a C++ compiler."""
+    with quiet(), convert_errors('AOTInductor cannot compile the network', 'a C++ compiler must '
+                                 'be there; or export with --to onnx'):
+        compile_package(program, path)
 
 
 @contextlib.contextmanager

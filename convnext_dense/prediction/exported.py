@@ -17,6 +17,7 @@ from convnext_dense.resolved_config import check_parts
 
 CARD = 'model_card.json'
 FORMAT = 'convnext-dense export 1'
+PROGRAMS = ('torch', 'aotinductor')  # runtimes and targets whose files run when they are read
 
 
 def is_export(model: str | Path) -> bool:
@@ -91,9 +92,10 @@ class ExportedModel:
         self.card = read_card(self.folder)
         self.classes = tuple(map(str, self.card['classes']))
         self.palette: list | None = self.card['palette']
-        if runtime is None and self.card['runtime'] == 'torch':
-            raise InputError(f'{self.folder}: a package of torch.export is a program, which runs '
-                             'when it is read; give --runtime torch (runtime) if you trust '
+        made_for = self.card['runtime']
+        if made_for in PROGRAMS and runtime != made_for:
+            raise InputError(f'{self.folder}: a package of torch is a program, which runs '
+                             f'when it is read; give --runtime {made_for} (runtime) if you trust '
                              'whoever made it, or export with --to onnx')
         self.task = self.card['task']
         self.runtime = runtime or self.card['runtime']
@@ -122,7 +124,8 @@ class ExportedModel:
         data = self._preprocess(data, False)
         images, samples = data['inputs'], data['data_samples']
         least = self.card['network']['least_side']
-        pads = self.card['network'].get('output') == 'logits' and self.card['target'] != 'torch'
+        pads = self.card['network'].get('output') == 'logits' and \
+            self.card['target'] not in PROGRAMS
         if min(images.shape[2:]) < least and not pads:
             raise InputError(f'an image of {images.shape[3]}x{images.shape[2]} pixels after the '
                              f'test pipeline: this export takes sides from {least} pixels on')

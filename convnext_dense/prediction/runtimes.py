@@ -8,7 +8,8 @@ import numpy as np
 from convnext_dense.errors import InputError, convert_errors
 
 #: what each runtime reads
-RUNTIMES = dict(onnxruntime=('.onnx', ), openvino=('.onnx', '.xml'), torch=('.pt2', ))
+RUNTIMES = dict(onnxruntime=('.onnx', ), openvino=('.onnx', '.xml'), torch=('.pt2', ),
+                aotinductor=('.pt2', ))
 PRECISIONS = ('float32', 'bf16')
 Session = Callable[[Mapping[str, np.ndarray]], dict[str, np.ndarray]]
 
@@ -42,7 +43,8 @@ def open_session(file: Path, runtime: str, threads: int, precision: str = 'float
                          'package of torch computes in the type that it was made with')
     if not file.is_file():
         raise InputError(f'{file} is not there; export the model again')
-    open_file = dict(onnxruntime=_onnxruntime, openvino=_openvino, torch=_torch)[runtime]
+    open_file = dict(onnxruntime=_onnxruntime, openvino=_openvino, torch=_torch,
+                     aotinductor=_aotinductor)[runtime]
     with convert_errors(f'{file} in {runtime}', 'export the model again'):
         return open_file(file, threads, precision, outputs)
 
@@ -89,7 +91,16 @@ def _openvino(file, threads, precision, outputs):
 
 def _torch(file, threads, precision, outputs):
     import torch
-    network = torch.export.load(file).module()
+    return _run_torch(torch.export.load(file).module(), outputs)
+
+
+def _aotinductor(file, threads, precision, outputs):
+    from convnext_dense.private.torch import load_package
+    return _run_torch(load_package(file), outputs)
+
+
+def _run_torch(network, outputs):
+    import torch
 
     def run(inputs):
         with torch.inference_mode():

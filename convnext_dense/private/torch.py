@@ -1,5 +1,7 @@
 """Private names of torch; ``tests/private`` says what an upgrade changed."""
+from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -66,6 +68,18 @@ def compiling_for_any_size() -> AbstractContextManager:
     stack.enter_context(shapes.patch(use_duck_shape=False))  # type: ignore[attr-defined]
     stack.enter_context(inductor.patch(layout_optimization=False))
     return stack
+
+
+def compile_package(program: torch.export.ExportedProgram, path: Path) -> None:
+    """Compile a program ahead of time, into a package (.pt2) with a shared library."""
+    import torch._inductor as inductor
+    inductor.aoti_compile_and_package(program, package_path=str(path))
+
+
+def load_package(path: Path) -> Callable:
+    """What :func:`compile_package` wrote, as a function of tensors; its library is loaded."""
+    import torch._inductor as inductor
+    return inductor.aoti_load_package(str(path))
 
 
 def is_compiler_error(error: Exception) -> bool:

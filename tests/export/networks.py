@@ -29,6 +29,11 @@ def build(name, change):
             value.normal_(0, .3)
         elif key.endswith(('fc_reg.weight', 'rpn_reg.weight')):
             value.normal_(0, .05)
+        elif 'cls_branches' in key and key.endswith('weight'):
+            value.normal_(0, .1)
+        elif key.endswith(('sampling_offsets.weight', 'attention_weights.weight')) or (
+                'reg_branches' in key and key.endswith('4.weight')):
+            value.normal_(0, .05)
     return model
 
 
@@ -43,6 +48,16 @@ def rtmdet():
         model.neck.update(in_channels=list(CHANNELS[1:]), out_channels=16)
         model.bbox_head.update(in_channels=16, feat_channels=16, num_classes=5, stacked_convs=1)
     return build('rtmdet/rtmdet-tiny_convnextv2-atto_4xb32-100e_coco.py', change)
+
+
+def dino():
+    def change(model):
+        model.backbone = backbone([1, 2, 3])
+        model.num_queries = 60
+        model.neck.update(in_channels=list(CHANNELS[1:]))
+        model.bbox_head.num_classes = 5
+        model.test_cfg.max_per_img = 40
+    return build('examples/dino_convnextv2-atto_pennfudan.py', change)
 
 
 def mask_rcnn(masks=True):

@@ -5,7 +5,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from export.networks import compare_with_mmdet, mask_rcnn, network_of, rtmdet
+from export.networks import compare_with_mmdet, dino, mask_rcnn, network_of, rtmdet
 
 from convnext_dense import InputError, Predictor
 from convnext_dense.export.checking import differences
@@ -14,7 +14,7 @@ from convnext_dense.prediction.exported import CARD
 from convnext_dense.prediction.runtimes import open_session
 
 KINDS = [(rtmdet, [(64, 96), (128, 64)]), (mask_rcnn, [(64, 96), (101, 70), (130, 64)]),
-         (lambda: mask_rcnn(masks=False), [(75, 64)])]
+         (lambda: mask_rcnn(masks=False), [(75, 64)]), (dino, [(96, 64), (101, 130)])]
 
 
 def is_equal(found):
@@ -22,7 +22,7 @@ def is_equal(found):
         found['box_difference'] <= .01 and found['score_difference'] <= 1e-4
 
 
-@pytest.mark.parametrize('build, sizes', KINDS, ids=['rtmdet', 'mask-rcnn', 'faster-rcnn'])
+@pytest.mark.parametrize('build, sizes', KINDS, ids=['rtmdet', 'mask-rcnn', 'faster-rcnn', 'dino'])
 def test_the_network_computes_what_mmdet_does(build, sizes):
     model = build()
     network, described = network_of(model)
@@ -33,7 +33,8 @@ def test_the_network_computes_what_mmdet_does(build, sizes):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize('build, sizes', KINDS[:2], ids=['rtmdet', 'mask-rcnn'])
+@pytest.mark.parametrize('build, sizes', [*KINDS[:2], KINDS[3]],
+                         ids=['rtmdet', 'mask-rcnn', 'dino'])
 def test_one_file_computes_it_in_both_runtimes(build, sizes, tmp_path):
     from convnext_dense.export.operators import translations
     model = build()
@@ -59,6 +60,10 @@ def test_parts_that_compute_in_another_way_are_refused():
     model = mask_rcnn()
     model.roi_head.bbox_head.loss_cls.custom_activation = True
     with pytest.raises(InputError, match='Shared2FCBBoxHead.*in a way of its own'):
+        network_of(model)
+    model = dino()
+    model.data_preprocessor.pad_size_divisor = 32
+    with pytest.raises(InputError, match='pad_size_divisor=32: DINO is exported for'):
         network_of(model)
 
 

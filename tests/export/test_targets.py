@@ -55,6 +55,22 @@ def test_windows_are_joined_outside_of_a_package_of_torch(  # noqa: F811
         Predictor(tmp_path / 'out')
 
 
+@pytest.mark.slow
+def test_a_compiled_package_computes_what_the_model_does(  # noqa: F811
+        clear_segmenter, images, tmp_path):
+    """By AOTInductor, in three sizes and two batches; it runs only where it was asked for."""
+    card = export(clear_segmenter, tmp_path / 'out', target='aotinductor',
+                  images=[str(images[0])], count=1)
+    assert card['comparison']['equal'] and card['runtimes'] == ['aotinductor']
+    assert 'aotinductor' in card['speed']['seconds']
+    for runtime in (None, 'torch'):
+        with pytest.raises(InputError, match='give --runtime aotinductor'):
+            Predictor(tmp_path / 'out', runtime=runtime)
+    result = Predictor(tmp_path / 'out', runtime='aotinductor')(images[0])
+    expected = Predictor(clear_segmenter, device='cpu')(images[0])
+    assert (result.labels == expected.labels).mean() >= .9999
+
+
 def test_a_strangers_data_set_is_not_built(clear_segmenter, tmp_path):
     import torch
     checkpoint = torch.load(clear_segmenter, weights_only=False)

@@ -64,6 +64,12 @@ def test_the_compiler_takes_its_settings_and_names_its_errors():
     assert not private.is_compiler_error(RuntimeError())
 
 
+def test_programs_are_compiled_ahead_of_time():
+    import torch._inductor
+    relied_on(torch._inductor, 'aoti_compile_and_package', 'compile_package')
+    relied_on(torch._inductor, 'aoti_load_package', 'load_package')
+
+
 def test_all_convolutions_have_one_base():
     relied_on(nn.modules.conv, '_ConvNd', 'the base that acceleration/bfloat16.py and '
               'analysis/complexity.py look for, named')

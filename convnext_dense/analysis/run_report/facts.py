@@ -4,7 +4,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from mmengine.runner import Runner
+from mmengine.runner import EpochBasedTrainLoop, Runner
 
 import convnext_dense
 from convnext_dense.analysis.machine import describe_machine
@@ -25,6 +25,7 @@ def facts_of(runner: Runner, more: Mapping[str, Any]) -> dict[str, Any]:
     resumed = getattr(runner, 'resumed_from', None)
     validated = getattr(runner.val_loop, 'dataloader', None)
     batch = getattr(loader.batch_sampler, 'batch_size', None) or loader.batch_size
+    by_epoch = isinstance(runner.train_loop, EpochBasedTrainLoop)
     place = machine['gpu']['name'] if 'gpu' in machine else (
         f'{machine["cpu"]}, {machine["threads"]} threads')
     return dict(
@@ -33,7 +34,7 @@ def facts_of(runner: Runner, more: Mapping[str, Any]) -> dict[str, Any]:
         started=time.strftime('%Y-%m-%d %H:%M:%S'),
         resumed=os.path.basename(resumed) if resumed else '',
         batch=batch, processes=runner.world_size, max_iters=runner.max_iters,
-        max_epochs=runner.max_epochs if hasattr(runner.train_loop, '_max_epochs') else None,
+        max_epochs=runner.max_epochs if by_epoch else None,
         training_images=len(loader.dataset),
         validation_images=len(validated.dataset) if validated is not None else None,
         device=place, seed=runner.seed,

@@ -75,7 +75,7 @@ class RunReportHook(Hook):
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
         """Keep the learning rates of a step that is logged, before the schedules move them."""
-        if self.record is not None and self.every_n_inner_iters(batch_idx, self._interval):
+        if self.record is not None and self._logs(runner, batch_idx):
             with self._spared(runner):
                 self._rates = [rate() for rate in self._groups.values()]
 
@@ -111,7 +111,7 @@ class RunReportHook(Hook):
         if self.record is not None:
             with self._spared(runner):
                 self.record.append('end', step=step, state=state, text=text)
-                self._write(runner)
+                self._write(runner, running=False)
 
     # -- validation ------------------------------------------------------------------------------
 
@@ -141,11 +141,17 @@ class RunReportHook(Hook):
                                **validation.write(self.record, runner.iter))
             self._write(runner)
 
+    def _logs(self, runner, batch_idx):
+        """Whether mmengine's hook logs this step."""
+        loader = runner.train_dataloader
+        return self.every_n_inner_iters(batch_idx, self._interval) or (
+            len(loader) <= self._interval and self.end_of_epoch(loader, batch_idx))
+
     # -- writing ---------------------------------------------------------------------------------
 
-    def _write(self, runner):
+    def _write(self, runner, running=True):
         start = time.monotonic()
-        write_run_report(runner.work_dir)
+        write_run_report(runner.work_dir, running=running)
         end = time.monotonic()
         self._next = end + max(self.seconds, SHARE * (end - start))
 

@@ -97,6 +97,7 @@ def test_a_segmenter_has_curves_rates_samples_and_worst_images(segmenter, shapes
         assert all(entry['text'].endswith('% of the pixels wrong') for entry in line['worst'])
     facts = report.facts
     assert (facts['batch'], facts['max_iters'], facts['seed']) == (2, 12, runner.seed)
+    assert facts['max_epochs'] is None
     assert (facts['training_images'], facts['validation_images']) == (4, 4)
     page = (work_dir / 'report.html').read_text()
     assert page.count('<img alt="step 12"') == page.count('<img alt="annotated"') == 4
