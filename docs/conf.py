@@ -46,7 +46,8 @@ ROOMS = {
     'convnext_dense.evaluation': 'Metrics',
     'convnext_dense.prediction': 'Prediction',
     'convnext_dense.export': 'Export',
-    'convnext_dense.runtime': 'Runner, loops and hooks'}
+    'convnext_dense.runtime': 'Runner, loops and hooks',
+    'convnext_dense.analysis.run_report': 'The report of a training'}
 
 
 def elsewhere(room: str) -> list[str]:

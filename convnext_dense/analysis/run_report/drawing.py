@@ -53,7 +53,7 @@ def draw_prediction(image: np.ndarray, sample: Any, names: Sequence[str],
         threshold (float): least score of an object.
     """
     if 'pred_panoptic_seg' in sample or 'pred_sem_seg' in sample:
-        return draw_label_map(image, _fit(label_map(sample), image), names, colours)
+        return _draw_labels(image, label_map(sample), names, colours)
     found = sample.pred_instances
     return _draw_instances(image, sample, found[found.scores >= threshold], names, colours)
 
@@ -62,7 +62,7 @@ def draw_truth(image: np.ndarray, sample: Any, names: Sequence[str],
                colours: Sequence[Colour]) -> np.ndarray | None:
     """The annotations, as :func:`draw_prediction`; None where the sample has none."""
     if 'gt_sem_seg' in sample:
-        return draw_label_map(image, _fit(true_label_map(sample), image), names, colours)
+        return _draw_labels(image, true_label_map(sample), names, colours)
     if 'gt_instances' in sample and 'pred_instances' in sample:
         return _draw_instances(image, sample, sample.gt_instances, names, colours)
     return None
@@ -106,6 +106,12 @@ def true_label_map(sample: Any) -> np.ndarray:
     return labels.reshape(labels.shape[-2:]).cpu().numpy()
 
 
+def _draw_labels(image, labels, names, colours):
+    known = (labels >= 0) & (labels < len(names))
+    labels = np.where(known, labels, len(names)).astype(np.uint16)
+    return draw_label_map(image, _fit(labels, image), names, colours)
+
+
 def _draw_instances(image, sample, found, names, colours):
     scale = image.shape[1] / sample.ori_shape[1]
     masks = found.get('masks')
@@ -129,5 +135,4 @@ def boxes_of(instances: Any) -> np.ndarray:
 def _fit(labels, image):
     """A label map or mask in the size of a drawing."""
     height, width = image.shape[:2]
-    narrow = labels.astype(np.uint8 if labels.dtype == np.uint8 else np.int32)
-    return cv2.resize(narrow, (width, height), interpolation=cv2.INTER_NEAREST)
+    return cv2.resize(labels, (width, height), interpolation=cv2.INTER_NEAREST)

@@ -8,17 +8,18 @@ import os
 from pathlib import Path
 from typing import Any
 
+from convnext_dense.datasets.coco_masks import is_number
+
 #: folder of the record and the drawings, in the work directory
 FOLDER = 'report'
 NAME = 'record.jsonl'
-#: what a line of each kind holds besides ``run`` and ``kind``, with its types; the file may come
-#: from elsewhere
-NUMBER = (int, float)
-KINDS: dict[str, dict[str, type | tuple]] = {
+#: what a line of each kind holds besides ``run`` and ``kind``, with its types (float: any number);
+#: the file may come from elsewhere
+KINDS: dict[str, dict[str, type]] = {
     'start': dict(log=str, step=int, facts=dict, rates=list),
-    'rates': dict(step=int, rates=list, memory=NUMBER),
+    'rates': dict(step=int, rates=list, memory=float),
     'skipped': dict(step=int, problem=str),
-    'validation': dict(step=int, seconds=NUMBER, samples=list, worst=list, scored=int),
+    'validation': dict(step=int, seconds=float, samples=list, worst=list, scored=int),
     'end': dict(step=int, state=str, text=str),
 }
 
@@ -71,10 +72,16 @@ def _entry(line):
     if not isinstance(entry, dict) or not isinstance(entry.get('run'), str):
         return None
     wanted = KINDS.get(entry.get('kind')) if isinstance(entry.get('kind'), str) else None
-    if wanted is None or not all(isinstance(entry.get(key), kind)
-                                 for key, kind in wanted.items()):
+    if wanted is None or not all(_is(entry.get(key), kind) for key, kind in wanted.items()):
         return None
     return entry
+
+
+def _is(value, kind):
+    """Whether a value is of a kind; numbers are finite."""
+    if kind in (int, float):
+        return is_number(value) and (kind is float or isinstance(value, int))
+    return isinstance(value, kind)
 
 
 def _ends_line(path):

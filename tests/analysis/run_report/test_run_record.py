@@ -34,8 +34,10 @@ def test_lines_of_another_kind_are_passed_over(tmp_path):
     record = Record(tmp_path, 'abc')
     record.append('start', **START)
     with open(record.path, 'a') as file:
-        for line in ('[]', '3', '[' * 10000, json.dumps(dict(kind='rates', run='abc', step='1')),
-                     json.dumps(dict(kind=[], run='abc')), json.dumps(dict(kind='end', run=1))):
+        for line in ('[]', '3', '[' * 10000, *map(json.dumps, (
+                dict(kind='rates', run='abc', step='1'), dict(kind=[], run='abc'),
+                dict(kind='rates', run='abc', step=1, rates=[], memory=float('nan')),
+                dict(kind='end', run=1)))):
             file.write(line + '\n')
         file.write('\udcff'.encode('utf-8', 'surrogatepass').decode('latin-1') + '\n')
     assert [line['kind'] for line in read_record(tmp_path)] == ['start']

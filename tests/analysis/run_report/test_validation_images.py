@@ -89,6 +89,9 @@ def test_a_label_map_is_drawn_at_the_images_size():
     assert found[10, 10, 1] and not found[10, 10, 0] and found[300, 10, 0]
     truth = draw_truth(image, sample, NAMES, [(0, 200, 0), (200, 0, 0)])
     assert (truth[310, 310] == 0).all()  # ignored
+    sample = segmentation([[0, 1]], [[-100, 1]])
+    truth = draw_truth(image, sample, NAMES, [(0, 200, 0), (200, 0, 0)])
+    assert (truth[10, 10] == 0).all() and (truth[10, 310] != 0).any()
 
 
 def test_missed_and_wrong_objects_cost_what_they_show():
