@@ -78,7 +78,7 @@ def optimizer_groups(optim_wrapper: Any, model: nn.Module) -> dict[str, Callable
         while name in found:  # parts that have several rates
             name += ' (others)'
         found[name] = partial(_rate, groups[0]['group'])
-    return found
+    return found if len(found) > 1 else dict(zip(['all parameters'], found.values()))
 
 
 def _rate(group):

@@ -17,7 +17,10 @@ AUXILIARY_NAME = 'auxiliary layers'
 def charts_of(report: RunReport) -> list[Chart]:
     """The charts that the data of a report allow."""
     points = report.points
-    figures = {name: points[name] for name in chosen_figures(points)}
+    names = chosen_figures(points)
+    short = [name.rpartition('/')[2] for name in names]
+    figures = {one if short.count(one) == 1 else name: points[name]
+               for name, one in zip(names, short)}
     charts = [Chart('Loss', {name: points[name] for name in ('loss', ) if name in points}),
               Chart('Loss by part', loss_parts(points)),
               Chart('Validation', figures, dots=True),

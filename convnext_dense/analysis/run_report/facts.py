@@ -27,7 +27,7 @@ def facts_of(runner: Runner, more: Mapping[str, Any]) -> dict[str, Any]:
     batch = getattr(loader.batch_sampler, 'batch_size', None) or loader.batch_size
     by_epoch = isinstance(runner.train_loop, EpochBasedTrainLoop)
     place = machine['gpu']['name'] if 'gpu' in machine else (
-        f'{machine["cpu"]}, {machine["threads"]} threads')
+        f'{machine["cpu"]}, {machine["threads"]} thread' + 's' * (machine['threads'] > 1))
     return dict(
         config=os.path.basename(getattr(runner.cfg, 'filename', None) or ''),
         model=type(getattr(runner.model, 'module', runner.model)).__name__,

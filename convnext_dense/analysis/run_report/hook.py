@@ -163,7 +163,7 @@ class RunReportHook(Hook):
         except Exception as error:
             if explain_killed_worker(error) is not None:  # torch raises it anywhere
                 raise
-            cause = type(error), getattr(error, 'errno', None)
+            cause = OSError if isinstance(error, OSError) else type(error)
             if cause in self._said:
                 return
             self._said.add(cause)

@@ -35,9 +35,10 @@ def page_of(report: RunReport) -> str:
         name = report.work_dir.resolve().parent.name
     running = report.state == 'running'
     charts = ''.join(map(draw, charts_of(report)))
+    curves = f'<div class="charts">{charts}</div>' if charts else \
+        '<p>No step has been logged yet.</p>'
     body = [_header(report, name), _tiles(report),
-            _section('Curves', f'<div class="charts">{charts}</div>' if charts else
-                     '<p>No step has been logged yet.</p>'),
+            _section('Curves over the training steps', curves),
             _samples(report), _worst(report), _skipped(report), _facts(report)]
     return PAGE.format(title=escape(f'{name}: {report.step} steps'), style=STYLE,
                        reload=RELOAD if running else 0, body='\n'.join(filter(None, body)),
@@ -84,8 +85,9 @@ def _tiles(report):
         tiles.append(('memory at most', f'{max(value for _, value in memory) / 1024:.2f} GiB',
                       where))
     unused = [entry for entry in report.bad_images if not entry['used']]
-    tiles.append(('skipped', f'{_count(len(report.skipped), "step")}, '
-                  f'{_count(len(unused), "image")}', ''))
+    skipped = [_count(len(found), word) for word, found in (
+        ('step', report.skipped), ('image', unused)) if found]
+    tiles.append(('skipped', ', '.join(skipped) or 'nothing', ''))
     return '<dl class="tiles">' + ''.join(
         f'<div><dt>{_text(title)}</dt><dd>{_text(value)}</dd><dd class="note">{_text(note)}</dd>'
         '</div>' for title, value, note in tiles) + '</dl>'

@@ -61,7 +61,7 @@ svg .rule { stroke: var(--line); stroke-width: 1px; }
                                stroke-linejoin: round; vector-effect: non-scaling-stroke; }
 .curve circle { fill: var(--colour); }
 .legend { list-style: none; margin: .4em 0 0; padding: 0; display: grid; gap: 0 18px;
-          grid-template-columns: repeat(auto-fill, minmax(min(100%, 220px), 1fr));
+          grid-template-columns: repeat(auto-fill, minmax(min(100%, 160px), 1fr));
           font-size: .875rem; }
 .legend li { display: flex; gap: 8px; align-items: baseline; min-width: 0; }
 .legend svg { width: 24px; height: 10px; flex: none; }
@@ -72,6 +72,7 @@ svg .rule { stroke: var(--line); stroke-width: 1px; }
 .strip figure { flex: 0 0 min(82%, 320px); scroll-snap-align: start; }
 .grid { display: grid; gap: 16px;
            grid-template-columns: repeat(auto-fill, minmax(min(100%, 300px), 1fr)); }
+@media (max-width: 600px) { .grid { grid-template-columns: 1fr 1fr; gap: 12px; } }
 .zoom { display: block; width: 100%; padding: 0; border: 0; background: none; cursor: zoom-in;
         border-radius: 6px; overflow: hidden; }
 .zoom img { display: block; width: 100%; height: auto; }

@@ -44,6 +44,7 @@ def test_names_of_files_are_text(tmp_path):
 
 def test_drawings_come_from_the_reports_folder_only(tmp_path):
     work = tmp_path / 'work'
+    work.mkdir()
     record = whole_run(work)
     (tmp_path / 'secret.jpg').write_bytes(b'secret')
     for file in ('../secret.jpg', 'report/../../secret.jpg', str(tmp_path / 'secret.jpg'),
@@ -124,6 +125,14 @@ def test_images_a_second_count_all_processes():
 def test_charts_without_data_are_left_out():
     report = report_of(points=dict(loss=[(1, 2.)], grad_norm=[(1, 3.)]))
     assert [chart.title for chart in charts_of(report)] == ['Loss', 'Norm of the gradient']
+
+
+def test_figures_are_named_without_their_metric_where_that_is_clear():
+    def names(*figures):
+        report = report_of(points={name: [(1, .5)] for name in figures})
+        return [name for chart in charts_of(report) for name in chart.curves]
+    assert names('coco/bbox_mAP', 'coco/segm_mAP') == ['bbox_mAP', 'segm_mAP']
+    assert names('a/mIoU', 'b/mIoU') == ['a/mIoU', 'b/mIoU']
 
 
 @pytest.mark.parametrize('facts, expected', [

@@ -18,6 +18,7 @@ VIEWS = [(PHONE, False), (PHONE, True), (DESKTOP, False), (DESKTOP, True)]
 @pytest.fixture(scope='module')
 def page(tmp_path_factory):
     work_dir = tmp_path_factory.mktemp('work') / 'fruit'
+    work_dir.mkdir()
     whole_run(work_dir)
     return write_run_report(work_dir)
 
@@ -137,7 +138,7 @@ def test_nothing_is_fetched_and_nothing_fails(browser):
                 browser.get_log('performance')]
     urls = [request['params']['request']['url'] for request in requests
             if request['method'] == 'Network.requestWillBeSent'
-            and not request['params']['documentURL'].startswith('chrome:')]
+            and not request['params']['documentURL'].startswith('chrome')]  # its start page
     assert urls and all(url.startswith(('file:', 'data:')) for url in urls)
 
 
