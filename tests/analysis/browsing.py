@@ -1,5 +1,6 @@
 """A headless Chromium, where the machine has one."""
 import base64
+import json
 import shutil
 from contextlib import contextmanager
 
@@ -48,6 +49,15 @@ def chromium(width, profile, dark=False):
         yield browser
     finally:
         browser.quit()
+
+
+def requested(browser):
+    """The addresses that the page asked for, those of the browser's start page left out."""
+    messages = [json.loads(entry['message'])['message'] for entry in
+                browser.get_log('performance')]
+    return [message['params']['request']['url'] for message in messages
+            if message['method'] == 'Network.requestWillBeSent'
+            and not message['params']['documentURL'].startswith('chrome')]
 
 
 def screenshot(browser, selector='html'):

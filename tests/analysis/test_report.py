@@ -6,7 +6,7 @@ import shutil
 import numpy as np
 import plotly.graph_objects as go
 import pytest
-from browsing import BROWSERS, DESKTOP, PHONE, chromium, screenshot
+from browsing import BROWSERS, DESKTOP, PHONE, chromium, requested, screenshot
 from example_results import annotations, benchmark_report, detections, write_json, write_work_dir
 
 from convnext_dense.analysis import palette
@@ -239,11 +239,7 @@ def test_labels_of_an_axis_do_not_overlap(browser):
 
 def test_nothing_is_fetched_and_nothing_fails(browser):
     assert browser.get_log('browser') == []
-    requests = [json.loads(entry['message'])['message'] for entry in
-                browser.get_log('performance')]
-    urls = [request['params']['request']['url'] for request in requests
-            if request['method'] == 'Network.requestWillBeSent'
-            and not request['params']['documentURL'].startswith('chrome:')]  # its start page
+    urls = requested(browser)
     assert urls and all(url.startswith(('file:', 'data:', 'blob:')) for url in urls)
 
 

@@ -25,11 +25,11 @@ def test_a_notebook_is_one_of_format_4_without_outputs(path):
 
 
 def test_the_first_model_runs_from_top_to_bottom(tmp_path):
-    """With 6 steps, where the notebook takes 300."""
+    """With 2 steps, where the notebook takes 300."""
     ran = subprocess.run(
         [sys.executable, ROOT / 'tests/docs/run_cells.py',
          ROOT / 'docs/notebooks/first-model.ipynb'], cwd=tmp_path, text=True, capture_output=True,
-        env=dict(os.environ, STEPS='6', PYTHONPATH=str(ROOT), OMP_NUM_THREADS='1',
+        env=dict(os.environ, STEPS='2', PYTHONPATH=str(ROOT), OMP_NUM_THREADS='1',
                  CUDA_VISIBLE_DEVICES=''), check=False)
     assert not ran.returncode, ran.stderr[-2000:]
     *printed, shown = ran.stdout.splitlines()

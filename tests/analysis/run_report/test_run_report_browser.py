@@ -1,5 +1,4 @@
 """The page of a run as a reader's browser shows it: phone and desktop, light and dark, offline."""
-import json
 import sys
 from pathlib import Path
 
@@ -10,7 +9,7 @@ from convnext_dense.analysis import palette
 from convnext_dense.analysis.run_report import write_run_report
 
 sys.path.append(str(Path(__file__).parents[1]))
-from browsing import DESKTOP, PHONE, chromium, screenshot  # noqa: E402
+from browsing import DESKTOP, PHONE, chromium, requested, screenshot  # noqa: E402
 
 VIEWS = [(PHONE, False), (PHONE, True), (DESKTOP, False), (DESKTOP, True)]
 
@@ -134,11 +133,7 @@ def test_a_drawing_opens_in_full_and_closes_by_keyboard(browser):
 
 def test_nothing_is_fetched_and_nothing_fails(browser):
     assert browser.get_log('browser') == []
-    requests = [json.loads(entry['message'])['message'] for entry in
-                browser.get_log('performance')]
-    urls = [request['params']['request']['url'] for request in requests
-            if request['method'] == 'Network.requestWillBeSent'
-            and not request['params']['documentURL'].startswith('chrome')]  # its start page
+    urls = requested(browser)
     assert urls and all(url.startswith(('file:', 'data:')) for url in urls)
 
 
