@@ -121,7 +121,7 @@ class DeformableAttention(nn.Module):
         offsets = layer.sampling_offsets(query).view(batch, queries, heads, levels, points, 2)
         weights = layer.attention_weights(query).view(batch, queries, heads, levels * points)
         weights = weights.softmax(-1).unflatten(3, (levels, points))
-        begin, total = 0, 0.
+        begin, parts = 0, []
         for level, (height, width) in enumerate(spatial_shapes):
             count = height * width
             maps = values[..., begin:begin + count].unflatten(3, (height, width)).flatten(0, 1)
@@ -137,8 +137,8 @@ class DeformableAttention(nn.Module):
             sampled = F.grid_sample(maps, grid, mode='bilinear', padding_mode='zeros',
                                     align_corners=False)
             share = weights[:, :, :, level].transpose(1, 2).flatten(0, 1)[:, None]
-            total = total + (sampled * share).sum(-1)
-        found = total.unflatten(0, (batch, heads)).flatten(1, 2).transpose(1, 2)
+            parts.append((sampled * share).sum(-1))
+        found = sum(parts[1:], parts[0]).unflatten(0, (batch, heads)).flatten(1, 2).transpose(1, 2)
         return layer.output_proj(found) + identity
 
 

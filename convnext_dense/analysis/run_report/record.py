@@ -71,7 +71,8 @@ def _entry(line):
         return None
     if not isinstance(entry, dict) or not isinstance(entry.get('run'), str):
         return None
-    wanted = KINDS.get(entry.get('kind')) if isinstance(entry.get('kind'), str) else None
+    kind = entry.get('kind')
+    wanted = KINDS.get(kind) if isinstance(kind, str) else None
     if wanted is None or not all(_is(entry.get(key), kind) for key, kind in wanted.items()):
         return None
     return entry
