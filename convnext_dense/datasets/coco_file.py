@@ -20,6 +20,7 @@ import os
 from array import array
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from functools import cached_property
 from typing import Any
 
 import msgspec
@@ -37,11 +38,14 @@ from convnext_dense.datasets.coco_json import (
     as_id,
     decode_many,
     decode_mask,
+    decode_polygons,
     entry_lists,
     list_at,
     plain_images,
 )
 from convnext_dense.datasets.coco_masks import (
+    FAR,
+    are_usual,
     check_mask,
     is_box,
     is_number,
@@ -56,6 +60,7 @@ from convnext_dense.errors import InputError
 LARGE = 24_000_000  # bytes, a little more than COCO val: reading it takes a second
 SAMPLE = 64  # images of a large file that are read in an outline
 LIMIT = 1e100  # of a number in the columns
+FAR_ANYWHERE = 1e9  # a coordinate where the size of the image is not known
 
 
 class CocoFile:
@@ -322,6 +327,20 @@ class CocoFile:
     def mask(self, row: int) -> Any:
         """The segmentation of an annotation as written, None where there is none."""
         return decode_mask(self.masks[row])
+
+    @cached_property
+    def unusual_masks(self) -> list[int]:
+        """The annotations whose mask is not polygons of three points or more near their image.
+
+        Only these have to be looked at for what could be wrong with a mask.
+        """
+        sides = self.sizes.max(1, initial=0)[self.images].tolist()
+        found = []
+        for row, (mask, side) in enumerate(zip(self.masks, sides, strict=True)):
+            polygons = decode_polygons(mask)
+            if polygons is None or not are_usual(polygons, FAR * side or FAR_ANYWHERE):
+                found.append(row)
+        return found
 
     def by_image(self) -> list[np.ndarray]:
         """The rows of each image's annotations, in the file's order."""

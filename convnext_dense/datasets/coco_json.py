@@ -11,6 +11,7 @@ Id = int | str
 NONE = msgspec.Raw(b'null')
 MANY = 256  # entries that are read at once; where one of them is odd, each alone
 UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+_POLYGONS = msgspec.json.Decoder(list[list[float]])
 
 
 class _File(msgspec.Struct):
@@ -133,6 +134,14 @@ def decode_mask(mask: msgspec.Raw) -> Any:
         return msgspec.json.decode(mask)
     except UNREADABLE:
         return 'unreadable'
+
+
+def decode_polygons(mask: msgspec.Raw) -> list[list[float]] | None:
+    """A mask of polygons, or None where it is anything else."""
+    try:
+        return _POLYGONS.decode(mask)
+    except UNREADABLE:
+        return None
 
 
 def list_at(text: mmap.mmap, start: int, most: int | None = None) -> list | None:

@@ -37,6 +37,13 @@ def valid_polygons(mask: Any) -> list[list[float]]:
             and set(map(type, polygon)) <= {int, float} and abs(sum(polygon)) < 1e100]
 
 
+def are_usual(polygons: list[list[float]], reach: float) -> bool:
+    """Whether all polygons have three points or more, none farther away than the reach."""
+    return bool(polygons) and all(
+        len(polygon) >= 6 and len(polygon) % 2 == 0 and -reach <= min(polygon)
+        and max(polygon) <= reach for polygon in polygons)
+
+
 def mask_problem(mask: Any, width: int, height: int) -> str | None:
     """Why a mask cannot be used, or None.
 

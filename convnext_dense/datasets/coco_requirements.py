@@ -146,7 +146,9 @@ def check_masks(where: str, content: CocoFile, wanted: np.ndarray, advice: str) 
     """
     rows = np.flatnonzero(wanted)
     found: list[tuple[int, str]] = []
-    for row in rows.tolist():
+    for row in content.unusual_masks:
+        if not wanted[row]:
+            continue
         problem = mask_problem(content.mask(row), 0, 0)
         if problem:
             found.append((row, problem))
@@ -162,7 +164,7 @@ def check_masks(where: str, content: CocoFile, wanted: np.ndarray, advice: str) 
 def masks_of_other_size(content: CocoFile) -> dict[int, str]:
     """The images where an RLE has another size than the file states for the image, and which."""
     found = {}
-    for row in range(len(content.ids)):
+    for row in content.unusual_masks:
         size = rle_size(content.mask(row))
         place = int(content.images[row])
         if size and content.sizes[place].all() and size != tuple(content.sizes[place][::-1]):
@@ -173,7 +175,7 @@ def masks_of_other_size(content: CocoFile) -> dict[int, str]:
 
 def check_drawable(where: str, content: CocoFile) -> None:
     """Raise InputError for a mask whose drawing would exhaust the memory."""
-    for row in range(len(content.ids)):
+    for row in content.unusual_masks:
         width, height = content.sizes[content.images[row]].tolist()
         problem = width and undrawable_mask(content.mask(row), width, height)
         if problem:

@@ -10,6 +10,7 @@ Longer than 300 lines: the three libraries are each a few lines, which are read 
 """
 import io
 import json
+from array import array
 from collections.abc import Sequence
 from contextlib import redirect_stdout
 from functools import cached_property
@@ -136,7 +137,7 @@ class GroundTruth:
             [dict(id=number, name=str(number)) for number in sorted(categories.tolist())],
             true_images, of_truths[truths], content.boxes[truths], content.areas[truths],
             content.crowds[truths],
-            [content.mask(row) for row in truths.tolist()] if masks else None)
+            map(content.mask, truths.tolist()) if masks else None)
         results = library.results(
             truth, found_images, of_founds[founds], detections.boxes[founds],
             detections.scores[founds],
@@ -211,7 +212,7 @@ class _Hotcoco:
         return self.library.COCO.from_arrays(
             images, categories, image_ids, category_ids, boxes,
             ids=np.arange(1, len(boxes) + 1), area=areas, iscrowd=crowds.astype(np.int64),
-            segmentation=masks)
+            segmentation=None if masks is None else [_compact(mask) for mask in masks])
 
     def results(self, truth, image_ids, category_ids, boxes, scores, masks):
         columns = np.column_stack([image_ids, boxes, scores, category_ids]).astype(float)
@@ -226,6 +227,11 @@ class _Hotcoco:
 
     def evaluator(self, truth, results, iou_type):
         return self.library.COCOeval(truth, results, iou_type)
+
+
+def _compact(mask: Any) -> Any:
+    """Polygons as arrays, which take a quarter of the memory of lists of Python's floats."""
+    return [array('d', polygon) for polygon in mask] if isinstance(mask, list) else mask
 
 
 class _PythonLibrary:

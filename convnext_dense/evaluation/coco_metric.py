@@ -248,7 +248,7 @@ class CocoMetric(BaseMetric):
                            'annotations: the objects of the others count as missed')
         detections = {'bbox': Detections.from_images(results, category_ids)}
         if with_masks:
-            detections['segm'] = Detections.from_images(results, category_ids, masks=True)
+            detections['segm'] = detections['bbox'].with_masks(results)
         if self.outfile_prefix is not None:
             for kind, columns in detections.items():
                 Path(self.outfile_prefix).parent.mkdir(parents=True, exist_ok=True)

@@ -1,7 +1,7 @@
 """Detections of many images as columns, and COCO's results format."""
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -31,27 +31,32 @@ class Detections:
         return len(self.scores)
 
     @classmethod
-    def from_images(cls, images: Sequence[dict], category_ids: Sequence[Id],
-                    masks: bool = False) -> 'Detections':
-        """Columns of the per-image results that ``CocoMetric.process`` keeps.
+    def from_images(cls, images: Sequence[dict], category_ids: Sequence[Id]) -> 'Detections':
+        """Columns of the boxes in the per-image results that ``CocoMetric.process`` keeps.
 
         Args:
-            images (list[dict]): ``img_id``, ``bboxes`` (n, 4) corners, ``scores``, ``labels``,
-                and for masks ``masks`` and perhaps ``mask_scores``.
+            images (list[dict]): ``img_id``, ``bboxes`` (n, 4) corners, ``scores``, ``labels``.
             category_ids (list[int | str]): category id of each label.
-            masks (bool): take the masks, and their own scores where a detector has them.
         """
         counts = [len(image['scores']) for image in images]
         labels = _join([image['labels'] for image in images], np.int64)
         corners = _join([image['bboxes'] for image in images], np.float64).reshape(-1, 4)
         corners[:, 2:] -= corners[:, :2]
-        scores = [image.get('mask_scores', image['scores']) if masks else image['scores']
-                  for image in images]
         return cls(
             image_ids=np.repeat(id_array([p['img_id'] for p in images]), counts),
             category_ids=id_array(category_ids)[labels],
-            boxes=corners, scores=_join(scores, np.float64),
-            masks=[rle for p in images for rle in p['masks']] if masks else None)
+            boxes=corners, scores=_join([image['scores'] for image in images], np.float64))
+
+    def with_masks(self, images: Sequence[dict]) -> 'Detections':
+        """The same columns with masks, and with the scores of these where a detector has them.
+
+        Args:
+            images (list[dict]): those that the columns were made from, with ``masks`` and perhaps
+                ``mask_scores``.
+        """
+        scores = [image.get('mask_scores', image['scores']) for image in images]
+        return replace(self, scores=_join(scores, np.float64),
+                       masks=[rle for image in images for rle in image['masks']])
 
     def records(self, with_boxes: bool = True) -> Iterator[dict[str, Any]]:
         """The detections as dicts in COCO's results format.

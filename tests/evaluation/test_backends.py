@@ -32,8 +32,8 @@ def figures(backend, dataset, detections, kind, max_dets, use_categories=True):
 
 
 def detections_of(dataset, images, kind):
-    return Detections.from_images(
-        images, [category['id'] for category in dataset['categories']], masks=kind == 'segm')
+    boxes = Detections.from_images(images, [category['id'] for category in dataset['categories']])
+    return boxes.with_masks(images) if kind == 'segm' else boxes
 
 
 @settings(max_examples=200, deadline=None, derandomize=True, database=None,
