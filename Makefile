@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALL := $(PYTHON) tools/setup/install.py
 # core and, for the tests, everything that they compare with
-TEST_EXTRAS := test peers lora report export
+TEST_EXTRAS := test peers lora report export web
 # a file's tests share what they built; each process needs about 3 GB, and three keep two cores busy,
 # since many tests wait for processes of their own; bytecode is kept, also where the environment says not to
 # a process that dies ends the run: xdist would wait for it for ever

@@ -1,7 +1,7 @@
 """What robustness costs, and what it holds against: ``python -m benchmarks.robustness [PART ...]``.
 
-The attacks ``states``, ``configs``, ``signals``, ``kills``, ``downloads`` and ``doors`` print
-counts and every fault, and the exit status is 1 where there is one; each is described in its
+The attacks ``states``, ``configs``, ``signals``, ``kills``, ``downloads``, ``doors`` and ``serve``
+print counts and every fault, and the exit status is 1 where there is one; each is described in its
 module. The costs:
 
 ``checkpoint`` writes the same state in turns with mmengine's runner, which leaves the file to the
@@ -30,7 +30,7 @@ from convnext_dense.datasets.shapes import write_shapes
 from convnext_dense.runtime import CheckpointHook, Runner
 
 COSTS = ('checkpoint', 'guards', 'deterministic')
-ATTACKS = ('states', 'configs', 'signals', 'kills', 'downloads', 'doors')
+ATTACKS = ('states', 'configs', 'signals', 'kills', 'downloads', 'doors', 'serve')
 CONFIGS = dict(detector='configs/demo/cascade-mask-rcnn_convnext_shapes.py',
                segmenter='configs/demo/upernet_convnext_shapes.py')
 

@@ -27,6 +27,7 @@ from benchmarks.hostile_files import (
     hostile_images,
     hostile_work_dirs,
 )
+from convnext_dense.web import server
 
 CONFIG = str(forks.REPOSITORY / 'configs' / 'demo' / 'upernet_convnext_shapes.py')
 TINY = ['model.backbone.arch.depths=[1,1,1,1]', 'train_cfg.max_iters=2', 'train_cfg.val_interval=5',
@@ -51,8 +52,8 @@ INHERITED = ('mmdet.datasets', 'mmdet.models', 'mmseg.datasets', 'mmseg.models',
              'convnext_dense.analysis.comparison', 'convnext_dense.analysis.complexity',
              'convnext_dense.analysis.report', 'convnext_dense.export.exporting',
              'convnext_dense.planning.project', 'convnext_dense.runtime.runner',
-             'onnx', 'onnxruntime', 'onnxscript', 'openvino', 'plotly', 'setuptools',
-             'torch._dynamo', 'torch.onnx')
+             'convnext_dense.web.app', 'onnx', 'onnxruntime', 'onnxscript', 'openvino', 'plotly',
+             'setuptools', 'torch._dynamo', 'torch.onnx')
 #: what hostile names and classes hold: no terminal and no page may get it as it is
 MARKS = ('\x1b[2J', '<script>x')
 
@@ -110,6 +111,7 @@ def doors_of_a_file(file: Path, own: Path, data: Path, image: Path) -> dict[str,
         'inspect-checkpoint': ['inspect-checkpoint', str(file), '--keys'],
         'predict': ['predict', str(image), '--model', str(file), '--out', str(own / 'out'),
                     '--device', 'cpu'],
+        'serve': ['serve', str(file), '--port', '0', '--device', 'cpu'],
         'export': ['export', str(file), '--out', str(own / 'out'), '--images', str(image)],
         'export --evaluate': ['export', str(file), '--out', str(own / 'out'), '--evaluate', '1']}
 
@@ -124,6 +126,7 @@ def doors_of_a_work_dir(folder: Path, own: Path, data: Path, image: Path) -> dic
                            'train_cfg.max_iters=3'],
         'predict': ['predict', str(image), '--model', work, '--out', str(own / 'out'),
                     '--device', 'cpu'],
+        'serve': ['serve', work, '--port', '0', '--device', 'cpu'],
         'compare': ['compare', work, '--out', str(own / 'report'), '--no-static'],
         'export': ['export', work, '--out', str(own / 'out'), '--images', str(image)]}
 
@@ -136,6 +139,8 @@ def go_through(argv: list[str], own: Path, log: Path) -> None:
                  'TORCHINDUCTOR_CACHE_DIR'):
         os.environ[name] = str(own)
     tempfile.tempdir = str(own)
+    # whether a model comes to be served; what is sent to it is benchmarks.robustness_serve's
+    server.run_server = lambda *args: None
     audit(log, own)
     raise SystemExit(main(argv))
 

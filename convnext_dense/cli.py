@@ -25,6 +25,7 @@ COMMANDS = {
     'test': 'evaluate a detector or segmenter',
     'report': 'the page of a training: curves, samples, worst images, what was skipped',
     'predict': 'boxes, masks and label maps of images, folders and videos',
+    'serve': 'trained models behind a page in the browser and an HTTP endpoint',
     'export': 'a trained model for ONNX Runtime, OpenVINO and others',
     'list': 'architectures, published weights, data sets and configs',
     'explain': 'a config as a short sheet: model, data, schedule, memory',

@@ -82,7 +82,8 @@ def printed() -> tuple[Command, ...]:
 
 
 #: what a test runs as it is printed, with names like CONFIG and PENNFUDAN standing for tiny data:
-#: walk -> its commands. tests/test_printed_walks.py and tests/export/test_printed_exports.py
+#: walk -> its commands. tests/test_printed_walks.py, tests/export/test_printed_exports.py and
+#: tests/web/test_printed_serving.py
 WALKS = {
     'own images': r'convnext-dense (new fruit|train fruit|predict fruit)',
     'reports': 'convnext-dense report',
@@ -97,7 +98,8 @@ WALKS = {
                'python -c .*zoo',
     'data': 'python tools/data/check.py',
     'models': r'python tools/(analysis/\w+.py CONFIG|compare.py \[)',
-    'exports': 'convnext-dense (export|predict photos/ --model exports)|pip install',
+    'exports': 'convnext-dense (export|predict photos/ --model exports|serve exports)|pip install',
+    'serving': 'convnext-dense serve work_dirs',
 }
 #: what is only parsed, and why it is not run
 PARSED = {

@@ -9,7 +9,7 @@ FLOORS = [
     ['__main__'],
     ['cli'],
     ['commands'],
-    ['planning', 'export'],
+    ['planning', 'export', 'web'],
     ['analysis'],
     ['prediction'],
     ['runtime'],

@@ -180,9 +180,10 @@ def test_a_factor_on_the_backbone_as_the_docs_have_it():
 
 
 #: how many Python blocks each file prints, all of which a test runs: here, and those that predict
-#: in tests/prediction/test_printed_code.py
+#: in tests/prediction/test_printed_code.py, and the one that asks a server in
+#: tests/web/test_printed_serving.py
 EXECUTED = {'README.md': 4, 'docs/heads.md': 1, 'docs/predict.md': 1, 'docs/speed.md': 1,
-            'docs/weights.md': 3}
+            'docs/serve.md': 1, 'docs/weights.md': 3}
 
 
 def test_no_block_is_printed_that_no_test_runs():

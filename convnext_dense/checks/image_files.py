@@ -97,6 +97,12 @@ def orientation(path: str) -> int:
     return info.rotation if info and info.rotation in range(1, 9) else 1
 
 
+def image_size(path: str) -> tuple[int, int] | None:
+    """Width and height that the header of an image file states, in pixels, or None without one."""
+    info = _header(path)
+    return (info.width, info.height) if info else None
+
+
 def is_truncated(path: str) -> bool:
     """Whether a JPEG, PNG or WebP file ends before its content does; other files are whole."""
     with open(path, 'rb') as file:

@@ -1,4 +1,5 @@
 """Colours for any number of classes, each as far from the ones before as can be."""
+from collections.abc import Sequence
 from functools import lru_cache
 
 import cv2
@@ -32,6 +33,13 @@ def class_colours(count: int) -> list[Colour]:
         colours.append((blue, green, red))
         distances = np.minimum(distances, np.linalg.norm(places - places[best], axis=1))
     return colours[:count]
+
+
+def colours_of(names: Sequence[str], palette: Sequence | None) -> list[Colour]:
+    """BGR colour of each class: those of an RGB palette, or the toolkit's own where it is None."""
+    if palette:
+        return [(int(blue), int(green), int(red)) for red, green, blue in palette]
+    return class_colours(len(names))
 
 
 def _lab(colours):

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from convnext_dense.errors import InputError
-from convnext_dense.prediction.colours import Colour, class_colours
+from convnext_dense.prediction.colours import Colour, colours_of
 
 
 class MaskCrop(NamedTuple):
@@ -70,9 +70,7 @@ class Result:
     @cached_property
     def colours(self) -> list[Colour]:
         """BGR colour of each class, a tuple of ints."""
-        if self.palette:
-            return [(int(blue), int(green), int(red)) for red, green, blue in self.palette]
-        return class_colours(len(self.names))
+        return colours_of(self.names, self.palette)
 
     def plot(self) -> np.ndarray:
         """The image with the result drawn on it: a new uint8 array (H, W, 3) in BGR order."""

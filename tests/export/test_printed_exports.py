@@ -19,12 +19,15 @@ def streets(clear_segmenter, images, tmp_path, monkeypatch):
         shutil.copy(image, 'photos')
 
 
-def test_an_export_is_made_and_predicts(images):
+def test_an_export_is_made_predicts_and_comes_to_be_served(images, monkeypatch, capsys):
+    monkeypatch.setattr('convnext_dense.web.server.run_server', lambda app, listening: None)
     for command in walk('exports'):
         if command.words[0] != 'pip' and '--int8' not in command.words:
-            more = ['--device', 'cpu'] if 'predict' in command.words else []
+            more = {'predict': ['--device', 'cpu'], 'serve': ['--port', '0']}.get(
+                command.words[1], [])
             assert main([*command.words[1:], *more]) == 0
     assert len(list(Path('predictions/labels').iterdir())) == len(images)
+    assert 'serving streets-onnx at http://127.0.0.1:' in capsys.readouterr().out
 
 
 @pytest.mark.slow

@@ -154,7 +154,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--extras', nargs='*', default=[],
-                        help='extras of setup.cfg: report, export, test, peers, lora, dev')
+                        help='extras of setup.cfg: report, export, web, test, peers, lora, dev')
     args = parser.parse_args()
     if not (3, 10) <= sys.version_info[:2] <= (3, 12):
         stop(f'Python 3.10 to 3.12 is needed, not {sys.version.split()[0]}; name one with '

@@ -13,13 +13,15 @@ PHONE, DESKTOP = 390, 1440
 
 
 @contextmanager
-def chromium(width, profile, dark=False):
-    """A browser without network, its window this many pixels wide; skips where there is none.
+def chromium(width, profile, dark=False, offline=True, downloads=None):
+    """A browser whose window is this many pixels wide; skips where there is none.
 
     Args:
         width: ``PHONE`` or ``DESKTOP``.
         profile: an empty folder.
         dark: what the reader prefers.
+        offline: whether it has no network.
+        downloads: a folder for what a page saves.
     """
     webdriver = pytest.importorskip('selenium.webdriver', reason='selenium is not installed '
                                                                  '(extra: test)')
@@ -44,7 +46,10 @@ def chromium(width, profile, dark=False):
             name='prefers-color-scheme', value='dark' if dark else 'light')]))
         browser.execute_cdp_cmd('Network.enable', {})
         browser.execute_cdp_cmd('Network.emulateNetworkConditions', dict(
-            offline=True, latency=0, downloadThroughput=0, uploadThroughput=0))
+            offline=offline, latency=0, downloadThroughput=-1, uploadThroughput=-1))
+        if downloads:
+            browser.execute_cdp_cmd('Browser.setDownloadBehavior', dict(
+                behavior='allow', downloadPath=str(downloads)))
         browser.width = width
         yield browser
     finally:
