@@ -157,7 +157,7 @@ def bad_uploads(seed=0):
         'scans.jpg': many_scans,
         'huge.bmp': bmp[:18] + struct.pack('<ii', 2**20, 2**20) + bmp[26:],
         'negative.bmp': bmp[:18] + struct.pack('<ii', -5, -2**31) + bmp[26:],
-        'huge.gif': gif[:6] + struct.pack('<HH', 65535, 65535) + gif[10:],
+        'huge.gif': gif[:6] + struct.pack('<HH', 30000, 30000) + gif[10:],
         'huge.tif': b'II*\0' + struct.pack('<IH', 8, 2) + b''.join(
             struct.pack('<HHII', tag, 4, 1, 2**30) for tag in (256, 257)) + bytes(4),
         'loop.tif': b'II*\0' + struct.pack('<IHI', 8, 0, 8),

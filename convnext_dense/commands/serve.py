@@ -2,7 +2,7 @@
 
 convnext-dense serve work_dirs/fruit
 convnext-dense serve work_dirs/convnext work_dirs/swin --port 8080
-convnext-dense serve exports/fruit --runtime openvino --host 0.0.0.0
+convnext-dense serve exports/fruit --runtime openvino
 
 Drop images in the page: it shows boxes, masks or label maps, moves the threshold without a new
 inference, and puts two models side by side.

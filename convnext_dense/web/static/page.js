@@ -183,7 +183,8 @@ async function ask(model, item) {
     const prediction = await askPrediction(item.file, {
       model: model.name, threshold: service.lowest, preview: !item.preview,
     }, item.abort.signal, seconds => {
-      if (item === chosen) panel.say(`The server is busy; asking again in ${seconds} s.`);
+      if (item !== chosen) return;
+      panel.say(`The server is busy; asking again in ${seconds} s.`, {behind: item.url});
     });
     if (prediction.preview) item.preview ??= jpegOf(prediction.preview);
     delete prediction.preview;
@@ -202,8 +203,8 @@ async function show() {
   const item = chosen;
   for (const [index, model] of service.models.entries()) {
     const answer = item.answers.get(model.name);
-    if (!answer) panels[index].say('Looking …');
-    else if (answer.error) panels[index].say(answer.error, true);
+    if (!answer) panels[index].say('Looking …', {behind: item.url});
+    else if (answer.error) panels[index].say(answer.error, {isBad: true});
   }
   if (!item.preview) return;
   if (drawn?.item !== item) {

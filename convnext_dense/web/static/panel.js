@@ -16,6 +16,8 @@ export class Panel {
     this.element = document.getElementById('panel-template').content.firstElementChild
       .cloneNode(true);
     this.canvas = this.find('canvas');
+    this.before = this.find('.before');
+    this.before.addEventListener('load', () => { this.before.hidden = !this.canvas.hidden; });
     this.find('h2').textContent = model.name;
     this.find('.save-json').addEventListener('click', () => this.saveJson());
     this.find('.save-image').addEventListener('click', () => this.saveImage());
@@ -35,14 +37,17 @@ export class Panel {
     return this.element.querySelector(selector);
   }
 
-  /** Words in the place of the image. */
-  say(text, isBad = false) {
+  /** Words in the place of the image, which `behind` (an address) shows dimmed if it can. */
+  say(text, {isBad = false, behind = ''} = {}) {
     this.view = null;
     this.canvas.hidden = true;
     const message = this.find('.message');
-    message.hidden = false;
+    message.hidden = !text;
     message.textContent = text;
     message.classList.toggle('bad', isBad);
+    this.before.hidden = true;  // until it is loaded
+    if (behind) this.before.src = behind;
+    else this.before.removeAttribute('src');
     this.find('figcaption').textContent = '';
     this.find('.legend').replaceChildren();
     for (const button of this.element.querySelectorAll('button')) button.disabled = true;
@@ -58,7 +63,7 @@ export class Panel {
                        Math.max(Math.round(height * scale), 1)),
       colours: prediction.objects.map(one => rgb(this.model.classes[one.label].colour)),
     };
-    this.find('.message').hidden = true;
+    this.find('.message').hidden = this.before.hidden = true;
     this.canvas.hidden = false;
     for (const button of this.element.querySelectorAll('button')) button.disabled = false;
     this.writeLegend();
