@@ -23,8 +23,7 @@ from benchmarks.uploads import ask, bad_uploads, changed_uploads, give_up, good_
 
 AT_ONCE = 6  # requests
 BUSY = 503
-GROWTH = 1.1  # of the memory in the second half of the requests, against that in the first
-SLACK = 50 * 2**20  # bytes: a batch of images that are read at that moment
+GROWTH = 1.05  # of the memory in the second half of the requests, against that in the first
 
 
 def tiny_models(folder):
@@ -171,7 +170,7 @@ def measure(folder: Path, count: int = 200, seed: int = 0, models=None) -> int:
             faults.append('the same image has another answer than before')
         half = len(memory) // 2
         first, second = max(memory[:half]), max(memory[half:])
-        if second > GROWTH * first + SLACK:
+        if second > GROWTH * first:
             faults.append(f'memory grows: {first / 2**20:.0f} to {second / 2**20:.0f} MiB')
         if server.uploads():
             faults.append(f'uploads are left: {server.uploads()}')

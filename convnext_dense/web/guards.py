@@ -83,14 +83,16 @@ class Admission:
         if scope['method'] != 'GET' and origin is not None and \
                 urlsplit(origin).netloc.lower() != headers.get('host', '').lower():
             return JSONResponse(dict(detail='this comes from a page of another server'), 403)
-        if self.token is None or self._is_right(self._sent(scope)):
+        if self.token is None:
             return None
         if scope['method'] == 'GET' and scope['path'] == '/':
             asked = parse_qs(scope['query_string'].decode('latin-1')).get('token', [''])[0]
-            if self._is_right(asked):
+            if self._is_right(asked):  # it does not stay in the address, which others may see
                 answer = RedirectResponse('/', 303)
                 answer.set_cookie(self.cookie, self.token, httponly=True, samesite='strict')
                 return answer
+        if self._is_right(self._sent(scope)):
+            return None
         return JSONResponse(
             dict(detail='a token is needed: open the address that the server printed, or send '
                  'Authorization: Bearer TOKEN'), 401, headers={'WWW-Authenticate': 'Bearer'})

@@ -94,7 +94,9 @@ def test_every_kind_of_image_is_predicted_as_people_see_it(server):
         assert (size['height'], size['width']) == shown.shape[:2] == expected.shape[:2], upload.name
         # pillow reads these two otherwise
         if upload.name not in ('sixteen.png', 'cmyk.jpg'):
-            assert np.abs(shown.astype(int) - expected).mean() < 8, upload.name
+            seen, right = (cv2.resize(pixels, (12, 12), interpolation=cv2.INTER_AREA).astype(int)
+                           for pixels in (shown, expected))  # without the noise of few colours
+            assert np.abs(seen - right).mean() < 5, upload.name
 
 
 @pytest.mark.parametrize('upload', bad_uploads(), ids=lambda one: repr(one.name))

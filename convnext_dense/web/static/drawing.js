@@ -8,8 +8,13 @@ export function rgb(colour) {
   return [1, 3, 5].map(at => parseInt(colour.slice(at, at + 2), 16));
 }
 
-function ink([red, green, blue]) {
-  return .299 * red + .587 * green + .114 * blue > 140 ? '#000' : '#fff';
+/** Black or white, whichever has more contrast to a colour. */
+function ink(colour) {
+  const [red, green, blue] = colour.map(part => {
+    const share = part / 255;
+    return share <= .04045 ? share / 12.92 : ((share + .055) / 1.055) ** 2.4;
+  });
+  return .2126 * red + .7152 * green + .0722 * blue > .179 ? '#000' : '#fff';
 }
 
 /** Whether a prediction's objects may overlap, and have scores and boxes. */

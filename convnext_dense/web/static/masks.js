@@ -112,17 +112,22 @@ export class Layer {
     return canvas;
   }
 
-  /** A place well inside of an object, in parts of the sides: the middle of its longest stretch. */
+  /**
+   * A place well inside of an object, in parts of the sides, or null: the middle of a stretch that is
+   * nearly the longest, of the middle one of these.
+   */
   middle(index) {
     const parts = this.stretches[index];
-    let longest = 0, place = null;
+    let longest = 0;
     for (let at = 0; parts && at < parts.length; at += 3) {
-      const length = parts[at + 2] - parts[at + 1];
-      if (length > longest) {
-        longest = length;
-        place = [(parts[at] + .5) / this.width, (parts[at + 1] + parts[at + 2]) / 2 / this.height];
-      }
+      longest = Math.max(longest, parts[at + 2] - parts[at + 1]);
     }
-    return place;
+    const long = [];
+    for (let at = 0; longest && at < parts.length; at += 3) {
+      if (parts[at + 2] - parts[at + 1] >= .9 * longest) long.push(at);
+    }
+    if (!long.length) return null;
+    const at = long[Math.floor(long.length / 2)];
+    return [(parts[at] + .5) / this.width, (parts[at + 1] + parts[at + 2]) / 2 / this.height];
   }
 }

@@ -23,9 +23,9 @@ async function start() {
   const names = service.models.map(model => model.name);
   byId('title').textContent = names.join(' and ');
   document.title = `${names.join(' and ')} · convnext-dense`;
-  byId('about').textContent = service.models.map(model =>
+  byId('about').textContent = [...new Set(service.models.map(model =>
     `${model.task === 'instances' ? 'detector' : 'segmenter'}, ${model.classes.length} ` +
-    `${model.classes.length === 1 ? 'class' : 'classes'}`).join(' · ');
+    `${model.classes.length === 1 ? 'class' : 'classes'}`))].join(' · ');
   byId('limits').textContent = `Up to ${+(service.max_bytes / 2 ** 20).toFixed(1)} MiB and ` +
     `${+(service.max_pixels / 1e6).toFixed(2)} million pixels each.`;
   settings.threshold = service.threshold;
