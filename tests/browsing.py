@@ -46,7 +46,8 @@ def chromium(width, profile, dark=False, offline=True, downloads=None):
             name='prefers-color-scheme', value='dark' if dark else 'light')]))
         browser.execute_cdp_cmd('Network.enable', {})
         browser.execute_cdp_cmd('Network.emulateNetworkConditions', dict(
-            offline=offline, latency=0, downloadThroughput=-1, uploadThroughput=-1))
+            offline=offline, latency=0, downloadThroughput=0 if offline else -1,
+            uploadThroughput=0 if offline else -1))
         if downloads:
             browser.execute_cdp_cmd('Browser.setDownloadBehavior', dict(
                 behavior='allow', downloadPath=str(downloads)))

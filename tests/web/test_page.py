@@ -9,7 +9,7 @@ import time
 import cv2
 import numpy as np
 import pytest
-from browser import PHONE, open_browser
+from browsing import PHONE, chromium, requested
 from pycocotools.mask import encode
 from web.standing import OneObject, Truth, standing
 
@@ -63,9 +63,9 @@ def scenes(drawn):
 @pytest.fixture(scope='module', params=[NARROW, WIDE], ids=['narrow', 'wide'])
 def browser(request, tmp_path_factory):
     downloads = tmp_path_factory.mktemp('downloads')
-    with open_browser(request.param, tmp_path_factory.mktemp('profile'),
-                      downloads=downloads) as browser:
-        browser.width, browser.downloads = request.param, downloads
+    with chromium(request.param, tmp_path_factory.mktemp('profile'), offline=False,
+                  downloads=downloads) as browser:
+        browser.downloads = downloads
         yield browser
 
 
@@ -143,13 +143,6 @@ def canvas(browser, number=0):
                         cv2.IMREAD_COLOR)[:, :, ::-1].astype(int)
 
 
-def requests_of(browser):
-    """Addresses that were asked for since the page was opened."""
-    events = [json.loads(entry['message'])['message'] for entry in browser.get_log('performance')]
-    return [event['params']['request']['url'] for event in events
-            if event['method'] == 'Network.requestWillBeSent']
-
-
 def saved(browser, suffix):
     """The only file of a suffix that the page saved."""
     end = time.monotonic() + 20
@@ -193,7 +186,7 @@ def test_dropped_images_show_boxes_above_the_threshold(page, detectors, files):
 
 def test_the_threshold_moves_without_a_new_inference(page, detectors, files):
     drop_and_wait(page, files[:1])
-    assert len([url for url in requests_of(page) if '/api/predict' in url]) == 2
+    assert len([url for url in requested(page) if '/api/predict' in url]) == 2
     result = detectors.truth(str(files[0]))
     page.execute_script('document.getElementById("threshold").focus()')
     from selenium.webdriver.common.keys import Keys
@@ -205,7 +198,7 @@ def test_the_threshold_moves_without_a_new_inference(page, detectors, files):
         assert captions(page)[0] == f'{count} of {len(result)} objects'
         seen.add(count)
     assert len(seen) > 1 and value == pytest.approx(.6)
-    assert not requests_of(page)
+    assert not requested(page)
 
 
 def test_two_models_stand_side_by_side_where_there_is_room(page, files):
@@ -385,7 +378,7 @@ def test_nothing_is_fetched_from_elsewhere_and_nothing_fails(page, detectors, fi
     page.get(detectors.page)
     wait(page, 'return document.querySelectorAll(".panel").length > 0')
     drop_and_wait(page, files)
-    urls = requests_of(page)
+    urls = requested(page)
     assert urls and all(url.startswith((detectors.url, 'blob:', 'data:')) for url in urls)
     assert page.get_log('browser') == []
     # the token does not stay in the address
