@@ -104,6 +104,7 @@ class Admission:
             self.cookie, '')
 
     def _is_right(self, sent):
+        assert self.token is not None
         return hmac.compare_digest(sent.encode(), self.token.encode())
 
 

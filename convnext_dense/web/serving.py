@@ -4,7 +4,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path, PurePath
 from time import perf_counter
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import cv2
 import numpy as np
@@ -86,7 +86,7 @@ class ServedModel:
             seconds=perf_counter() - begin).model_dump_json().encode()
 
 
-def task_of(result: Instances | LabelMap) -> str:
+def task_of(result: Instances | LabelMap) -> Literal['instances', 'labels', 'panoptic']:
     """The kind of a result."""
     return 'instances' if isinstance(result, Instances) else 'panoptic' if isinstance(
         result, Panoptic) else 'labels'

@@ -1,15 +1,10 @@
 """The page of a run as a reader's browser shows it: phone and desktop, light and dark, offline."""
-import sys
-from pathlib import Path
-
 import pytest
+from browsing import DESKTOP, PHONE, chromium, requested, screenshot
 from example_run import whole_run
 
 from convnext_dense.analysis import palette
 from convnext_dense.analysis.run_report import write_run_report
-
-sys.path.append(str(Path(__file__).parents[1]))
-from browsing import DESKTOP, PHONE, chromium, requested, screenshot  # noqa: E402
 
 VIEWS = [(PHONE, False), (PHONE, True), (DESKTOP, False), (DESKTOP, True)]
 
