@@ -19,7 +19,7 @@ from pathlib import Path
 import psutil
 
 from benchmarks import forks
-from benchmarks.uploads import ask, bad_uploads, changed_uploads, give_up, good_uploads
+from benchmarks.uploads import ask, bad_uploads, changed_uploads, good_uploads, send
 
 AT_ONCE = 6  # requests
 BUSY = 503
@@ -101,10 +101,10 @@ def bombard(server, uploads, models, at_once=AT_ONCE):
     counts, seconds, memory, faults = Counter(), [], [], []
     lock = threading.Lock()
 
-    def send(numbered):
+    def send_numbered(numbered):
         number, upload = numbered
         if number % 10 == 9:
-            give_up(server.url, upload, share=(.5, 1.)[number % 20 == 9])
+            send(server.url, upload, share=(.5, 1.)[number % 20 == 9]).close()
             with lock:
                 counts['given up'] += 1
             return
@@ -131,7 +131,7 @@ def bombard(server, uploads, models, at_once=AT_ONCE):
             elif answer.status != 200 and '\n' in answer.json['detail']:
                 faults.append(f'{upload.name!r}: more than one line: {text}')
     with ThreadPoolExecutor(at_once) as pool:
-        list(pool.map(send, enumerate(uploads)))
+        list(pool.map(send_numbered, enumerate(uploads)))
     return counts, seconds, memory, faults
 
 

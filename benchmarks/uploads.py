@@ -74,8 +74,8 @@ def ask(url, upload=None, path='/api/predict', method=None, headers=(), timeout=
         connection.close()
 
 
-def give_up(url, upload, share=1.):
-    """Send a part of an upload, or all of it, and hang up without an answer."""
+def send(url, upload, share=1.):
+    """Send a part of an upload, or all of it; returns the connection, for whoever hangs up."""
     where = urlsplit(url)
     body, kind = form(upload)
     connection = HTTPConnection(where.hostname, where.port, timeout=30)
@@ -83,7 +83,7 @@ def give_up(url, upload, share=1.):
     connection.putheader('Content-Type', kind)
     connection.putheader('Content-Length', str(len(body)))
     connection.endheaders(body[:int(share * len(body))])
-    connection.close()
+    return connection
 
 
 def encoded(pixels, kind, mode=None, **options):

@@ -63,7 +63,8 @@ def build_app(models: Sequence[ServedModel], limits: Limits, *, token: str | Non
     Returns:
         FastAPI: an ASGI application.
     """
-    by_name = {model.name: (model, Turns(limits.queue)) for model in models}
+    by_name = {model.name: model for model in models}
+    queues = {model.name: Turns(limits.queue) for model in models}
     service = Service(models=[model.describe() for model in models], **{
         name: getattr(limits, name) for name in ('threshold', 'lowest', 'max_bytes', 'max_pixels')})
 
@@ -71,9 +72,9 @@ def build_app(models: Sequence[ServedModel], limits: Limits, *, token: str | Non
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         with tempfile.TemporaryDirectory(prefix='convnext-dense-', ignore_cleanup_errors=True
                                          ) as folder:
-            app.state.uploads = Path(folder)
+            app.state.uploads, app.state.queues = Path(folder), queues
             yield
-            for _, turns in by_name.values():
+            for turns in queues.values():
                 turns.close()
 
     # its pages of documentation load scripts from elsewhere; docs/serve.md has the schema in words
@@ -114,13 +115,12 @@ def build_app(models: Sequence[ServedModel], limits: Limits, *, token: str | Non
         if model not in by_name:
             raise HTTPException(404, f'there is no model {model!r} here, but '
                                 f'{" and ".join(by_name)}')
-        served, turns = by_name[model]
         name = shown_name(image.filename)
         path = request.app.state.uploads / f'{uuid4().hex}{Path(name).suffix[:8]}'
         try:
             await run_in_threadpool(keep_upload, image.file, path, name, limits.max_pixels)
-            content = await unless(_left(request), turns.run(partial(
-                served.predict, path, name, Wanted(threshold, label_map, preview))))
+            content = await unless(_left(request), queues[model].run(partial(
+                by_name[model].predict, path, name, Wanted(threshold, label_map, preview))))
         finally:
             path.unlink(missing_ok=True)
         if content is None:

@@ -2,6 +2,7 @@
 import hashlib
 import json
 import threading
+import time
 from contextlib import contextmanager
 
 import cv2
@@ -38,6 +39,8 @@ def standing(models, limits=Limits(), **options):
         server = build_server(app)
         thread = threading.Thread(target=server.run, kwargs=dict(sockets=[listening]))
         thread.start()
+        while not server.started:
+            time.sleep(.001)
         try:
             yield Standing(f'http://127.0.0.1:{listening.getsockname()[1]}/', app)
         finally:

@@ -1,12 +1,13 @@
 """Who may ask, from where, and how much may be sent."""
 import socket
+import threading
 import time
 from urllib.parse import urlsplit
 
 import pytest
 from web.standing import OneObject, Waiting, standing
 
-from benchmarks.uploads import Upload, ask, form, give_up, good_uploads, png
+from benchmarks.uploads import Upload, ask, form, good_uploads, png, send
 from convnext_dense.web.app import Limits
 from convnext_dense.web.server import LOOPBACK_NAMES
 from convnext_dense.web.serving import ServedModel
@@ -162,7 +163,6 @@ class Asked:
     """A request in a thread of its own."""
 
     def __init__(self, url, upload=ANY):
-        import threading
         self.answer = None
         self._thread = threading.Thread(target=self._ask, args=(url, upload))
         self._thread.start()
@@ -181,7 +181,7 @@ def test_a_full_queue_says_when_to_come_again():
         running = Asked(server.url)
         predictor.begun.acquire(timeout=20)
         waiting = [Asked(server.url) for _ in range(2)]
-        until(lambda: ask(server.url, ANY).status == 503)
+        until(lambda: server.app.state.queues['one'].waiting == 2)
         refused = ask(server.url, ANY)
         assert int(refused.headers['retry-after']) >= 1
         assert refused.json['detail'].startswith('too many requests wait for this model')
@@ -205,15 +205,20 @@ def test_two_models_have_queues_of_their_own():
 def test_clients_that_leave_free_their_places_and_are_not_predicted():
     predictor = Waiting()
     with one(predictor, Limits(queue=2)) as server:
-        give_up(server.url, Upload('running.png', png(8, 11, 11), ()))
+        queue = server.app.state.queues['one']
+        running = send(server.url, Upload('running.png', png(8, 11, 11), ()))
         predictor.begun.acquire(timeout=20)
-        for _ in range(10):  # five times as many as may wait
-            give_up(server.url, Upload('waiting.png', png(8, 12, 12), ()))
-            give_up(server.url, Upload('half.png', png(8, 13, 13), ()), share=.5)
-        asked = []
-        until(lambda: asked.append(Asked(server.url)) or asked[-1]._thread.join(.3) or
-              asked[-1].answer is None)
+        running.close()
+        for _ in range(5):  # more than may wait
+            waiting = send(server.url, Upload('waiting.png', png(8, 12, 12), ()))
+            until(lambda: queue.waiting == 1)
+            send(server.url, Upload('half.png', png(8, 13, 13), ()), share=.5).close()
+            waiting.close()
+            until(lambda: queue.waiting == 0)
+        until(lambda: server.uploads() == [])
+        asked = Asked(server.url)
+        until(lambda: queue.waiting == 1)
         predictor.go.set()
-        assert asked[-1].end().status == 200
+        assert asked.end().status == 200
         assert 12 not in predictor.seen and 13 not in predictor.seen
         until(lambda: server.uploads() == [])
