@@ -1,4 +1,5 @@
 """The one error that a user's mistake raises."""
+import html
 import os
 import traceback
 from collections.abc import Iterator
@@ -51,6 +52,12 @@ def printable(text: str | os.PathLike, kept: str = '') -> str:
     """
     return ''.join(letter if letter.isprintable() or letter in kept else
                    letter.encode('unicode_escape').decode() for letter in os.fspath(text))
+
+
+def html_text(text: str | os.PathLike) -> str:
+    """A text for a page or an attribute of HTML, in which nothing is markup or a control character.
+    """
+    return html.escape(printable(text))
 
 
 def markdown_text(text: str | os.PathLike) -> str:

@@ -1,7 +1,6 @@
 """The comparison as one HTML page that needs nothing else, a Markdown table, PNG and SVG."""
 from __future__ import annotations
 
-import html
 import json
 import os
 from collections.abc import Callable, Sequence
@@ -22,7 +21,7 @@ from convnext_dense.analysis.comparison_table import (
 from convnext_dense.analysis.differences import Difference, compare_all
 from convnext_dense.analysis.fairness import fairness_lines
 from convnext_dense.analysis.labels import short_names
-from convnext_dense.errors import InputError, printable
+from convnext_dense.errors import InputError, html_text, printable
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -162,27 +161,27 @@ def _markdown_page(title, fairness, sections, models):
         parts += [f'## {FAIRNESS}', '\n'.join(f'- {printable(line)}' for line in fairness)]
     for name, text, head, rows in sections:
         parts += [f'## {name}', text, markdown(head, rows)]
-    parts += ['## Sources', '\n'.join(f'- {line}' for line in _runs(models) + [
+    parts += ['## Sources', '\n'.join(f'- {printable(line)}' for line in _runs(models) + [
         f'timed on {line}' for line in _machines(models)])]
     return '\n\n'.join(parts) + '\n'
 
 
 def _html_page(title, fairness, sections, charts, models, folder):
     from plotly.offline import get_plotlyjs
-    body = [f'<h1>{html.escape(title)}</h1>']
+    body = [f'<h1>{html_text(title)}</h1>']
     if fairness:
         body.append(_html_list(FAIRNESS, fairness))
     body += [_html_section(*section) for section in sections[:2]]
     body.append('<section class="charts">')
     for name, (heading, figure) in charts.items():
-        body.append(f'<figure><figcaption>{html.escape(heading)}</figcaption>'
+        body.append(f'<figure><figcaption>{html_text(heading)}</figcaption>'
                     f'<div id="{name}" style="height:{figure.layout.height}px"></div></figure>')
     body.append('</section>')
     body += [_html_section(*section) for section in sections[2:]]
     body.append(_html_list('Sources', _runs(models) + [
         f'timed on {line}' for line in _machines(models)]))
     body.append(_run_reports(models, folder))
-    return PAGE.format(title=html.escape(title), style=STYLE, plotly=get_plotlyjs(),
+    return PAGE.format(title=html_text(title), style=STYLE, plotly=get_plotlyjs(),
                        body='\n'.join(body), charts=_script(charts))
 
 
@@ -194,15 +193,15 @@ def _run_reports(models, folder):
             page = Path(run.folder, 'report.html')
             if page.is_file():
                 target = quote(os.path.relpath(page.resolve(), folder.resolve()))
-                links.append(f'<li><a href="{html.escape(target)}">'
-                             f'{html.escape(f"{model.name}: {run.folder}")}</a></li>')
+                links.append(f'<li><a href="{html_text(target)}">'
+                             f'{html_text(f"{model.name}: {run.folder}")}</a></li>')
     return f'<section><h2>Reports of the trainings</h2><ul>{"".join(links)}</ul></section>' \
         if links else ''
 
 
 def _html_list(title, lines):
-    items = ''.join(f'<li>{html.escape(line)}</li>' for line in lines)
-    return f'<section><h2>{html.escape(title)}</h2><ul>{items}</ul></section>'
+    items = ''.join(f'<li>{html_text(line)}</li>' for line in lines)
+    return f'<section><h2>{html_text(title)}</h2><ul>{items}</ul></section>'
 
 
 def _script(charts):
@@ -217,9 +216,9 @@ def _script(charts):
 
 def _html_section(title, text, head, rows):
     def cells(row, tag):
-        return ''.join(f'<{tag}>{html.escape(cell)}</{tag}>' for cell in row)
+        return ''.join(f'<{tag}>{html_text(cell)}</{tag}>' for cell in row)
     table = ''.join(f'<tr>{cells(row, "td")}</tr>' for row in rows)
-    return (f'<section><h2>{html.escape(title)}</h2><p>{html.escape(text)}</p>'
+    return (f'<section><h2>{html_text(title)}</h2><p>{html_text(text)}</p>'
             f'<div class="scroll"><table><thead><tr>{cells(head, "th")}</tr></thead>'
             f'<tbody>{table}</tbody></table></div></section>')
 

@@ -47,6 +47,18 @@ def test_the_page_links_to_the_reports_of_the_trainings(tmp_path):
     assert re.findall(r'<a href="([^"]+)">', page) == ['../a%20b/report.html']
 
 
+def test_names_of_files_are_neither_markup_nor_control_characters(tmp_path):
+    truth = annotations(images=8)
+    truth['categories'][0]['name'] = '\x1b[2J\n<script>x</script>'
+    work = write_work_dir(tmp_path / 'a\x1b[2J', NAMES[0], detections(truth), truth, 8)
+    (work / 'report.html').write_text('a report')
+    write_report(gather([work]), tmp_path / 'report', resamples=100, static=False)
+    for name in ('report.html', 'report.md'):
+        page = (tmp_path / 'report' / name).read_text()
+        assert '\x1b' not in page and '<script>x' not in page
+        assert 'a\\x1b[2J' in page
+
+
 @pytest.fixture(scope='module')
 def figures(report):
     """The charts of the page by name."""

@@ -1,11 +1,12 @@
 """Curves as SVG that takes its colours from the page, with a legend that names the last values."""
-import html
 import json
 import math
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from matplotlib.ticker import MaxNLocator
+
+from convnext_dense.errors import html_text
 
 Points = Sequence[tuple[float, float]]
 
@@ -45,14 +46,14 @@ def draw(chart: Chart) -> str:
     body = [_grid(frame, ticks)]
     body += [_curve(frame, points, index, chart.dots)
              for index, points in enumerate(curves.values())]
-    note = f'<p class="note">{html.escape(chart.note)}</p>' if chart.note else ''
+    note = f'<p class="note">{html_text(chart.note)}</p>' if chart.note else ''
     legend = ''.join(_key(name, points, index)
                      for index, (name, points) in enumerate(curves.items()))
     # numbers only, so that no name can end the script
     data = json.dumps(dict(first=first, last=last, curves=[
         [[round(step, 1), float(f'{value:.5g}')] for step, value in points]
         for points in curves.values()]))
-    title = html.escape(chart.title)
+    title = html_text(chart.title)
     return (f'<figure class="chart"><figcaption>{title}</figcaption>{note}'
             f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{title}">'
             f'{"".join(body)}<line class="cursor" y1="{TOP}" y2="{HEIGHT - BOTTOM}"/></svg>'
@@ -132,7 +133,7 @@ def _curve(frame, points, index, dots):
 def _key(name, points, index):
     return (f'<li class="{_look(index)}"><svg viewBox="0 0 24 10" aria-hidden="true">'
             f'<line x1="0" x2="24" y1="5" y2="5"{_dashes(index)}/></svg>'
-            f'<span>{html.escape(name)}</span><b>{short_number(points[-1][1])}</b></li>')
+            f'<span>{html_text(name)}</span><b>{short_number(points[-1][1])}</b></li>')
 
 
 def _look(index):

@@ -3,7 +3,6 @@ import base64
 import time
 from collections.abc import Sequence
 from datetime import timedelta
-from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ from convnext_dense.analysis.run_report.record import FOLDER
 from convnext_dense.analysis.run_report.style import SCRIPT, STYLE
 from convnext_dense.analysis.training_curves import chosen_figures
 from convnext_dense.datasets.coco_masks import is_number
-from convnext_dense.errors import printable
+from convnext_dense.errors import html_text
 
 RELOAD = 30  # seconds between two looks at a running training
 MOST_STEPS = 8  # validations whose samples are shown
@@ -40,13 +39,13 @@ def page_of(report: RunReport) -> str:
     body = [_header(report, name), _tiles(report),
             _section('Curves over the training steps', curves),
             _samples(report), _worst(report), _skipped(report), _facts(report)]
-    return PAGE.format(title=escape(f'{name}: {report.step} steps'), style=STYLE,
+    return PAGE.format(title=html_text(f'{name}: {report.step} steps'), style=STYLE,
                        reload=RELOAD if running else 0, body='\n'.join(filter(None, body)),
                        script=SCRIPT)
 
 
 def _text(value: Any) -> str:
-    return escape(printable(str(value)))
+    return html_text(str(value))
 
 
 def _header(report, name):

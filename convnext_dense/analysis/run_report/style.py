@@ -42,7 +42,7 @@ progress::-webkit-progress-bar { background: var(--line); }
 progress::-webkit-progress-value { background: var(--busy); }
 progress::-moz-progress-bar { background: var(--busy); }
 .tiles { display: grid; gap: 12px; margin: 1.2em 0 0;
-         grid-template-columns: repeat(auto-fit, minmax(min(100%, 160px), 1fr)); }
+         grid-template-columns: repeat(auto-fit, minmax(min(100%, 200px), 1fr)); }
 .tiles div { padding: 12px 14px; border-radius: 8px; background: var(--card); min-width: 0; }
 dt { color: var(--soft); font-size: .875rem; overflow-wrap: anywhere; }
 dd { margin: 0; overflow-wrap: anywhere; }
@@ -61,7 +61,7 @@ svg .rule { stroke: var(--line); stroke-width: 1px; }
                                stroke-linejoin: round; vector-effect: non-scaling-stroke; }
 .curve circle { fill: var(--colour); }
 .legend { list-style: none; margin: .4em 0 0; padding: 0; display: grid; gap: 0 18px;
-          grid-template-columns: repeat(auto-fill, minmax(min(100%, 160px), 1fr));
+          grid-template-columns: repeat(auto-fill, minmax(min(100%, 200px), 1fr));
           font-size: .875rem; }
 .legend li { display: flex; gap: 8px; align-items: baseline; min-width: 0; }
 .legend svg { width: 24px; height: 10px; flex: none; }
