@@ -159,14 +159,17 @@ def use_deformable_attention(module: nn.Module) -> None:
 
 
 def least_side(model: Any) -> int:
-    """The least side of square images whose maps have as many cells as the model has queries."""
-    side, trial = 64, 256
-    with torch.no_grad():
-        maps = model.extract_feat(torch.zeros(1, 3, trial, trial))
-    strides = [trial // map.shape[2] for map in maps]
-    while sum((side // stride)**2 for stride in strides) < model.num_queries:
-        side += 32
-    return side
+    """The least side, in steps of 32, of square images with as many cells as there are queries.
+
+    All maps have two rows then: torch.export makes a case of its own of one.
+    """
+    for side in range(64, 4096, 32):
+        with torch.no_grad():
+            maps = model.extract_feat(torch.zeros(1, 3, side, side))
+        sides = [one.shape[2] for one in maps]
+        if min(sides) > 1 and sum(cells**2 for cells in sides) >= model.num_queries:
+            return side
+    raise InputError(f'num_queries={model.num_queries}: no image has so many cells; lower it')
 
 
 def check(model: Any) -> None:

@@ -14,7 +14,7 @@ from convnext_dense.prediction.exported import CARD
 from convnext_dense.prediction.runtimes import open_session
 
 KINDS = [(rtmdet, [(64, 96), (128, 64)]), (mask_rcnn, [(64, 96), (101, 70), (130, 64)]),
-         (lambda: mask_rcnn(masks=False), [(75, 64)]), (dino, [(96, 64), (101, 130)])]
+         (lambda: mask_rcnn(masks=False), [(75, 64)]), (dino, [(96, 128), (101, 130)])]
 
 
 def is_equal(found):
