@@ -63,4 +63,4 @@ def test_runtime_fits_the_library(name):
     assert cfg.default_hooks.checkpoint.by_epoch == cfg.log_processor.by_epoch == (name in COCO)
     assert cfg.randomness.seed is not None
     assert set(cfg.default_hooks) == {'timer', 'logger', 'param_scheduler', 'checkpoint',
-                                      'sampler_seed', 'visualization'}
+                                      'sampler_seed', 'report', 'visualization'}

@@ -54,6 +54,7 @@ def dino():
     def change(model):
         model.backbone = backbone([1, 2, 3])
         model.num_queries = 60
+        model.encoder.num_layers, model.decoder.num_layers = 1, 2
         model.neck.update(in_channels=list(CHANNELS[1:]))
         model.bbox_head.num_classes = 5
         model.test_cfg.max_per_img = 40
