@@ -29,6 +29,7 @@ COMMANDS = {
     'export': 'a trained model for ONNX Runtime, OpenVINO and others',
     'list': 'architectures, published weights, data sets and configs',
     'explain': 'a config as a short sheet: model, data, schedule, memory',
+    'plan': 'memory, communication and days of a training on many GPUs',
     'doctor': 'whether this machine and environment can train, and what mends it',
     'demo': 'train and evaluate a detector and a segmenter on images of shapes',
     'complexity': 'parameters and multiply-adds, beside the published figures',

@@ -32,7 +32,7 @@ TOP_LEVEL_KEYS = (
     'randomness', 'experiment_name', 'runner_type', 'custom_imports', 'model_wrapper_cfg',
     'find_unused_parameters', 'sync_bn', 'tta_model', 'tta_pipeline', 'bad_images', 'not_finite',
     'acceleration', 'compile', 'memory_format', 'classes', 'init_from', 'freeze', 'lora',
-    'progress')
+    'progress', 'parallel')
 
 
 def load_config(path: str | Path, options: dict[str, Any] | None = None) -> Config:

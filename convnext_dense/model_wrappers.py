@@ -17,3 +17,8 @@ def unwrap(model: nn.Module) -> nn.Module:
 def device_of(model: nn.Module) -> torch.device:
     """The device of a model's parameters, the CPU for a model without any."""
     return next(model.parameters(), torch.empty(0)).device
+
+
+def local_part(tensor: torch.Tensor) -> torch.Tensor:
+    """What this process holds of a tensor that may be sharded between processes."""
+    return tensor.to_local() if hasattr(tensor, 'to_local') else tensor

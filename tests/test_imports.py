@@ -25,7 +25,7 @@ FLOORS = [
     ['config_device', 'config_files', 'data_root'],
     ['classes', 'published', 'registry'],
     ['bfloat16_gain', 'command_names', 'config_nodes', 'cores', 'download', 'chunks', 'files',
-     'layouts', 'model_wrappers', 'plain_layers', 'wording'],
+     'layouts', 'model_wrappers', 'parallel', 'plain_layers', 'wording'],
     ['private'],
     ['errors'],
 ]

@@ -17,6 +17,7 @@ model = dict(
     decode_head=dict(in_channels=[32, 64, 128, 256], channels=32, num_classes=6),
     auxiliary_head=dict(in_channels=128, channels=32, num_classes=6))
 train_dataloader = dict(batch_size=16)
+auto_scale_lr = dict(base_batch_size=16)
 train_cfg = dict(max_iters=max_iters, val_interval=max_iters // 3)
 param_scheduler = [
     dict(type='OneCycleLR', eta_max=3e-3, total_steps=max_iters, pct_start=0.2, by_epoch=False)]

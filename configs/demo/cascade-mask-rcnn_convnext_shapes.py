@@ -22,6 +22,7 @@ model = dict(
     neck=dict(in_channels=[32, 64, 128, 256]),
     roi_head=dict(mask_head=dict(conv_out_channels=32)))
 train_dataloader = dict(batch_size=4)
+auto_scale_lr = dict(base_batch_size=4)
 train_cfg = dict(max_iters=max_iters, val_interval=max_iters)
 param_scheduler = [
     dict(type='OneCycleLR', eta_max=5e-3, total_steps=max_iters, pct_start=0.2, by_epoch=False)]

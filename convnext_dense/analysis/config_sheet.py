@@ -41,7 +41,7 @@ def config_sheet(cfg: Config) -> Sheet:
     """
     model = build_on_meta(cfg).train()  # which freezes what a backbone's own settings freeze
     TrainableHook(cfg.get('freeze'), cfg.get('lora')).apply(model)
-    size = training_size(_pipeline(cfg))
+    size = training_size(training_pipeline(cfg))
     batch = (cfg.get('train_dataloader') or {}).get('batch_size') or 1
     sheet = dict(model=list(_model(cfg, model, size)), data=list(_data(cfg)),
                  augmentation=list(_augmentation(cfg)), schedule=list(_schedule(cfg, batch)))
@@ -58,7 +58,8 @@ def render(sheet: Sheet) -> str:
                      for topic, lines in sheet.items() for number, line in enumerate(lines))
 
 
-def _pipeline(cfg):
+def training_pipeline(cfg: Config) -> list[Any]:
+    """The steps of the training data's pipeline, a wrapper's behind its data set's."""
     dataset = next(iter(data_sets((cfg.get('train_dataloader') or {}).get('dataset'))), {})
     wrapper = (cfg.get('train_dataloader') or {}).get('dataset') or {}
     return [*(dataset.get('pipeline') or ()),
@@ -148,7 +149,7 @@ def _count_images(annotations, images, suffix):
 
 
 def _augmentation(cfg):
-    for step in _pipeline(cfg):
+    for step in training_pipeline(cfg):
         if isinstance(step, dict) and type_name(step) not in PLAIN_STEPS:
             yield _in_words(step)
 

@@ -97,7 +97,7 @@ def estimate_training_memory(cfg: Config, size: tuple[int, int], batch: int) -> 
     model: Any = build_on_meta(cfg).train()
     TrainableHook(cfg.get('freeze'), cfg.get('lora')).apply(model)
     height, width = (-(-side // STRIDE) * STRIDE for side in size)
-    proposals, masks = _sampled_rois(cfg)
+    proposals, masks = sampled_rois(cfg)
 
     def step() -> None:
         maps = model.backbone(torch.empty(batch, 3, height, width, device='meta'))
@@ -140,7 +140,7 @@ def _kept_bytes(model: nn.Module, step: Callable[[], None]) -> int:
     return sum(storage.nbytes() for storage in storages.values())
 
 
-def _sampled_rois(cfg):
+def sampled_rois(cfg: Config) -> tuple[int, int]:
     """RoIs of an image that the box heads and the mask heads train on."""
     rcnn = (cfg.model.get('train_cfg') or {}).get('rcnn') or {}
     rcnn = rcnn[0] if isinstance(rcnn, (list, tuple)) else rcnn

@@ -10,7 +10,13 @@ from typing import TYPE_CHECKING
 
 from mmengine.logging import print_log
 
-from convnext_dense.checks import image_rules, label_rules, run_rules, training_rules
+from convnext_dense.checks import (
+    image_rules,
+    label_rules,
+    parallel_rules,
+    run_rules,
+    training_rules,
+)
 from convnext_dense.checks.arguments import check_arguments
 from convnext_dense.checks.findings import Finding
 from convnext_dense.checks.rule import Rule, Settings
@@ -94,6 +100,7 @@ RULES = (
     Rule('weights to start from', 'load_from, init_from and init_cfg', run_rules.weights),
     Rule('a frozen backbone without weights', 'freeze, frozen_stages, lora and init_cfg',
          run_rules.frozen_noise, False),
+    Rule('several processes', 'parallel, launcher and optim_wrapper', parallel_rules.strategies),
     Rule('packages of visualizers', 'visualizer.vis_backends', run_rules.packages),
     Rule('types and arguments', 'types and their arguments', arguments),
 )

@@ -24,7 +24,7 @@ KINDS: dict[str, tuple[tuple[type, ...], str]] = {
         'model', 'train_dataloader', 'val_dataloader', 'test_dataloader', 'train_cfg', 'val_cfg',
         'test_cfg', 'optim_wrapper', 'default_hooks', 'visualizer', 'env_cfg', 'env_cfg.dist_cfg',
         'env_cfg.mp_cfg', 'log_processor', 'randomness', 'bad_images', 'not_finite',
-        'auto_scale_lr', 'tta_model', 'model_wrapper_cfg', 'data_preprocessor'), DICT),
+        'auto_scale_lr', 'tta_model', 'model_wrapper_cfg', 'data_preprocessor', 'parallel'), DICT),
     **dict.fromkeys(('param_scheduler', 'val_evaluator', 'test_evaluator'), SEVERAL),
     **dict.fromkeys(('custom_hooks', 'tta_pipeline'), ((list, tuple), 'a list')),
     **dict.fromkeys(('load_from', 'default_scope', 'work_dir', 'launcher', 'runner_type',
@@ -72,6 +72,12 @@ def _refusals(cfg):
         from convnext_dense.acceleration import Acceleration
         try:
             Acceleration.from_config(cfg.get('acceleration'), cfg.get('compile'))
+        except InputError as error:
+            yield str(error)
+    if cfg.get('parallel') is not None:
+        from convnext_dense.parallel import parallel_settings
+        try:
+            parallel_settings(cfg.get('parallel'))
         except InputError as error:
             yield str(error)
     if cfg.get('init_from') is not None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from convnext_dense.optim.batch_scaling import change_rates
 from convnext_dense.wording import counted
 
 #: images a step that ``auto`` never exceeds: twice the published recipes', beyond which the rule
@@ -14,9 +15,8 @@ from convnext_dense.wording import counted
 MOST = 32
 #: share of the free memory that a training may be expected to take
 SHARE = .85
-#: settings of schedules that count steps, and those that are learning rates
+#: settings of schedules that count steps
 STEP_KEYS = ('begin', 'end', 'T_max', 'total_steps', 'step_size', 'milestones', 'periods')
-RATE_KEYS = ('eta_max', 'eta_min')
 
 
 def most_to_try(images: int, least: int) -> int:
@@ -94,8 +94,10 @@ def apply_batch_size(cfg: Any, batch: int, scale_lr: bool = True) -> list[str]:
     if scale_lr and isinstance(lr, (int, float)):
         optimizer['lr'] = _rate(lr, factor)
         changed.append(f'lr {lr:g} becomes {optimizer["lr"]:g}')
-        for scheduler in _schedulers(cfg):
-            _change(scheduler, RATE_KEYS, lambda rate: _rate(rate, factor))
+        change_rates(_schedulers(cfg), lambda rate: _rate(rate, factor))
+        auto = cfg.get('auto_scale_lr') or {}
+        if 'base_batch_size' in auto:  # which the new rate is for
+            auto['base_batch_size'] = max(round(auto['base_batch_size'] * factor), 1)
     if 'max_iters' in cfg.train_cfg:
         changed.append(f'{cfg.train_cfg.max_iters} steps become '
                        f'{_steps(cfg.train_cfg.max_iters, factor)}, of as many images')

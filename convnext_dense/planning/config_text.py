@@ -25,6 +25,7 @@ scale = {scale}{crop}
 batch_size = {batch_size}
 # Learning rate: {lr_reason}.
 lr = {lr}
+auto_scale_lr = dict(base_batch_size=batch_size)
 # Schedule: {schedule}.
 max_iters = {max_iters}
 # Weights: {weights}.

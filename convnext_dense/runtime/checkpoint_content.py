@@ -11,6 +11,7 @@ from mmengine.version import __version__ as mmengine_version
 
 from convnext_dense.model_wrappers import unwrap
 from convnext_dense.runtime.random_state import random_state
+from convnext_dense.runtime.sharding import whole, whole_state_dict
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -41,7 +42,8 @@ def checkpoint_content(runner: Runner, randoms: list[dict[str, Any]], written: f
     """The content of a checkpoint; the tensors are those of the run.
 
     Args:
-        runner: of the main process.
+        runner: of the main process; of a sharded run all processes bring their parts together,
+            and those but the first keep no tensor.
         randoms: of :func:`random_states`.
         written: time in seconds.
         save_optimizer, save_param_scheduler, meta, by_epoch: mmengine's.
@@ -57,10 +59,12 @@ def checkpoint_content(runner: Runner, randoms: list[dict[str, Any]], written: f
     meta.update(runner.trainable.meta())
     if hasattr(runner.train_dataloader.dataset, 'metainfo'):
         meta.update(dataset_meta=runner.train_dataloader.dataset.metainfo)
-    checkpoint = dict(meta=meta, state_dict=weights_to_cpu(unwrap(runner.model).state_dict()),
+    model, keep = unwrap(runner.model), runner.rank == 0
+    state = whole_state_dict(model, keep)
+    checkpoint = dict(meta=meta, state_dict=weights_to_cpu(state) if keep else state,
                       message_hub=_to_cpu(runner.message_hub.state_dict()))
     if save_optimizer:
-        checkpoint['optimizer'] = _to_cpu(runner.optim_wrapper.state_dict())
+        checkpoint['optimizer'] = _to_cpu(whole(runner.optim_wrapper.state_dict(), keep))
     if save_param_scheduler and runner.param_schedulers is not None:
         checkpoint['param_schedulers'] = _scheduler_states(runner.param_schedulers)
     checkpoint['convnext_dense'] = _own_part(runner, randoms, written, validated)

@@ -16,7 +16,7 @@ from convnext_dense.acceleration.triton import chosen_kernels
 
 PARTS = ('model', 'optim_wrapper', 'param_scheduler', 'train_dataloader', 'custom_hooks',
          'memory_format', 'find_unused_parameters', 'auto_scale_lr',
-         'freeze', 'lora')
+         'freeze', 'lora', 'parallel')
 #: settings that change no number, or that are compared as numbers of images and processes
 IGNORED = {'num_workers', 'persistent_workers', 'pin_memory', 'prefetch_factor', 'data_root',
            'batch_size', 'init_cfg', 'loss_scale'}

@@ -4,7 +4,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from mmengine.dist import is_main_process
+from mmengine.dist import barrier, is_main_process
 from mmengine.hooks import EMAHook
 
 from convnext_dense.command_names import typed_again
@@ -65,6 +65,7 @@ def save_now(runner: Runner) -> str:
 
 def _stop(runner, asked):
     path = save_now(runner)
+    barrier()  # or a launcher that sees another process end kills the one that still writes
     if asked in SIGNALS:
         runner.logger.info(f'{name_of(asked)}: the state after iteration {runner.iter + 1} is in '
                            f'{path}; go on with: {typed_again("--resume")}', extra=SHOWN)

@@ -43,6 +43,7 @@ class InitFromHook(Hook):
         from convnext_dense.checkpoints.fine_tuning import classes_of, plan_fine_tuning
         from convnext_dense.checkpoints.values import check_values
         from convnext_dense.model_wrappers import unwrap
+        from convnext_dense.runtime.sharding import whole_state_dict
         checkpoint = read_checkpoint(locate(self.source))
         state = state_dict_of(checkpoint, self.source, self.prefix)
         classes = getattr(runner.train_loop.dataloader.dataset, 'metainfo', {}).get('classes')
@@ -50,7 +51,7 @@ class InitFromHook(Hook):
             raise InputError('init_from: train_dataloader.dataset names no classes to match; set '
                              "its metainfo=dict(classes=(...))")
         model = unwrap(runner.model)
-        plan = plan_fine_tuning(model.state_dict(), state, classes,
+        plan = plan_fine_tuning(whole_state_dict(model), state, classes,
                                 self.classes or classes_of(checkpoint, state), self.source,
                                 type(model).__name__)
         check_values(plan.tensors, self.source)

@@ -11,6 +11,7 @@ from mmengine.model import BaseModel, is_model_wrapper
 from mmengine.optim import OptimWrapper
 
 from convnext_dense.errors import InputError
+from convnext_dense.model_wrappers import local_part
 from convnext_dense.runtime.random_state import random_state, set_random_state
 
 UNKNOWN = ['unknown']  # images of samples that know no path
@@ -116,7 +117,7 @@ class NonFiniteGuard:
             found_inf = getattr(optimizer, 'found_inf', None)
             self._updated = found_inf is None or not bool(found_inf)
             return
-        gradients = [parameter.grad for group in optimizer.param_groups
+        gradients = [local_part(parameter.grad) for group in optimizer.param_groups
                      for parameter in group['params'] if parameter.grad is not None]
         if gradients and not _finite_everywhere([
                 *torch._foreach_norm(gradients), *(loss for loss, _ in self._losses)]):

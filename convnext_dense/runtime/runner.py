@@ -17,6 +17,7 @@ from convnext_dense.classes import LOADERS
 from convnext_dense.errors import InputError, convert_errors
 from convnext_dense.evaluation.collect import on_main_process
 from convnext_dense.model_wrappers import device_of, unwrap
+from convnext_dense.parallel import parallel_settings
 from convnext_dense.registry import RUNNERS
 from convnext_dense.runtime import files, resuming
 from convnext_dense.runtime.bad_image_list import BadImageLists
@@ -35,6 +36,7 @@ from convnext_dense.runtime.prepare_hook import PrepareHook
 from convnext_dense.runtime.progress import SHOWN
 from convnext_dense.runtime.random_state import set_random_state
 from convnext_dense.runtime.run_errors import explained_errors
+from convnext_dense.runtime.sharding import is_sharded
 from convnext_dense.runtime.start_line import start_line
 from convnext_dense.runtime.state_loading import load_states
 from convnext_dense.runtime.stop_signals import StopSignals
@@ -55,6 +57,7 @@ class Runner(BuildingRunner):
         freeze = ['backbone', 'neck']                 # see TrainableHook
         lora = dict(rank=8)
         progress = True                               # one line on a terminal; False: the log
+        parallel = dict(type='fsdp')                  # see convnext_dense.parallel
     """
 
     def __init__(self, model: nn.Module | dict, work_dir: str, *, load_from: str | None = None,
@@ -72,13 +75,14 @@ class Runner(BuildingRunner):
         self._pending_state: dict | None = None  # of the random generators
         self._written = 0.  # when the last checkpoint was written, as it says
         self.trains = False
+        self.parallel = parallel_settings(settings.get('parallel'))
         self._lock = WorkDirLock(work_dir)
         self.non_finite_guard = NonFiniteGuard(**(settings.get('not_finite') or {}))
         self.stop_signals = StopSignals()
         self.bad_image_lists = BadImageLists(self._work_dir, settings.get('bad_images'))
         self.trainable = TrainableHook(settings.get('freeze'), settings.get('lora'))
-        hooks = [PrepareHook(settings.get('acceleration'), settings.get('compile')),
-                 self.trainable]
+        self.prepare_hook = PrepareHook(settings.get('acceleration'), settings.get('compile'))
+        hooks = [self.prepare_hook, self.trainable]
         if kwargs.get('train_cfg'):
             hooks += init_from_hooks(settings.get('init_from'))
         try:
@@ -197,6 +201,7 @@ class Runner(BuildingRunner):
         on_main_process(self._lock.acquire)
         try:
             with self.stop_signals, explained_errors(self, 'train'):
+                self.share_out_model()
                 model = super().train()
         except BaseException as error:
             # a hook that has no such moment is passed over
@@ -278,11 +283,12 @@ class Runner(BuildingRunner):
             them before the next step, or copy them.
         """
         randoms = random_states(unwrap(self.model))
-        if not is_main_process():
+        # the parts of a sharded model are brought together by all processes
+        if not (is_main_process() or is_sharded(self.model)):
             return None
         # at least a millisecond after the one before, even where the clock was set back
         self._written = max(time.time(), self._written + 1e-3)
         checkpoint = checkpoint_content(self, randoms, self._written, save_optimizer,
                                         save_param_scheduler, meta, by_epoch, validated)
         self.call_hook('before_save_checkpoint', checkpoint=checkpoint)
-        return checkpoint
+        return checkpoint if is_main_process() else None

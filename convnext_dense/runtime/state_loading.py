@@ -11,6 +11,7 @@ from convnext_dense.checkpoints.values import check_values
 from convnext_dense.errors import InputError
 from convnext_dense.model_wrappers import unwrap
 from convnext_dense.runtime.fingerprint import IMPLEMENTATION
+from convnext_dense.runtime.sharding import is_sharded, part_of_optimizer
 from convnext_dense.runtime.state_checks import (
     check_groups,
     check_hub,
@@ -39,7 +40,7 @@ def load_states(runner: Runner, checkpoint: dict[str, Any], filename: str,
     except RuntimeError as error:
         raise InputError(f'{filename} is of another model: {_short(error)}; resume with the config '
                          'that wrote it, or start from its weights with load_from') from error
-    check_values(unwrap(runner.model).state_dict(), filename)
+    check_values(checkpoint['state_dict'], filename)  # of the file: a process may hold a part
     runner.message_hub.load_state_dict(checkpoint['message_hub'])
     if resume_optimizer:
         state = dict(checkpoint['optimizer'])
@@ -48,6 +49,8 @@ def load_states(runner: Runner, checkpoint: dict[str, Any], filename: str,
             _say_new_scaler(runner.optim_wrapper, filename)
         _keep_implementation(runner.optim_wrapper, state)
         _check_optimizer_state(runner.optim_wrapper, state, filename)
+        if is_sharded(runner.model):
+            state = part_of_optimizer(runner.optim_wrapper.optimizer, state)
         try:
             runner.optim_wrapper.load_state_dict(state)
         except (ValueError, KeyError) as error:

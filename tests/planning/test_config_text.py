@@ -33,7 +33,7 @@ def test_the_config_of_a_plan_builds_its_model(task, machine, tmp_path):
         assert tuple(cfg[loader].dataset.metainfo.classes) == CLASSES
         if task == 'labels':
             assert cfg[loader].dataset.img_suffix == '.png'
-    assert cfg.train_dataloader.batch_size == plan.batch
+    assert cfg.train_dataloader.batch_size == cfg.auto_scale_lr.base_batch_size == plan.batch
     assert cfg.train_cfg.max_iters == plan.max_iters
     assert cfg.optim_wrapper.optimizer.lr == plan.lr
     assert cfg.model.backbone.arch == plan.arch

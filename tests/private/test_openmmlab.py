@@ -6,7 +6,7 @@ import pytest
 
 #: class -> (the file here that relies on it, methods that it overrides or calls)
 METHODS = {
-    'mmengine.runner.Runner': ('runtime/runner.py', ['_maybe_compile']),
+    'mmengine.runner.Runner': ('runtime/building.py', ['_maybe_compile', '_init_model_weights']),
     'mmengine.runner.EpochBasedTrainLoop': ('runtime/loops.py', ['_decide_current_val_interval']),
     'mmengine.runner.IterBasedTrainLoop': ('runtime/loops.py', ['_decide_current_val_interval']),
     'mmdet.models.dense_heads.RPNHead': (

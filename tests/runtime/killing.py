@@ -48,7 +48,9 @@ def start(args, work_dir, **settings):
     for rank in range(args.processes):
         if not os.fork():
             os.environ.update(RANK=str(rank), LOCAL_RANK=str(rank))
-            train(args, work_dir, launcher='pytorch', find_unused_parameters=True, **settings)
+            strategy = dict(parallel=dict(type='fsdp')) if args.fsdp else dict(
+                find_unused_parameters=True)
+            train(args, work_dir, launcher='pytorch', **strategy, **settings)
     for _ in range(args.processes):
         code = os.waitstatus_to_exitcode(os.wait()[1])
         if code:  # as torchrun does: one is dead, end all
@@ -141,6 +143,7 @@ def main():
     parser.add_argument('--kills', type=int, default=2, help='of each run, at most')
     parser.add_argument('--processes', type=int, default=1)
     parser.add_argument('--asynchronous', action='store_true', help='write in a thread')
+    parser.add_argument('--fsdp', action='store_true', help='share the parameters out')
     parser.add_argument('--seed', type=int, default=0)
     parser.add_argument('--quiet', action='store_true')
     args = parser.parse_args()

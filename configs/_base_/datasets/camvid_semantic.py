@@ -22,6 +22,7 @@ test_pipeline = [
     dict(type='PackSegInputs'),
 ]
 
+auto_scale_lr = dict(enable=False, base_batch_size=8)
 train_dataloader = dict(
     batch_size=8,
     dataset=dict(data_root=data_root, metainfo=metainfo, pipeline=train_pipeline))

@@ -20,6 +20,7 @@ test_pipeline = [
 ]
 
 dataset = dict(data_root=data_root, metainfo=metainfo, reduce_zero_label=True)
+auto_scale_lr = dict(enable=False, base_batch_size=8)
 train_dataloader = dict(batch_size=8, dataset=dict(dataset, pipeline=train_pipeline))
 val_dataloader = dict(dataset=dict(dataset, pipeline=test_pipeline))
 test_dataloader = val_dataloader
