@@ -37,22 +37,30 @@ def axis_matrix(windows: list[tuple[int, int]], cells: int, length: int, border:
     placed = placed[border[0]:border[1]]
     if flip:
         placed = placed.flip(0)
-    return (interpolation(len(placed), out, align_corners) @ placed).float()
+    # two rows for each, added: as a product of matrices it would be cubic in the image's side
+    low, high, to_high = neighbours(len(placed), out, align_corners)
+    return (placed[low] * (1 - to_high)[:, None] + placed[high] * to_high[:, None]).float()
 
 
 def interpolation(size: int, out: int, align_corners: bool = False) -> Tensor:
     """The matrix (out, size) of ``F.interpolate(mode='bilinear')`` along one axis, in float64."""
+    low, high, to_high = neighbours(size, out, align_corners)
+    matrix = torch.zeros(out, size, dtype=torch.float64)
+    matrix.scatter_add_(1, low[:, None], (1 - to_high)[:, None])
+    matrix.scatter_add_(1, high[:, None], to_high[:, None])
+    return matrix
+
+
+def neighbours(size: int, out: int, align_corners: bool = False) -> tuple[Tensor, Tensor, Tensor]:
+    """The two cells of ``size`` that each of ``out`` places lies between, and the share of the
+    second, in float64."""
     place = torch.arange(out, dtype=torch.float64)
     if align_corners:
         place *= (size - 1) / max(out - 1, 1)
     else:
         place = ((place + .5) * (size / out) - .5).clamp(min=0)
     low = place.long().clamp(max=size - 1)
-    to_high = place - low
-    matrix = torch.zeros(out, size, dtype=torch.float64)
-    matrix.scatter_add_(1, low[:, None], (1 - to_high)[:, None])
-    matrix.scatter_add_(1, (low + 1).clamp(max=size - 1)[:, None], to_high[:, None])
-    return matrix
+    return low, (low + 1).clamp(max=size - 1), place - low
 
 
 def label_map(logits: Tensor, rows: Tensor, columns: Tensor) -> Tensor:

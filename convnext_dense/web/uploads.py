@@ -12,6 +12,8 @@ KINDS = {**{start: name for start, (name, _) in EXTENSIONS.items()}, b'RIFF': 'W
 #: scans of a JPEG; encoders write about ten, and each takes as long as decoding a whole image
 MAX_SCANS = 100
 SCAN = b'\xff\xda'
+#: pixels along a side; some steps take as long as the square of it, and panoramas are shorter
+MAX_SIDE = 16_384
 LONGEST_NAME = 100
 
 
@@ -20,7 +22,7 @@ class WrongType(InputError):
 
 
 class TooLarge(InputError):
-    """The image has more pixels than are taken."""
+    """The image has more pixels than are taken, in all or along a side."""
 
 
 def shown_name(name: str | None) -> str:
@@ -39,7 +41,7 @@ def keep_upload(source: IO[bytes], path: Path, name: str, max_pixels: int) -> No
 
     Raises:
         WrongType: it is none of ``KINDS``.
-        TooLarge: it says that it has more pixels.
+        TooLarge: it says that it has more pixels, in all or along a side.
         InputError: it is damaged in a way that is seen without decoding.
     """
     with open(path, 'wb') as file:
@@ -57,6 +59,9 @@ def keep_upload(source: IO[bytes], path: Path, name: str, max_pixels: int) -> No
     if size[0] * size[1] > max_pixels:
         raise TooLarge(f'{name} has {size[0]}x{size[1]} pixels, and images of at most '
                        f'{max_pixels / 1e6:g} million are taken here; make it smaller')
+    if max(size) > MAX_SIDE:
+        raise TooLarge(f'{name} has {size[0]}x{size[1]} pixels, and sides of at most {MAX_SIDE} '
+                       'are taken here; make it smaller')
     if kind == 'JPEG' and content.count(SCAN) > MAX_SCANS:
         raise InputError(f'{name} has {content.count(SCAN)} scans, more than any camera or '
                          'program writes; save it anew')

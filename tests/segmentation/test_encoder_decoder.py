@@ -217,3 +217,14 @@ def test_no_tensor_of_all_classes_in_full_size_is_made():
 def test_wrong_settings_are_named(test_cfg, words):
     with pytest.raises(InputError, match=words):
         build('convnext_dense', test_cfg=test_cfg)
+
+
+def test_the_matrix_of_an_axis_takes_no_product_of_matrices():
+    """Which would be cubic in the side of an image that is not resized."""
+    from torch.utils.flop_counter import FlopCounterMode
+
+    from convnext_dense.segmentation.label_map import axis_matrix
+    with FlopCounterMode(display=False) as counter:
+        matrix = axis_matrix([(0, 60), (30, 90)], 15, 90, (0, 88), 70)
+    assert counter.get_total_flops() == 0
+    torch.testing.assert_close(matrix.sum(1), torch.ones(70))

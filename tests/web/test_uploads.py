@@ -34,6 +34,12 @@ def test_the_limit_itself_is_taken(tmp_path):
         keep(png(100, 50), tmp_path / 'kept', max_pixels=4999)
 
 
+def test_a_side_is_bounded_too(tmp_path):
+    keep(png(16_384, 1), tmp_path / 'kept')
+    with pytest.raises(TooLarge, match='photo.png has 1x16385 pixels, and sides of at most 16384'):
+        keep(png(1, 16_385), tmp_path / 'kept')
+
+
 @pytest.mark.parametrize('name', ['text.png', 'page.jpg', 'paper.pdf', 'drawing.svg', 'code.pkl',
                                   'archive.zip', 'sound.webp'])
 def test_what_is_no_image_is_of_the_wrong_type_whatever_it_is_called(name, tmp_path):
