@@ -176,7 +176,7 @@ def build_network(model: Any, options: ExportOptions) -> tuple[torch.nn.Module, 
 
 
 def _write(network, path, options, described):
-    least = max(described['network']['least_side'], tracing.SIDES[0])
+    least = described['network']['least_side']
     program = tracing.trace(network, _example(described['inputs'], least),
                             described['network'].get('multiple', 1), least)
     if options.target in PACKAGED:

@@ -22,19 +22,20 @@ SIDES = (64, 16384)
 
 
 def trace(network: nn.Module, inputs: Sequence[Tensor], multiple: int = 1,
-          least: int = SIDES[0]) -> torch.export.ExportedProgram:
+          least: int = 1) -> torch.export.ExportedProgram:
     """The graph of a network whose first input, images (N, C, H, W), has any batch and size.
 
     Args:
         network (nn.Module): in evaluation mode.
         inputs (Sequence[Tensor]): an example; its batch must be larger than 1.
         multiple (int): what height and width divide by.
-        least (int): the smallest height and width in pixels.
+        least (int): the smallest height and width in pixels, where that is more than ``SIDES[0]``.
 
     Raises:
         InputError: torch cannot follow what the network does.
     """
     batch = torch.export.Dim('batch', max=2**16)
+    least = max(least, SIDES[0])
     height, width = (torch.export.Dim(name, min=least // multiple, max=SIDES[1] // multiple)
                      for name in ('height', 'width'))
     if multiple > 1:

@@ -40,7 +40,7 @@ def test_one_file_computes_it_in_both_runtimes(build, sizes, tmp_path):
     model = build()
     network, described = network_of(model)
     program = trace(network, [torch.randn(2, 3, 160, 192)],
-                    described['network'].get('multiple', 1))
+                    described['network'].get('multiple', 1), described['network']['least_side'])
     outputs = tuple(spec['name'] for spec in described['outputs'])
     write_onnx(program, tmp_path / 'model.onnx', ['images'], outputs, translations())
     for runtime in ('onnxruntime', 'openvino'):
