@@ -1,4 +1,5 @@
 """Building a trained model for prediction, as ``tools/test.py`` does."""
+import copy
 import threading
 from dataclasses import replace
 from typing import Any
@@ -54,7 +55,7 @@ def build_model(files: ModelFiles, device: torch.device, prepared: bool = True,
 def build(registry: Registry, settings: dict, cfg: Config) -> Any:
     """Build a part of a config in the config's scope; the process's own stays as it is."""
     with _BUILDING, DefaultScope.overwrite_default_scope(cfg.get('default_scope', 'mmengine')):
-        return registry.build(settings)
+        return registry.build(copy.deepcopy(settings))  # detectors write into theirs
 
 
 def build_transforms(steps: list[dict], cfg: Config) -> list:

@@ -67,6 +67,22 @@ def test_parts_that_compute_in_another_way_are_refused():
         network_of(model)
 
 
+def test_a_model_is_built_again_from_its_config():
+    """As an export does; mmdet's transformers write into the settings of their heads."""
+    from mmengine.registry import MODELS
+
+    from convnext_dense.config import load_config
+    from convnext_dense.prediction.building import build
+    cfg = load_config('examples/dino_convnextv2-atto_pennfudan.py')
+    cfg.model.update(encoder=dict(cfg.model.encoder, num_layers=1),
+                     decoder=dict(cfg.model.decoder, num_layers=1))
+    before = cfg.model.to_dict()
+    with torch.device('meta'):
+        for _ in range(2):
+            build(MODELS, cfg.model, cfg)
+    assert cfg.model.to_dict() == before
+
+
 @pytest.mark.slow
 def test_the_card_says_what_was_compared(exported_detector):
     card = json.loads((exported_detector / CARD).read_text())
