@@ -49,7 +49,8 @@ def test_json_has_the_same_topics(project, capsys):
     assert main(['explain', str(project), '--device', 'cpu', '--json', '--cfg-options',
                  'train_dataloader.batch_size=2']) == 0
     sheet = json.loads(capsys.readouterr().out)
-    assert sheet['batch'] == ['2 images a step and process']
+    assert sheet['batch'] == ['2 images a step and process; the learning rate is for 4 in all '
+                              '(--auto-scale-lr)']
     assert set(sheet) == {'model', 'data', 'augmentation', 'schedule', 'learning rates', 'batch',
                           'memory'}
 
