@@ -11,7 +11,7 @@ from convnext_dense.errors import html_text
 Points = Sequence[tuple[float, float]]
 
 WIDTH, HEIGHT = 360, 210  # units, about pixels on a phone
-LEFT, RIGHT, TOP, BOTTOM = 46, 10, 8, 24  # of the plot's frame
+LEFT, RIGHT, TOP, BOTTOM = 54, 10, 8, 24  # of the plot's frame
 MOST_POINTS = 240  # of a curve; more cannot be seen
 DASHES = ('', '7 3', '2 3', '9 3 2 3')
 COLOURS = 6  # of the style sheet

@@ -18,7 +18,7 @@ def test_a_curve_runs_from_the_left_below_to_the_right_above():
     svg = draw(Chart('Validation', dict(mIoU=[(0, 0.), (50, 20.), (100, 40.)])))
     points, = re.findall(r'<polyline points="([^"]+)"', svg)
     places = [tuple(map(float, place.split(','))) for place in points.split()]
-    assert places == [(46, 186), (198, 97), (350, 8)]
+    assert places == [(54, 186), (202, 97), (350, 8)]
 
 
 def test_the_legend_names_each_curve_with_its_last_value():
