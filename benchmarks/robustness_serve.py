@@ -14,6 +14,7 @@ import threading
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import psutil
@@ -58,10 +59,12 @@ class ServerProcess:
         (self.folder / 'tmp').mkdir(parents=True)
         self.log = self.folder / 'log.txt'
         with open(self.log, 'w') as log:
+            # a shell's job in the background ignores Ctrl-C, and so would what it starts
             self.process = subprocess.Popen(
                 [sys.executable, '-m', 'convnext_dense.cli', 'serve', *map(str, models), '--port',
                  '0', '--device', 'cpu', *options], cwd=forks.REPOSITORY, stdout=subprocess.PIPE,
-                stderr=log, text=True, env=dict(os.environ, TMPDIR=str(self.folder / 'tmp')))
+                stderr=log, text=True, env=dict(os.environ, TMPDIR=str(self.folder / 'tmp')),
+                preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL))
         self.url = None
         for line in self.process.stdout:
             if line.startswith('serving '):

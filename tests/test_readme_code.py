@@ -12,6 +12,8 @@ from convnext_dense.cli import main
 from convnext_dense.config import load_config
 from convnext_dense.datasets.shapes import write_shapes
 from convnext_dense.models import ConvNeXt
+from convnext_dense.parallel import DdpSettings, FsdpSettings, parallel_settings
+from convnext_dense.registry import HOOKS
 
 CLONE = Path(__file__).resolve().parents[1]
 SHAPES = "('disc', 'ring', 'square', 'triangle', 'star')"
@@ -179,11 +181,29 @@ def test_a_factor_on_the_backbone_as_the_docs_have_it():
     assert of[id(model.backbone.weight)] == (.1, .05) and of[id(model.head.weight)] == (1., 0.)
 
 
+def test_the_settings_of_several_processes_are_known():
+    block, = code_blocks('docs/scaling.md')
+    types = []
+    for line in block.splitlines():
+        scope = {}
+        exec(line, scope)
+        types.append(type(parallel_settings(scope['parallel'])))
+    assert types == [DdpSettings, FsdpSettings]
+
+
+def test_the_settings_of_a_run_s_report_are_known():
+    block, = code_blocks('docs/run-report.md')
+    scope = {}
+    exec(block, scope)
+    hook = HOOKS.build(scope['default_hooks']['report'])
+    assert (hook.images, hook.worst) == (4, 6)
+
+
 #: how many Python blocks each file prints, all of which a test runs: here, and those that predict
 #: in tests/prediction/test_printed_code.py, and the one that asks a server in
 #: tests/web/test_printed_serving.py
 EXECUTED = {'README.md': 4, 'docs/heads.md': 1, 'docs/predict.md': 1, 'docs/speed.md': 1,
-            'docs/serve.md': 1, 'docs/weights.md': 3}
+            'docs/run-report.md': 1, 'docs/scaling.md': 1, 'docs/serve.md': 1, 'docs/weights.md': 3}
 
 
 def test_no_block_is_printed_that_no_test_runs():
