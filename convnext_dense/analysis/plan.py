@@ -78,10 +78,9 @@ def job_of(cfg: Config, size: tuple[int, int], batch: int, blocks: int = 3) -> J
         kept = estimate_training_memory(cfg, size, batch).kept
     except InputError:  # heads whose steps are not known from shapes
         kept = None
-    optimizer = type_name((cfg.get('optim_wrapper') or {}).get('optimizer') or {}) or ''
     averages = sum('EMAHook' in (type_name(hook) or '') for hook in cfg.get('custom_hooks') or ())
-    return Job([*groups, whole - sum(groups)], trained, MOMENTS.get(optimizer, 2), averages, kept,
-               2. * batch * counted.total.macs,
+    return Job([*groups, whole - sum(groups)], trained, MOMENTS.get(_optimizer(cfg), 2),
+               averages, kept, 2. * batch * counted.total.macs,
                2. * batch * recomputed_macs(model.backbone, height * width, counted),
                is_mixed_precision(cfg))
 
@@ -101,6 +100,11 @@ def recomputed_macs(backbone: Any, pixels: int, counted: Any) -> float:
     return sum(pixels / (4 * 2**stage)**2 * (8 * width**2 + 49 * width)
                for stage, width in enumerate(backbone.channels)
                for block in backbone.stages[stage] if block.with_cp)
+
+
+def _optimizer(cfg):
+    """Name of the optimizer's type."""
+    return type_name((cfg.get('optim_wrapper') or {}).get('optimizer') or {}) or ''
 
 
 def _parameters(*modules: nn.Module) -> int:
@@ -154,8 +158,7 @@ def _batch(cfg, batch, size, processes):
     auto = cfg.get('auto_scale_lr') or {}
     base, whole = auto.get('base_batch_size'), batch * processes * accumulated
     if base and base != whole:
-        optimizer = type_name((cfg.get('optim_wrapper') or {}).get('optimizer') or {})
-        rule = lr_rule(optimizer, auto.get('rule'))
+        rule = lr_rule(_optimizer(cfg), auto.get('rule'))
         text += (f'; the learning rate is for {base}: --auto-scale-lr multiplies it by '
                  f'{lr_factor(whole, base, rule):.3g}')
     return text

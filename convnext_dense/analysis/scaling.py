@@ -109,8 +109,7 @@ def sent_bytes(job: Job, processes: int, parallel: DdpSettings | FsdpSettings) -
         return 2 * ring * trained * (HALF if parallel.bfloat16_gradients else FLOAT)
     blocks, rest = sum(job.groups[:-1]), job.groups[-1]
     gathered = HALF if parallel.param_dtype == 'bfloat16' else FLOAT
-    reduced = HALF if 'bfloat16' in (parallel.reduce_dtype, parallel.reduce_dtype or
-                                     parallel.param_dtype) else FLOAT
+    reduced = HALF if (parallel.reduce_dtype or parallel.param_dtype) == 'bfloat16' else FLOAT
     times = 2 if parallel.reshard_after_forward else 1
     return ring * (blocks * (times * gathered + job.trained * reduced)
                    + rest * (2 * FLOAT + job.trained * FLOAT))

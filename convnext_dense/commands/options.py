@@ -27,6 +27,20 @@ def add_config_options(parser: argparse.ArgumentParser) -> None:
                         help='set by the launcher')
 
 
+def add_predictor_options(parser: argparse.ArgumentParser) -> None:
+    """The options of a :class:`~convnext_dense.prediction.Predictor`."""
+    parser.add_argument('--tile', type=int, metavar='PIXELS', help='look at large images in tiles '
+                        'of this side, too, for small objects')
+    parser.add_argument('--overlap', type=float, default=.2, metavar='SHARE',
+                        help='share of a tile that neighbours have in common '
+                        '(default: %(default)s)')
+    parser.add_argument('--runtime', choices=('onnxruntime', 'openvino', 'torch', 'aotinductor'),
+                        help='what computes an export (default: what it was made for)')
+    parser.add_argument('--precision', choices=('float32', 'bf16'), default='float32',
+                        help='bf16 needs, for an export, openvino (default: %(default)s)')
+    parser.add_argument('--device', help='cpu, cuda or cuda:N (default: cuda where there is one)')
+
+
 def add_label_values(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--label-values', metavar='VALUE=LABEL,...', help='of a segmenter: the '
                         'label of each value in the label maps, e.g. 0=0,255=1 for masks of 0 '

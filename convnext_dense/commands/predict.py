@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from convnext_dense.commands.options import add_predictor_options, choose_device
 from convnext_dense.errors import InputError, printable
 from convnext_dense.wording import counted
 
@@ -40,22 +41,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help='least score of an object (default: %(default)s)')
     parser.add_argument('--batch', type=int, default=1, metavar='N', help='images of one size that '
                         'go through the network together (default: %(default)s)')
-    parser.add_argument('--tile', type=int, metavar='PIXELS', help='look at large images in tiles '
-                        'of this side, too, for small objects')
-    parser.add_argument('--overlap', type=float, default=.2, metavar='SHARE',
-                        help='share of a tile that neighbours have in common '
-                        '(default: %(default)s)')
-    parser.add_argument('--runtime', choices=('onnxruntime', 'openvino', 'torch', 'aotinductor'),
-                        help='what computes an export (default: what it was made for)')
-    parser.add_argument('--precision', choices=('float32', 'bf16'), default='float32',
-                        help='bf16 needs, for an export, openvino (default: %(default)s)')
-    parser.add_argument('--device', help='cpu, cuda or cuda:N (default: cuda where there is one)')
+    add_predictor_options(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     from convnext_dense.prediction.sources import count_images, find_sources
     sources = find_sources(args.sources, sys.stdin if '-' in args.sources else (), args.out)
-    from convnext_dense.commands.options import choose_device
     from convnext_dense.prediction.exported import is_export
     device = choose_device('cpu' if args.device is None and is_export(args.model) else args.device)
     from convnext_dense.commands.process import set_up_process

@@ -11,6 +11,7 @@ import argparse
 import os
 import time
 
+from convnext_dense.commands.options import add_predictor_options, choose_device
 from convnext_dense.errors import InputError, printable
 
 
@@ -36,15 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         'an image, known before it is decoded (default: %(default)s)')
     parser.add_argument('--queue', type=int, default=8, metavar='N', help='requests that may wait '
                         'for a model (default: %(default)s)')
-    parser.add_argument('--tile', type=int, metavar='PIXELS', help='look at large images in tiles '
-                        'of this side, too, for small objects')
-    parser.add_argument('--overlap', type=float, default=.2, metavar='SHARE', help='share of a '
-                        'tile that neighbours have in common (default: %(default)s)')
-    parser.add_argument('--runtime', choices=('onnxruntime', 'openvino', 'torch'), help='what '
-                        'computes exports (default: what each was made for)')
-    parser.add_argument('--precision', choices=('float32', 'bf16'), default='float32',
-                        help='bf16 needs, for an export, openvino (default: %(default)s)')
-    parser.add_argument('--device', help='cpu, cuda or cuda:N (default: cuda where there is one)')
+    add_predictor_options(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -97,7 +90,6 @@ def load_models(args: argparse.Namespace) -> list:
     Raises:
         InputError: one cannot be loaded.
     """
-    from convnext_dense.commands.options import choose_device
     from convnext_dense.prediction.exported import is_export
     exports = [is_export(model) for model in args.models]
     device = choose_device('cpu' if args.device is None and all(exports) else args.device)

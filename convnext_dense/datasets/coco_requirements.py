@@ -144,12 +144,9 @@ def check_masks(where: str, content: CocoFile, wanted: np.ndarray, advice: str) 
         wanted: (annotations,) bool: those that need a mask.
         advice: what to do.
     """
-    rows = np.flatnonzero(wanted)
     found: list[tuple[int, str]] = []
     for row in content.unusual_masks:
-        if not wanted[row]:
-            continue
-        problem = mask_problem(content.mask(row), 0, 0)
+        problem = wanted[row] and mask_problem(content.mask(row), 0, 0)
         if problem:
             found.append((row, problem))
     if not found:
@@ -157,8 +154,9 @@ def check_masks(where: str, content: CocoFile, wanted: np.ndarray, advice: str) 
     row, problem = found[0]
     what = 'no mask' if all(text == 'no mask' for _, text in found) else \
         'no mask that can be used'
-    raise InputError(f'{where}: {len(found)} of {len(rows)} annotations in {content.name} have '
-                     f'{what}, such as {describe(content, row)}: {problem}; {advice}')
+    raise InputError(f'{where}: {len(found)} of {np.count_nonzero(wanted)} annotations in '
+                     f'{content.name} have {what}, such as {describe(content, row)}: '
+                     f'{problem}; {advice}')
 
 
 def masks_of_other_size(content: CocoFile) -> dict[int, str]:

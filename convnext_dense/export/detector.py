@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from convnext_dense.errors import InputError
-from convnext_dense.export.layers import Normalise, describe_images, pad_to_multiple
+from convnext_dense.export.layers import describe_images, first_layer, pad_to_multiple
 from convnext_dense.export.operators import roi_align, suppress
 
 
@@ -30,7 +30,7 @@ class TwoStageNetwork(nn.Module):
         super().__init__()
         check(model)
         self.model = model
-        self.normalise = Normalise(model.data_preprocessor) if normalise else None
+        self.normalise = first_layer(model, normalise)
         self.divisor = model.data_preprocessor.pad_size_divisor
         roi_head = model.roi_head
         self.stages = list(zip(_list(roi_head.bbox_head), _list(roi_head.bbox_roi_extractor)))
@@ -39,8 +39,7 @@ class TwoStageNetwork(nn.Module):
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
         height, width = images.shape[2:]
-        if self.normalise is not None:
-            images = self.normalise(images)
+        images = self.normalise(images)
         maps = self.model.extract_feat(pad_to_multiple(images, self.divisor))
         names = torch.arange(images.shape[0])
         boxes, image = self.proposals(maps, names, height, width)

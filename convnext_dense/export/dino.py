@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from convnext_dense.errors import InputError
 from convnext_dense.export.detector import clip, describe_objects
-from convnext_dense.export.layers import Normalise
+from convnext_dense.export.layers import first_layer
 
 Shapes = Sequence[tuple[int, int]]
 
@@ -31,15 +31,14 @@ class TransformerNetwork(nn.Module):
         super().__init__()
         check(model)
         self.model = model
-        self.normalise = Normalise(model.data_preprocessor) if normalise else None
+        self.normalise = first_layer(model, normalise)
         self.least_side = least_side(model)
         for part in (model.encoder, model.decoder):
             use_deformable_attention(part)
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
         height, width = images.shape[2:]
-        if self.normalise is not None:
-            images = self.normalise(images)
+        images = self.normalise(images)
         model = self.model
         maps = model.extract_feat(images)
         shapes = [(one.shape[2], one.shape[3]) for one in maps]

@@ -85,13 +85,23 @@ class Normalise(nn.Module):
         return (images - self.mean) / self.std if self.normalises else images
 
 
+def first_layer(model: Any, normalise: bool) -> nn.Module:
+    """What a network does with its images first: :class:`Normalise`, or nothing.
+
+    Args:
+        model (nn.Module): of mmdet or mmseg.
+        normalise (bool): ``images`` are uint8 in BGR order.
+    """
+    return Normalise(model.data_preprocessor) if normalise else nn.Identity()
+
+
 def describe_images(network: Any) -> dict:
     """The input ``images`` of a network, for the card.
 
     Args:
-        network (nn.Module): its ``normalise`` is None where images come normalised.
+        network (nn.Module): its ``normalise`` is that of :func:`first_layer`.
     """
-    if network.normalise is not None:
+    if isinstance(network.normalise, Normalise):
         kind, meaning = 'uint8', 'images in BGR order, values 0 to 255'
     else:
         swaps = Normalise(network.model.data_preprocessor).swaps

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from convnext_dense.errors import InputError
 from convnext_dense.export.detector import clip, describe_objects
-from convnext_dense.export.layers import Normalise
+from convnext_dense.export.layers import first_layer
 from convnext_dense.export.operators import suppress
 
 #: the neck doubles the size of its maps exactly
@@ -31,12 +31,11 @@ class OneStageNetwork(nn.Module):
         super().__init__()
         check(model)
         self.model = model
-        self.normalise = Normalise(model.data_preprocessor) if normalise else None
+        self.normalise = first_layer(model, normalise)
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
         height, width = images.shape[2:]
-        if self.normalise is not None:
-            images = self.normalise(images)
+        images = self.normalise(images)
         head = self.model.bbox_head
         cfg = head.test_cfg
         parts = []

@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from convnext_dense.errors import InputError
-from convnext_dense.export.layers import Normalise, describe_images, pad_to_multiple
+from convnext_dense.export.layers import describe_images, first_layer, pad_to_multiple
 
 OUTPUTS = ('labels', 'logits')
 
@@ -32,14 +32,13 @@ class SegmenterNetwork(nn.Module):
         super().__init__()
         _check(model, output)
         self.model, self.output = model, output
-        self.normalise = Normalise(model.data_preprocessor) if normalise else None
+        self.normalise = first_layer(model, normalise)
         self.divisor = _padding(model).get('size_divisor') or 1 if output == 'labels' else 1
         self.classes = max(model.decode_head.out_channels, 2)
         self.label_type = 'uint8' if self.classes <= 256 else 'int32'
 
     def forward(self, images: Tensor, size: Tensor | None = None) -> Tensor:
-        if self.normalise is not None:
-            images = self.normalise(images)
+        images = self.normalise(images)
         if self.output == 'logits':
             return self.logits(images)
         height, width = images.shape[2:]

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from convnext_dense.errors import InputError
+from convnext_dense.wording import counted
 
 RULES = ('linear', 'sqrt')
 #: optimizers whose step follows the batch itself, by torch's names
@@ -43,8 +44,8 @@ def described_batch(batch: int, processes: int, accumulated: int) -> str:
     """``16 images a step (2 a process x 4 processes x 2 steps together)``."""
     factors = [f'{batch} a process', *([f'{processes} processes'] if processes > 1 else []),
                *([f'{accumulated} steps together'] if accumulated > 1 else [])]
-    whole = batch * processes * accumulated
-    return f'{whole} images a step' + (f' ({" x ".join(factors)})' if len(factors) > 1 else '')
+    shares = f' ({" x ".join(factors)})' if len(factors) > 1 else ''
+    return f'{counted(batch * processes * accumulated, "image")} a step{shares}'
 
 
 def change_rates(schedules: Any, change: Callable[[float], float]) -> None:

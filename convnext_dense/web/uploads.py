@@ -1,6 +1,5 @@
 """What an uploaded file must be before anything decodes it."""
 import re
-import shutil
 from pathlib import Path
 from typing import IO
 
@@ -44,9 +43,8 @@ def keep_upload(source: IO[bytes], path: Path, name: str, max_pixels: int) -> No
         TooLarge: it says that it has more pixels, in all or along a side.
         InputError: it is damaged in a way that is seen without decoding.
     """
-    with open(path, 'wb') as file:
-        shutil.copyfileobj(source, file)
-    content = path.read_bytes()
+    content = source.read()
+    path.write_bytes(content)
     kind = kind_of(content)
     if not content:
         raise InputError(f'{name} is an empty file')

@@ -3,6 +3,7 @@
 Everything is imported once; a run is a fork, so that a start costs little. Prints one JSON line.
 """
 import argparse
+import gc
 import json
 import os
 import random
@@ -152,6 +153,7 @@ def main():
     if not args.kind.startswith('toy'):
         import mmdet.models  # noqa: F401 the children inherit it
         import mmseg.models  # noqa: F401
+    gc.freeze()  # or each collection of a child walks through, and copies, all that it inherited
     reference = os.path.join(args.work_dir, 'uninterrupted')
     child = start(args, reference)
     ended = os.WEXITED | os.WNOHANG | os.WNOWAIT

@@ -8,6 +8,7 @@ what was loaded to ``loaded.pth``; ``second`` has options of the second process 
 computes in float64, where rounding flips no ReLU; ``grace`` are the seconds that the others have
 once one has ended. Prints how each ended.
 """
+import gc
 import json
 import os
 import shutil
@@ -150,6 +151,7 @@ def run(scenario, data, work_dir):
 if __name__ == '__main__':
     torch.set_num_threads(1)
     import mmseg.models  # noqa: F401 the children inherit it
+    gc.freeze()  # or each collection of a child walks through, and copies, all that it inherited
     scenarios, data, work_dir = Path(sys.argv[1]), sys.argv[2], Path(sys.argv[3])
     print(json.dumps({scenario['name']: run(scenario, data, work_dir)
                       for scenario in json.loads(scenarios.read_text())}))

@@ -10,6 +10,7 @@ import convnext_dense
 from convnext_dense.analysis.machine import describe_machine
 from convnext_dense.model_wrappers import device_of
 from convnext_dense.runtime.start_line import commit
+from convnext_dense.wording import counted
 
 
 def facts_of(runner: Runner, more: Mapping[str, Any]) -> dict[str, Any]:
@@ -27,7 +28,7 @@ def facts_of(runner: Runner, more: Mapping[str, Any]) -> dict[str, Any]:
     batch = getattr(loader.batch_sampler, 'batch_size', None) or loader.batch_size
     by_epoch = isinstance(runner.train_loop, EpochBasedTrainLoop)
     place = machine['gpu']['name'] if 'gpu' in machine else (
-        f'{machine["cpu"]}, {machine["threads"]} thread' + 's' * (machine['threads'] > 1))
+        f'{machine["cpu"]}, {counted(machine["threads"], "thread")}')
     return dict(
         config=os.path.basename(getattr(runner.cfg, 'filename', None) or ''),
         model=type(getattr(runner.model, 'module', runner.model)).__name__,

@@ -14,6 +14,7 @@ from convnext_dense.analysis.run_report.style import SCRIPT, STYLE
 from convnext_dense.analysis.training_curves import chosen_figures
 from convnext_dense.datasets.coco_masks import is_number
 from convnext_dense.errors import html_text
+from convnext_dense.wording import counted
 
 RELOAD = 30  # seconds between two looks at a running training
 MOST_STEPS = 8  # validations whose samples are shown
@@ -84,7 +85,7 @@ def _tiles(report):
         tiles.append(('memory at most', f'{max(value for _, value in memory) / 1024:.2f} GiB',
                       where))
     unused = [entry for entry in report.bad_images if not entry['used']]
-    skipped = [_count(len(found), word) for word, found in (
+    skipped = [counted(len(found), word) for word, found in (
         ('step', report.skipped), ('image', unused)) if found]
     tiles.append(('skipped', ', '.join(skipped) or 'nothing', ''))
     return '<dl class="tiles">' + ''.join(
@@ -127,12 +128,8 @@ def duration(seconds: float) -> str:
     hours, rest = divmod(whole.seconds, 3600)
     if not whole.days and not hours:
         return f'{rest // 60}:{rest % 60:02} min'
-    days = f'{_count(whole.days, "day")}, ' if whole.days else ''
+    days = f'{counted(whole.days, "day")}, ' if whole.days else ''
     return f'{days}{hours}:{rest // 60:02} h'
-
-
-def _count(number, word):
-    return f'{number} {word}' if number == 1 else f'{number} {word}s'
 
 
 def shown(validations: Sequence[dict]) -> list[dict]:
@@ -197,7 +194,7 @@ def _skipped(report):
     steps = [f'step {step}: {problem}' for step, problem in report.skipped]
     images = [f'{entry["file"]}: {entry["problem"]}' + (' (used all the same)' if entry['used']
               else ' (not used)') for entry in report.bad_images]
-    parts = [_list(f'{_count(len(lines), word)}', lines) for word, lines in (
+    parts = [_list(counted(len(lines), word), lines) for word, lines in (
         ('skipped step', steps), ('bad image or annotation', images)) if lines]
     return _section('What was skipped', ''.join(parts) or '<p>Nothing.</p>')
 

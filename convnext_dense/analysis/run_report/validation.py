@@ -18,7 +18,7 @@ from convnext_dense.analysis.run_report.worst import Worst, judge
 from convnext_dense.classes import data_sets
 from convnext_dense.config_nodes import type_name
 from convnext_dense.files import write_image
-from convnext_dense.prediction.colours import class_colours
+from convnext_dense.prediction.colours import colours_of
 
 QUALITY = (cv2.IMWRITE_JPEG_QUALITY, 88)
 
@@ -62,9 +62,8 @@ class ValidationImages:
         meta = dataset.metainfo
         self.names = [str(name) for name in meta.get('classes') or ()]
         palette = meta.get('palette')
-        self.colours = [(int(blue), int(green), int(red)) for red, green, blue in palette] \
-            if isinstance(palette, (list, tuple)) and len(palette) == len(self.names) else \
-            class_colours(len(self.names))
+        fits = isinstance(palette, (list, tuple)) and len(palette) == len(self.names)
+        self.colours = colours_of(self.names, palette if fits else None)
         settings = next(iter(data_sets((cfg.get('val_dataloader') or {}).get('dataset'))), {})
         self.fits = truth_fits(settings.get('pipeline') or ())
         head = (cfg.get('model') or {}).get('decode_head')

@@ -53,9 +53,8 @@ def read(files: SourceFiles, options: Options | None = None) -> Source:
     notes = repairs.notes()
     unlabelled = set(files.images) - {image.path for image in images}
     if unlabelled:
-        notes.append(f'{counted(len(unlabelled), "image")} '
-                     'without a JSON file: left out (the first: '
-                     f'{min(unlabelled)})')
+        notes.append(f'{counted(len(unlabelled), "image")} without a JSON file: left out '
+                     f'(the first: {min(unlabelled)})')
     classes = sorted({instance.name for image in images for instance in image.instances})
     return Source(TITLE, classes, images, notes)
 

@@ -70,9 +70,8 @@ def read(files: SourceFiles, options: Options | None = None) -> Source:
     unlabelled = set(files.images) - {image.path for image in images}
     notes = repairs.notes()
     if unlabelled and not lists:
-        notes.append(f'{counted(len(unlabelled), "image")} '
-                     'without an XML file: left out (the first: '
-                     f'{min(unlabelled)})')
+        notes.append(f'{counted(len(unlabelled), "image")} without an XML file: left out '
+                     f'(the first: {min(unlabelled)})')
     classes = sorted({instance.name for image in images for instance in image.instances})
     return Source(TITLE, classes, images, notes)
 
