@@ -30,8 +30,13 @@ def evaluate_in_bfloat16(model: nn.Module) -> list[str]:
         layer.to(torch.bfloat16)
     heads = predict_in_float32(model)
     give_form(model, Bfloat16GRN, is_plain)
-    model.__class__ = _in_bfloat16(type(model))  # type: ignore[arg-type, assignment]
+    run_in_bfloat16(model)
     return [f'{len(layers)} layers in bfloat16', f'float32 predictions of {len(heads)} heads']
+
+
+def run_in_bfloat16(model: nn.Module) -> None:
+    """Let a model's forward pass run under autocast in bfloat16, in place."""
+    model.__class__ = _in_bfloat16(type(model))  # type: ignore[arg-type, assignment]
 
 
 class Bfloat16GRN(GRN, Form):

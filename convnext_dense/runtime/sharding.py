@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
 
+from convnext_dense.acceleration.bfloat16 import run_in_bfloat16
 from convnext_dense.errors import InputError
 from convnext_dense.parallel import FsdpSettings
 
@@ -55,6 +56,8 @@ def shard(model: nn.Module, settings: FsdpSettings) -> list[int]:
     policy = MixedPrecisionPolicy(param_dtype=_dtype(settings.param_dtype),
                                   reduce_dtype=_dtype(settings.reduce_dtype),
                                   cast_forward_inputs=False)  # autocast does, as in other runs
+    if settings.param_dtype == 'bfloat16':  # an evaluation brings no autocast of its own
+        run_in_bfloat16(model)
     sizes = []
     for group in block_groups(backbone, settings.blocks):
         sizes.append(sum(parameter.numel() for block in group for parameter in block.parameters()))
