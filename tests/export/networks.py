@@ -27,6 +27,8 @@ def build(name, change):
             value.uniform_(.5, 2)
         elif 'rtm_cls' in key or key.endswith(('rpn_cls.weight', 'fc_cls.weight')):
             value.normal_(0, .3)
+        elif key == 'level_embed':  # of memory as it was, until mmdet draws its first weights
+            value.normal_()
         elif key.endswith(('fc_reg.weight', 'rpn_reg.weight')):
             value.normal_(0, .05)
         elif 'cls_branches' in key and key.endswith('weight'):
