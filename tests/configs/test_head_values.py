@@ -51,6 +51,8 @@ def models(kind, mode):
     theirs = MODELS.build(stock(cfg).model)
     with torch.no_grad():
         for name, parameter in theirs.named_parameters():
+            if name == 'level_embed':  # of memory as it was, until mmdet draws its first weights
+                parameter.normal_()
             if parameter.ndim == 2:  # layers that begin with zeros, scores that differ clearly
                 parameter.add_(torch.randn_like(parameter) * (.3 if 'cls_' in name else .03))
     ours = MODELS.build(cfg.model)
