@@ -1,7 +1,7 @@
 """Signals to whole process groups, as terminals, SLURM and torchrun send them.
 
 Runs with 0, 2 and 4 data workers, alone and as two processes below torchrun's agent, get SIGTERM,
-SIGUSR1 or Ctrl-C at a random moment, in training or validation; so do their data workers. Each
+SIGUSR1 or Ctrl-C in a random step of training or validation; so do their data workers. Each
 must save its state, and the run that goes on from it must end bit-identical to one that nothing
 interrupted. Everything is imported once: runs and torchrun's processes are forks of this one, where
 the command torchrun starts new interpreters (``tests/runtime/test_signals.py`` uses that).
@@ -25,15 +25,21 @@ from benchmarks import forks
 
 WORKERS = (0, 2, 4)
 STEPS = 16
+STEP_SECONDS = .03
+BEGUN = 'begun'  # holds a byte for each step that a run has begun
 PROCESSES = 2
 
 
 class Slow(Hook):
-    """Steps long enough for a signal to arrive in the middle of them; says when they begin."""
+    """Steps long enough for a signal to arrive in the middle of them; counts those begun."""
 
     def before_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None) -> None:
-        Path(runner.work_dir, f'begun_{runner.rank}').touch()
-        time.sleep(.03)
+        if runner.rank == 0:
+            with open(Path(runner.work_dir, BEGUN), 'ab') as file:
+                file.write(b'.')
+        time.sleep(STEP_SECONDS)
+
+    before_val_iter = before_train_iter
 
 
 def train(work_dir: Path, workers: int, launched: bool = False) -> None:
@@ -76,18 +82,20 @@ def train_rank(work_dir: Path, workers: int) -> None:
     train(work_dir, workers, launched=True)
 
 
-def wait_for_begin(child: int, work_dir: Path) -> None:
-    """Wait for a run's first step, or its end."""
-    ended = os.WEXITED | os.WNOHANG | os.WNOWAIT
-    while not (work_dir / 'begun_0').exists() and not os.waitid(os.P_PID, child, ended):
-        time.sleep(.005)
+def steps_begun(work_dir: Path) -> int:
+    """How many steps of training and validation a run has begun."""
+    path = work_dir / BEGUN
+    return path.stat().st_size if path.exists() else 0
 
 
-def interrupt(call: Callable, work_dir: Path, number: int, delay: float) -> forks.Outcome:
-    """Start a run, and signal its process group a while after its first step."""
+def interrupt(call: Callable, work_dir: Path, number: int, step: int, delay: float
+              ) -> forks.Outcome:
+    """Start a run, and signal its process group a while after it has begun a step."""
     printed = work_dir.with_suffix('.txt')
     child = forks.start(call, printed, group=True)
-    wait_for_begin(child, work_dir)
+    ended = os.WEXITED | os.WNOHANG | os.WNOWAIT
+    while steps_begun(work_dir) < step and not os.waitid(os.P_PID, child, ended):
+        time.sleep(.002)
     time.sleep(delay)
     try:
         os.killpg(child, number)
@@ -119,17 +127,14 @@ def measure(folder: Path, count: int = 60, seed: int = 0) -> int:
     from killing import final_state
     torch.set_num_threads(1)
     rng = random.Random(seed)
-    expected, seconds = {}, {}
+    expected, steps = {}, {}
     for launched in (False, True):
         work_dir = folder / f'whole_{launched}'
         call = partial(train_launched if launched else train, work_dir, 0)
-        child = forks.start(call, folder / 'printed', group=True)
-        wait_for_begin(child, work_dir)
-        begin = time.monotonic()
-        outcome = forks.finish(child, folder / 'printed')
+        outcome = forks.run(call, folder / 'printed')
         if outcome.status != forks.DONE:
             raise RuntimeError(outcome.text)
-        seconds[launched] = time.monotonic() - begin
+        steps[launched] = steps_begun(work_dir)
         expected[launched] = final_state(work_dir)
     kinds = list(product((False, True), WORKERS))
     numbers = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)
@@ -137,15 +142,11 @@ def measure(folder: Path, count: int = 60, seed: int = 0) -> int:
     for run in range(count):
         launched, workers = kinds[run % len(kinds)]
         number = numbers[(run // len(kinds) + seed) % 3]
-        for attempt in range(5):
-            work_dir = folder / f'run_{run}_{attempt}'
-            call = partial(train_launched if launched else train, work_dir, workers)
-            outcome = interrupt(call, work_dir, number, rng.uniform(0, .6 * seconds[launched]))
-            if outcome.status != forks.DONE and not (
-                    outcome.status in (-number, 128 + number)
-                    and f'Saving checkpoint at {STEPS} iterations' in outcome.text
-                    and 'the state after iteration' not in outcome.text):
-                break  # or else it was done before the signal came
+        work_dir = folder / f'run_{run}'
+        call = partial(train_launched if launched else train, work_dir, workers)
+        # in the last step a signal may find the work done
+        step = rng.randrange(1, steps[launched])
+        outcome = interrupt(call, work_dir, number, step, rng.uniform(0, STEP_SECONDS))
         fault = check(call, work_dir, number, launched, outcome, expected[launched])
         where = f'{"torchrun" if launched else "alone"}, {workers} workers, ' \
                 f'{signal.Signals(number).name}'

@@ -1,11 +1,12 @@
 """Private names of torch; ``tests/private`` says what an upgrade changed."""
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils.data import DataLoader
 
 
 def has_hooks(module: nn.Module) -> bool:
@@ -50,6 +51,17 @@ def row_products(vectors: Tensor, table: Tensor, rows: Tensor) -> Tensor:
 def norms(tensors: list[Tensor]) -> tuple[Tensor, ...]:
     """The 2-norm of each tensor, in few launches."""
     return torch._foreach_norm(tensors)
+
+
+def shut_down_workers(loader: DataLoader, iterator: Iterator) -> None:
+    """End the data workers of an iterator over a data loader; without workers nothing happens.
+
+    The garbage collector does not: where it finds an iterator in a cycle, the queue that tells
+    the workers to end is closed first, and each of them is waited for ten seconds.
+    """
+    if hasattr(iterator, '_shutdown_workers'):
+        iterator._shutdown_workers()
+        loader._iterator = None  # of persistent workers, or the next pass asks ended ones
 
 
 def mark_dynamic(x: Tensor, dim: int) -> None:

@@ -19,7 +19,7 @@ from torch.utils.data import DataLoader
 
 from convnext_dense.errors import InputError
 from convnext_dense.registry import LOOPS
-from convnext_dense.runtime.samples import Iterated, iterate, start_at
+from convnext_dense.runtime.samples import Iterated, start_at
 from convnext_dense.runtime.step_errors import named_cause
 
 if TYPE_CHECKING:
@@ -60,6 +60,7 @@ class EpochBasedTrainLoop(_Step, MMEngineEpochLoop):
         super().__init__(runner, dataloader, *args, **kwargs)
         if not len(self.dataloader):
             raise InputError(NO_BATCH)
+        self.batches = Iterated(self.dataloader)
         self._batch = 0  # batches of the running epoch that are done
         # in a checkpoint: validation of the last epoch may be due
         self._epoch_ended: str | bool = False
@@ -101,7 +102,7 @@ class EpochBasedTrainLoop(_Step, MMEngineEpochLoop):
         first = self._batch
         start_at(self.dataloader, self._epoch, first)
         if first < len(self.dataloader):
-            for idx, data_batch in enumerate(iterate(self.dataloader), first):
+            for idx, data_batch in enumerate(self.batches, first):
                 self.run_iter(idx, data_batch)
         self._epoch_ended = 'now'
         self.runner.call_hook('after_train_epoch')
@@ -123,7 +124,8 @@ class IterBasedTrainLoop(_Step, MMEngineIterLoop):
     def __init__(self, runner: Runner, dataloader: DataLoader | dict, *args: Any,
                  **kwargs: Any) -> None:
         super().__init__(runner, dataloader, *args, **kwargs)
-        self.dataloader_iterator = _Endless(self.dataloader)
+        self.batches = Iterated(self.dataloader)
+        self.dataloader_iterator = _Endless(self.batches)
         self._validated = None  # the iteration after which the last validation was
 
     def progress(self) -> dict[str, Any]:
@@ -171,8 +173,8 @@ class IterBasedTrainLoop(_Step, MMEngineIterLoop):
 class _Endless:
     """Batches without end: one pass over the data loader after the other."""
 
-    def __init__(self, loader):
-        self.loader = loader
+    def __init__(self, batches):
+        self.batches = batches
         self.epoch = self.batch = 0
         self.iterator = None
 
@@ -185,8 +187,8 @@ class _Endless:
     def __next__(self):
         for _ in range(2):
             if self.iterator is None:
-                start_at(self.loader, self.epoch, self.batch)
-                self.iterator = iterate(self.loader)
+                start_at(self.batches.loader, self.epoch, self.batch)
+                self.iterator = iter(self.batches)
             try:
                 batch = next(self.iterator)
             except StopIteration:
@@ -203,11 +205,15 @@ class _Evaluation(BaseLoop):
     dataloader: Any
     passed = False
 
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.batches = Iterated(self.dataloader)
+
     def run(self):
         """Launch the evaluation."""
         loader = self.dataloader
         self.runner.before_evaluation(len(loader))
-        self.dataloader = Iterated(loader)
+        self.dataloader = self.batches
         try:
             return super().run()
         finally:

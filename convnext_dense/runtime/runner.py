@@ -42,6 +42,7 @@ from convnext_dense.runtime.state_loading import load_states
 from convnext_dense.runtime.stop_signals import StopSignals
 from convnext_dense.runtime.trainable_hook import TrainableHook
 from convnext_dense.runtime.weights_classes import check_weights_classes, classes_of_run
+from convnext_dense.runtime.workers import ended_workers
 
 
 @RUNNERS.register_module()
@@ -200,7 +201,7 @@ class Runner(BuildingRunner):
         self.trains = True
         on_main_process(self._lock.acquire)
         try:
-            with self.stop_signals, explained_errors(self, 'train'):
+            with self.stop_signals, ended_workers(self), explained_errors(self, 'train'):
                 self.share_out_model()
                 model = super().train()
         except BaseException as error:
@@ -217,14 +218,14 @@ class Runner(BuildingRunner):
 
     def val(self) -> dict[str, float]:
         """Launch validation."""
-        with explained_errors(self, 'val'):
+        with ended_workers(self), explained_errors(self, 'val'):
             metrics = super().val()
         self.bad_image_lists.log()
         return metrics
 
     def test(self) -> dict[str, float]:
         """Launch testing."""
-        with explained_errors(self, 'test'):
+        with ended_workers(self), explained_errors(self, 'test'):
             metrics = super().test()
         self.bad_image_lists.log()
         return metrics

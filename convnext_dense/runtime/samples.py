@@ -17,6 +17,7 @@ from mmengine.logging import print_log
 from torch.utils.data import DataLoader, Dataset, Sampler, get_worker_info
 
 from convnext_dense.errors import InputError, convert_errors
+from convnext_dense.private.torch import shut_down_workers
 from convnext_dense.runtime.bad_images import write_down
 from convnext_dense.runtime.random_state import seed_all, seeded
 from convnext_dense.runtime.stop_signals import ignore_in_worker, stop_signals_blocked
@@ -124,16 +125,10 @@ def start_at(loader: DataLoader, epoch: int, batch: int) -> None:
                   'current', logging.WARNING)
 
 
-def iterate(loader: DataLoader) -> Iterator:
-    """An iterator over a data loader, whose workers ignore the signals that end a run."""
-    with stop_signals_blocked():
-        return iter(loader)
-
-
 class Iterated:
-    """A data loader in the place of another, which each iteration starts by :func:`iterate`.
+    """A data loader whose workers ignore the signals that end a run, and can be ended.
 
-    For loops of mmengine, which iterate by themselves.
+    Loops iterate over it in the loader's place.
 
     Args:
         loader: everything else is asked of it.
@@ -141,9 +136,18 @@ class Iterated:
 
     def __init__(self, loader: DataLoader) -> None:
         self.loader = loader
+        self._iterator: Iterator | None = None
 
     def __iter__(self) -> Iterator:
-        return iterate(self.loader)
+        with stop_signals_blocked():
+            self._iterator = iter(self.loader)
+        return self._iterator
+
+    def close(self) -> None:
+        """End the workers, which else live as long as something, such as an error, holds them."""
+        iterator, self._iterator = self._iterator, None
+        if iterator is not None:
+            shut_down_workers(self.loader, iterator)
 
     def __len__(self) -> int:
         return len(self.loader)

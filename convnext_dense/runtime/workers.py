@@ -1,9 +1,17 @@
 """Data workers: what became of one that torch found dead, and their end with the run's process."""
+from __future__ import annotations
+
 import multiprocessing
 import os
 import re
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from multiprocessing.util import Finalize
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from convnext_dense.runtime.runner import Runner
 
 _CAUSES = {
     'Killed': 'killed by the system, nearly always because the memory was full (see dmesg); '
@@ -68,6 +76,25 @@ def explain(text: str) -> str | None:
         return (f'{name} exited with status {status[1]}; what it printed above says why. Go on '
                 'with --resume')
     return f'{name} was {_CAUSES["Killed"]}. Go on with --resume'
+
+
+@contextmanager
+def ended_workers(runner: Runner) -> Iterator[None]:
+    """End a run's data workers with its work; where the process ends, they end with it."""
+    try:
+        yield
+    except (SystemExit, KeyboardInterrupt):
+        raise  # a worker that reads for long is not waited for
+    except BaseException:
+        _end_workers(runner)
+        raise
+    _end_workers(runner)
+
+
+def _end_workers(runner):
+    for loop in (runner._train_loop, runner._val_loop, runner._test_loop):
+        if hasattr(loop, 'batches'):  # built, and no loop of others
+            loop.batches.close()
 
 
 def end_with_process() -> None:

@@ -1,9 +1,11 @@
 """What torch calls its own and the toolkit relies on: after an upgrade each is still there."""
 import inspect
+import multiprocessing
 
 import pytest
 import torch
 from torch import nn
+from torch.utils.data import DataLoader
 
 from convnext_dense.private import torch as private
 
@@ -54,6 +56,19 @@ def test_onednn_has_its_linear_layers():
 def test_norms_of_many_tensors():
     relied_on(torch, '_foreach_norm', 'norms')
     assert [float(norm) for norm in private.norms([torch.ones(4), torch.zeros(2)])] == [2., 0.]
+
+
+def test_data_workers_can_be_ended():
+    loader = DataLoader(range(4), num_workers=1, persistent_workers=True)
+    iterator = iter(loader)
+    relied_on(iterator, '_shutdown_workers', 'shut_down_workers')
+    relied_on(loader, '_iterator', 'shut_down_workers')
+    private.shut_down_workers(loader, iterator)
+    assert not multiprocessing.active_children()
+    assert [int(x) for x in loader] == [0, 1, 2, 3]
+    private.shut_down_workers(loader, loader._iterator)
+    plain = DataLoader(range(2))
+    private.shut_down_workers(plain, iter(plain))
 
 
 def test_the_compiler_takes_its_settings_and_names_its_errors():

@@ -53,6 +53,41 @@ def test_no_signal_reaches_a_worker_before_it_ignores_them(tmp_path):
         assert (tmp_path / name).read_text() == 'SIGINT SIGTERM SIGUSR1'
 
 
+@DATASETS.register_module()
+class Broken(ToyData):
+    """One of its samples stops a run."""
+
+    def __getitem__(self, index):
+        if index == 7:
+            raise InputError('sample 7 is broken')
+        return super().__getitem__(index)
+
+
+@pytest.mark.parametrize('persistent', [False, True])
+@pytest.mark.parametrize('by_epoch', [False, True])
+@pytest.mark.parametrize('data', ['ToyData', 'Broken'])
+def test_no_worker_outlives_its_run(tmp_path, data, by_epoch, persistent):
+    """Even where its error is kept; and the same runner goes on with workers of its own."""
+    config = with_validation(toy_config(
+        tmp_path, by_epoch, workers=2, epochs=2,
+        experiment_name=f'run_{uuid.uuid4().hex}'), 1 if by_epoch else 6)
+    config.val_dataloader.num_workers = 2
+    config.train_dataloader.dataset.type = data
+    for name in ('train', 'val'):
+        config[f'{name}_dataloader'].persistent_workers = persistent
+    runner = Runner.from_cfg(config)
+    error = None
+    try:
+        runner.train()
+    except InputError as caught:
+        error = caught
+    assert (error is not None) == (data == 'Broken')
+    assert not multiprocessing.active_children()
+    for _ in range(2):
+        assert runner.val()
+        assert not multiprocessing.active_children()
+
+
 def test_a_killed_worker_is_said_to_have_been_killed_with_the_usual_cause(tmp_path):
     config = toy_config(tmp_path, workers=1, experiment_name=f'run_{uuid.uuid4().hex}')
     config.train_dataloader.dataset.type = 'Greedy'
