@@ -69,7 +69,9 @@ def config_hashes(cfg: Mapping[str, Any]) -> dict[str, str]:
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
     plain = cfg.to_dict() if hasattr(cfg, 'to_dict') else dict(cfg)
-    return {key: hashed(value) for key, value in plain.items() if key not in NOT_HASHED}
+    # users put the time into the experiment's name, which names logs alone
+    return {key: hashed(value) for key, value in plain.items()
+            if key not in (*NOT_HASHED, 'experiment_name')}
 
 
 def check_same_config(cfg: Mapping[str, Any]) -> None:

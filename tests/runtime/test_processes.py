@@ -60,6 +60,10 @@ def test_functions_of_pure_python_configs_are_no_difference():
     assert processes.config_hashes(one) == processes.config_hashes(other)
 
 
+def test_the_time_in_an_experiment_s_name_is_no_difference():
+    assert hashes(experiment_name='run_1') == hashes(experiment_name='run_2')
+
+
 def test_the_differing_key_and_process_are_named():
     other = hashes(optim_wrapper=dict(optimizer=dict(type='SGD', lr=.1)))
     found = [('a', hashes()), ('a', hashes()), ('b', other), ('b', hashes())]
