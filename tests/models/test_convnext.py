@@ -242,7 +242,7 @@ def test_activation_checkpointing_gives_the_same_gradients(options):
         torch.testing.assert_close(a.grad, b.grad, atol=1e-6, rtol=1e-6)
 
 
-@pytest.mark.parametrize('options', [{}, V2])
+@pytest.mark.parametrize('options', [pytest.param({}, marks=pytest.mark.slow), V2])
 def test_compiled_equals_eager(options):
     arch = dict(depths=(1, 2), channels=(8, 16))  # every layer that there is
     model = random_backbone(**{**SMALL, **options, 'arch': arch})

@@ -62,9 +62,8 @@ def detector_parts():
 
 
 @pytest.mark.parametrize('build, training', [
-    (segmenter, False), (detector_parts, True),
-    *(pytest.param(*one, marks=pytest.mark.slow)
-      for one in ((segmenter, True), (detector_parts, False)))])
+    (detector_parts, False), (detector_parts, True),
+    *(pytest.param(segmenter, training, marks=pytest.mark.slow) for training in (False, True))])
 def test_another_image_size_needs_no_other_compilation(build, training):
     model, backend = build().train(training), Counting()
     eager = copy.deepcopy(model)

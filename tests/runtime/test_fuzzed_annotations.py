@@ -54,7 +54,7 @@ def mutate(data, content):
                     entry.pop(field, None) if remove else entry.update({field: value})
 
 
-@pytest.mark.parametrize('number', [10, pytest.param(300, marks=pytest.mark.slow)])
+@pytest.mark.parametrize('number', [5, pytest.param(300, marks=pytest.mark.slow)])
 def test_every_file_gives_a_run_or_one_line(number, tiny_shapes, tmp_path, many_runs):
     base = config_of(detector_config, tiny_shapes, tmp_path / 'work')
     verdicts = Verdicts(base)

@@ -54,22 +54,21 @@ def distance(one, other):
 
 @pytest.fixture(scope='module')
 def runs(tiny_shapes, tmp_path_factory):
-    two = dict(processes=2, batch=2, iters=6)
+    two = dict(processes=2, batch=2, iters=4)
     return run([
         dict(two, name='ddp', options=DDP),
         dict(two, name='fsdp', options=FSDP),
-        dict(two, name='fsdp-default', options={'parallel.type': 'fsdp'}),
-        dict(two, name='fsdp-part', options=FSDP, stop=4),
+        dict(two, name='fsdp-part', options=FSDP, stop=2),
         dict(two, name='fsdp-resumed', options=FSDP, copy='fsdp-part'),
         dict(two, name='ddp-after-fsdp', options=DDP, resave=True, copy='fsdp-part'),
-        dict(name='one-after-fsdp', processes=1, batch=4, iters=6, options=PLAIN, resave=True,
+        dict(name='one-after-fsdp', processes=1, batch=4, iters=4, options=PLAIN, resave=True,
              copy='fsdp-part'),
-        dict(two, name='fsdp-after-ddp', options=FSDP, resave=True, iters=8, copy='ddp'),
+        dict(two, name='fsdp-after-ddp', options=FSDP, resave=True, iters=5, copy='ddp'),
     ], tiny_shapes, tmp_path_factory.mktemp('sharding'))
 
 
 def test_a_sharded_run_ends_with_the_weights_and_averages_of_an_unsharded_one(runs):
-    ddp, fsdp = (read(runs / name / 'iter_6.pth') for name in ('ddp', 'fsdp'))
+    ddp, fsdp = (read(runs / name / 'iter_4.pth') for name in ('ddp', 'fsdp'))
     start = read(runs / 'ddp' / 'iter_1.pth')
     assert distance(ddp['state_dict'], start['state_dict']) > 1e-2  # it has learned
     assert distance(fsdp['state_dict'], ddp['state_dict']) < 1e-5
@@ -84,13 +83,13 @@ def test_a_sharded_run_validates_with_the_averages_of_all_parts(runs):
 
 
 def test_a_resumed_sharded_run_is_the_uninterrupted_one(runs):
-    assert same(*(read(runs / name / 'iter_6.pth') for name in ('fsdp', 'fsdp-resumed')))
+    assert same(*(read(runs / name / 'iter_4.pth') for name in ('fsdp', 'fsdp-resumed')))
     assert 'the resumed run is exact' in (runs / 'fsdp-resumed' / 'output0.txt').read_text()
 
 
 @pytest.mark.parametrize('name, written', [
-    ('ddp-after-fsdp', 'iter_4.pth'), ('one-after-fsdp', 'iter_4.pth'),
-    ('fsdp-after-ddp', 'iter_6.pth')])
+    ('ddp-after-fsdp', 'iter_2.pth'), ('one-after-fsdp', 'iter_2.pth'),
+    ('fsdp-after-ddp', 'iter_4.pth')])
 def test_a_checkpoint_loads_exactly_under_another_strategy(runs, name, written):
     assert same(read(runs / name / 'loaded.pth'), read(runs / name / written))
 
@@ -101,8 +100,12 @@ def test_a_sharded_run_says_what_it_did(runs):
     assert 'Warning: FSDP2' not in text
 
 
-def test_a_sharded_run_with_acceleration_left_alone_has_no_faster_forms(runs):
-    assert same(*(read(runs / name / 'iter_6.pth') for name in ('fsdp', 'fsdp-default')))
+@pytest.mark.slow
+def test_a_sharded_run_with_acceleration_left_alone_has_no_faster_forms(tiny_shapes, tmp_path):
+    two = dict(processes=2, batch=2, iters=2)
+    run([dict(two, name='plain', options=FSDP),
+         dict(two, name='default', options={'parallel.type': 'fsdp'})], tiny_shapes, tmp_path)
+    assert same(*(read(tmp_path / name / 'iter_2.pth') for name in ('plain', 'default')))
 
 
 BFLOAT16 = {'optim_wrapper.type': 'convnext_dense.Bfloat16OptimWrapper'}
