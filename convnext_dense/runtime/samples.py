@@ -10,6 +10,7 @@ import logging
 import os
 from collections.abc import Callable, Iterator
 from typing import Any
+from weakref import ref
 
 import cv2
 from mmengine.dist import get_dist_info
@@ -136,16 +137,17 @@ class Iterated:
 
     def __init__(self, loader: DataLoader) -> None:
         self.loader = loader
-        self._iterator: Iterator | None = None
+        self._iterator: Callable[[], Iterator | None] = lambda: None
 
     def __iter__(self) -> Iterator:
         with stop_signals_blocked():
-            self._iterator = iter(self.loader)
-        return self._iterator
+            iterator = iter(self.loader)
+        self._iterator = ref(iterator)
+        return iterator
 
     def close(self) -> None:
         """End the workers, which else live as long as something, such as an error, holds them."""
-        iterator, self._iterator = self._iterator, None
+        iterator = self._iterator()
         if iterator is not None:
             shut_down_workers(self.loader, iterator)
 

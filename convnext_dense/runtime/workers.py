@@ -4,6 +4,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import re
+import signal
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -67,9 +68,9 @@ def explain(text: str) -> str | None:
     if not found:
         return None
     name = f'data worker {found[1]}'
-    signal = re.search(r'is killed by signal: ([A-Za-z ]+?)\.', text)
-    if signal:
-        cause = _CAUSES.get(signal[1], f'killed by a signal: {signal[1]}')
+    by = re.search(r'is killed by signal: ([A-Za-z ]+?)\.', text)
+    if by:
+        cause = _CAUSES.get(by[1], f'killed by a signal: {by[1]}')
         return f'{name} was {cause}. Go on with --resume'
     status = re.search(r'exit code (\d+)', text)
     if status:
@@ -112,6 +113,8 @@ def _end(process, seconds=1.):
     if os.getpid() != process:  # a fork of it
         return
     left = [child for child in multiprocessing.active_children() if child.daemon]
+    # torch's handler raises for each worker that is killed
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     for child in left:
         child.terminate()
     end = time.monotonic() + seconds

@@ -150,7 +150,7 @@ sys.exit(3)
 
 
 def hold_workers(folder):
-    runner = Runner.from_cfg(toy_config(folder, workers=1))
+    runner = Runner.from_cfg(toy_config(folder, workers=3))
     held.append(iter(runner.build_dataloader(runner._train_dataloader)))
     next(held[0])
     raise SystemExit(3)
@@ -159,7 +159,7 @@ def hold_workers(folder):
 held: list = []
 
 
-def test_a_process_of_multiprocessing_ends_as_well(tmp_path):
+def test_a_process_of_multiprocessing_ends_as_well_and_without_a_traceback(tmp_path, capfd):
     """As those of torch's launchers and of pools; they run nothing of atexit."""
     process = multiprocessing.get_context('fork').Process(target=hold_workers, args=(tmp_path, ))
     process.start()
@@ -168,3 +168,4 @@ def test_a_process_of_multiprocessing_ends_as_well(tmp_path):
     if ended is None:
         process.kill()
     assert ended == 3
+    assert 'Traceback' not in capfd.readouterr().err
