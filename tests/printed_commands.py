@@ -107,6 +107,8 @@ PARSED = {
     r'python tools/data/prepare.py (coco|ade20k)': 'fetches gigabytes, or reads them',
     r'python tools/(train|test).py configs/cascade_mask_rcnn': 'a GPU and 20 GB of images; '
     'tests/configs trains and tests these recipes shrunk, test_readme_code.py on own data',
+    'convnext-dense compare --data': 'trains for hours; '
+    'tests/commands/test_compare_data.py runs it on tiny data',
     'convnext-dense plan ': 'tests/analysis/test_plan.py plans this config',
     'python -m torch.distributed.run': 'eight GPUs; tests/commands/test_launching.py starts two '
     'processes',

@@ -16,8 +16,13 @@ model = dict(
         layer_scale_init_value=0.),
     decode_head=dict(in_channels=[32, 64, 128, 256], channels=32, num_classes=6),
     auxiliary_head=dict(in_channels=128, channels=32, num_classes=6))
-train_dataloader = dict(batch_size=16)
-auto_scale_lr = dict(base_batch_size=16)
+train_dataloader = dict(batch_size=8)
+val_dataloader = dict(batch_size=20)
+test_dataloader = val_dataloader
+# decays what the recipe of one cycle decays, in few groups, which take a fifth off a step
+optim_wrapper = dict(
+    constructor='convnext_dense.LearningRateDecayOptimizerConstructor',
+    paramwise_cfg=dict(_delete_=True, decay_rate=1.))
 train_cfg = dict(max_iters=max_iters, val_interval=max_iters // 3)
 param_scheduler = [
     dict(type='OneCycleLR', eta_max=3e-3, total_steps=max_iters, pct_start=0.2, by_epoch=False)]

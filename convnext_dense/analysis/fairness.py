@@ -9,7 +9,7 @@ FOLLOWS = ('backbone', 'in_channels')
 
 
 def fairness_lines(models: list, labels: dict[str, str], tuning: Sequence[str] = ()) -> list[str]:
-    """Data order, augmentation, updates, size and recipe of the models that were trained.
+    """Data order, augmentation, updates, recipe, weights and size of the models that were trained.
 
     Args:
         models (list[Model]): of the comparison.
@@ -22,7 +22,7 @@ def fairness_lines(models: list, labels: dict[str, str], tuning: Sequence[str] =
     trained = [model for model in models if model.runs]
     if len(trained) < 2:
         return []
-    lines = [_seeds(trained, labels), _recipe(trained, labels)]
+    lines = [_seeds(trained, labels), _recipe(trained, labels), _weights(trained, labels)]
     lines += [_size(trained, labels, word, key) for word, key in (
         ('Parameters', 'params'), ('Multiply-adds', 'macs'))]
     return lines + (list(tuning) or ['What was tuned for whom is not known here.'])
@@ -37,6 +37,27 @@ def _seeds(models, labels):
                 'same augmentation.')
     return 'Different seeds: ' + '; '.join(f'{name}: {", ".join(map(str, of))}'
                                            for name, of in seeds.items()) + '.'
+
+
+def _weights(models, labels):
+    """What the models start from."""
+    sources = {labels[model.name]: _source(model.runs[0].cfg) for model in models}
+    if len(set(sources.values())) == 1:
+        source, = set(sources.values())
+        return f'Each model starts from {source or "nothing"}.'
+    if all(sources.values()):
+        named = ', '.join(f'{name} from {source}' for name, source in sources.items())
+        return f'Each model starts from weights of its own: {named}.'
+    return 'Not all models start from weights: ' + ', '.join(
+        f'{name} from {source or "nothing"}' for name, source in sources.items()) + '.'
+
+
+def _source(cfg):
+    """The weights of the whole model, or of its backbone, or an empty text."""
+    start = cfg.model.get('backbone', {}).get('init_cfg') or {}
+    checkpoint = start.get('checkpoint') if isinstance(start, dict) else None
+    whole = (cfg.get('init_from') or {}).get('source') or cfg.get('load_from')
+    return str(whole or checkpoint or '')
 
 
 def _recipe(models, labels):

@@ -1,21 +1,24 @@
 """Compare models: published and measured figures, learning curves, accuracy against cost.
 
 Give configs (.py), work directories of `train` and `test`, and files of `benchmark` (.json), in
-any mix. A model is known by its config's name, or by
-yours: NAME=PATH. Several work directories of one name are its seeds; where there are only work
-directories of one config, they are compared with each other. Writes report.html (opens without
-network), report.md, comparison.json and the charts as PNG and SVG.
+any mix; or --data and --models, which are then trained alike. A model is known by its config's
+name, or by yours: NAME=PATH. Several work directories of one name are its seeds; where there are
+only work directories of one config, they are compared with each other. Writes report.html (opens
+without network), report.md, comparison.json and the charts as PNG and SVG.
 
 convnext-dense compare --demo
+convnext-dense compare --data ~/fruit_photos --models convnext-t swin-t resnet-50 --seeds 3
 convnext-dense compare ours=work_dirs/mine theirs=work_dirs/swin speed.json --out report
 """
 import argparse
 import os
 import sys
 import webbrowser
+from collections.abc import Sequence
 from pathlib import Path
 
 from convnext_dense.analysis.sizes import parse_size
+from convnext_dense.commands import compare_data
 from convnext_dense.errors import InputError, convert_errors
 
 
@@ -25,8 +28,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--demo', action='store_true', help='train ConvNeXt, Swin and ResNet '
                         'with three seeds each on the embedded data set, and compare them; goes on '
                         'where it was interrupted')
-    parser.add_argument('--seed', type=int, default=0, help='of --demo: tunes the learning rates; '
-                        'the three after it count (default: %(default)s)')
+    parser.add_argument('--seed', type=int, default=0, help='of --demo and --data: tunes the '
+                        'learning rates; those after it count (default: %(default)s)')
     parser.add_argument('--out', default='work_dirs/comparison', metavar='DIR',
                         help='folder for the report (default: %(default)s)')
     parser.add_argument('--title', default='Comparison', help='of the page')
@@ -38,11 +41,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         'seeds an interval of so many points to each side takes (default: '
                         '%(default)g)')
     parser.add_argument('--no-static', action='store_true', help='leave out PNG and SVG')
+    compare_data.add_arguments(parser)
 
 
 def run(args: argparse.Namespace) -> None:
-    if args.demo == bool(args.paths):
-        raise InputError('compare: name configs or work directories, or give --demo alone')
+    if bool(args.demo) + bool(args.paths) + bool(args.data) != 1:
+        raise InputError('compare: name configs or work directories, or give --demo alone, or '
+                         '--data with --models')
+    if args.models and not args.data:
+        raise InputError('--models: give --data too, the images to train them on')
     if args.resamples < 100:
         raise InputError(f'--resamples {args.resamples}: give 100 or more; a 95 % interval needs '
                          'them')
@@ -53,31 +60,46 @@ def run(args: argparse.Namespace) -> None:
     except ImportError as error:
         raise InputError('compare: plotly is not installed; pip install '
                          'convnext_dense[report]') from error
-    from convnext_dense.analysis.comparison import gather
-    from convnext_dense.analysis.report import write_report
     from convnext_dense.checkpoints import read_safely_in_mmengine
     read_safely_in_mmengine()
-    tuning: list[str] = []
-    if args.demo:
+    folder = Path(args.out)
+    if args.data:
+        paths, tuning, size = compare_data.train_models(
+            args, folder, lambda done, lines, size: write(args, done, lines, size, False))
+        write(args, paths, tuning, size)
+    elif args.demo:
         from convnext_dense.commands.compare_demo import SIZE, train_models
-        args.size = args.size or SIZE
-
-    def write(paths, tuning, static):
-        size = parse_size(args.size) if args.size else None
-        models = gather(paths, size)
-        with convert_errors(f'compare: the report of {", ".join(map(str, paths))}',
-                            f'look at the file or setting, and whether {args.out} has space'):
-            write_report(models, args.out, args.title, args.resamples, static,
-                         args.wanted, tuning, lambda line: print(line, file=sys.stderr))
-    if args.demo:
-        args.paths, tuning = train_models(Path(args.out), args.seed,
-                                          lambda paths, lines: write(paths, lines, False))
-    write(args.paths, tuning, not args.no_static)
-    print(Path(args.out, 'report.md').read_text())
-    page = Path(args.out, 'report.html').resolve().as_uri()
+        size = args.size or SIZE
+        paths, tuning = train_models(
+            folder, args.seed, lambda done, lines: write(args, done, lines, size, False))
+        write(args, paths, tuning, size)
+    else:
+        write(args, args.paths, [], args.size)
+    print(Path(folder, 'report.md').read_text())
+    page = Path(folder, 'report.html').resolve().as_uri()
     print(f'report: {page}', file=sys.stderr)
-    if args.demo and can_open_windows():
+    if not args.paths and can_open_windows():
         webbrowser.open(page)
+
+
+def write(args: argparse.Namespace, paths: Sequence[str], tuning: Sequence[str],
+          size: str | None, static: bool = True) -> None:
+    """Write the report of some models.
+
+    Args:
+        args: the command's options.
+        paths (Sequence[str]): what is compared.
+        tuning (Sequence[str]): what was tuned for whom, a line each.
+        size (str | None): of the images that multiply-adds are counted on, ``WxH``.
+        static (bool): also draw PNG and SVG, unless ``--no-static`` says otherwise.
+    """
+    from convnext_dense.analysis.comparison import gather
+    from convnext_dense.analysis.report import write_report
+    models = gather(paths, parse_size(size) if size else None)
+    with convert_errors(f'compare: the report of {", ".join(map(str, paths))}',
+                        f'look at the file or setting, and whether {args.out} has space'):
+        write_report(models, args.out, args.title, args.resamples, static and not args.no_static,
+                     args.wanted, tuning, lambda line: print(line, file=sys.stderr))
 
 
 def can_open_windows() -> bool:

@@ -2,13 +2,11 @@
 
 Same data, heads, recipe and seeds; the backbone differs, and each has its own learning rate.
 """
-import argparse
-import contextlib
 from collections.abc import Callable
 from pathlib import Path
 
 from convnext_dense.analysis.study import Study
-from convnext_dense.commands import benchmark, compare_study, demo
+from convnext_dense.commands import compare_study, demo
 from convnext_dense.commands.options import choose_device
 from convnext_dense.config_files import FOLDER
 
@@ -46,26 +44,6 @@ def train_models(folder: Path, first_seed: int, update: Callable) -> tuple[list[
         update(done, lines)
     lines = compare_study.run_study(study, folder, data_root, device, keep)
     demo.say('speed and memory, the models in turns')
-    work_dirs = [Path(next(path for path in paths if path.startswith(f'{name}='))
-                      .split('=', 1)[1]) for name in MODELS]
-    return [*paths, str(time_models(folder, work_dirs))], lines
-
-
-def time_models(folder: Path, work_dirs: list) -> Path:
-    """Time trained models, one of each, on batches of 4.
-
-    Returns:
-        Path: the benchmark's file.
-    """
-    from mmengine.runner import find_latest_checkpoint
-    parser = argparse.ArgumentParser()
-    benchmark.add_arguments(parser)
-    out = folder / 'benchmark.json'
-    args = parser.parse_args([
-        *map(str, MODELS.values()), '--mode', 'both', '--size', SIZE, '--batch', '4',
-        '--rounds', str(ROUNDS), '--out', str(out),
-        '--weights', *(str(work_dir / find_latest_checkpoint(work_dir)) for work_dir in work_dirs)])
-    with open(folder / 'benchmark.log', 'w') as log, contextlib.redirect_stdout(log), \
-            contextlib.redirect_stderr(log):
-        benchmark.run(args)
-    return out
+    timed = compare_study.time_models(study, compare_study.first_folders(paths),
+                                      folder / 'benchmark.json', SIZE, 4, ROUNDS)
+    return [*paths, str(timed)], lines

@@ -1,14 +1,22 @@
 """Runs the trainings of a study, and goes on where it was interrupted."""
+from __future__ import annotations
+
+import argparse
+import contextlib
 import json
 import time
-from collections.abc import Callable
-from concurrent.futures import as_completed
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config
 
 from convnext_dense.analysis.study import Study, Training
-from convnext_dense.commands import demo
+from convnext_dense.commands import benchmark, demo
 from convnext_dense.config import load_config
-from convnext_dense.errors import InputError
+from convnext_dense.errors import InputError, in_one_line, is_out_of_memory
 from convnext_dense.files import atomic_write
 
 DONE = 'training.json'
@@ -16,14 +24,14 @@ DONE = 'training.json'
 FIGURES = {'coco/segm_mAP': 100, 'coco/bbox_mAP': 100, 'mIoU': 1}
 
 
-def run_study(study: Study, folder: Path, data_root: str, device: str,
+def run_study(study: Study, folder: Path, data_root: str | None, device: str,
               update: Callable[[list[str], list[str]], None]) -> list[str]:
     """Tune each model, then train the seeds that count.
 
     Args:
         study (Study): the plan.
         folder (Path): gets a work directory for each training; finished ones are not repeated.
-        data_root (str): of the data set.
+        data_root (str | None): of the data set; None leaves that of the configs.
         device (str): ``cpu`` or ``cuda``.
         update (callable): called after each training that counts, with the named work
             directories so far (``NAME=PATH``) and the lines on the tuning.
@@ -51,7 +59,31 @@ def run_study(study: Study, folder: Path, data_root: str, device: str,
 
 def settings(study: Study, training: Training) -> dict:
     """Overrides of the model's config that make the training."""
-    return {'randomness.seed': training.seed, 'param_scheduler.0.eta_max': training.lr}
+    return {'randomness.seed': training.seed,
+            lr_key(load_config(study.configs[training.model])): training.lr}
+
+
+def lr_key(cfg: Config) -> str:
+    """The setting that holds the largest learning rate of a training."""
+    for index, scheduler in enumerate(cfg.get('param_scheduler') or ()):
+        if scheduler.get('type') == 'OneCycleLR':
+            return f'param_scheduler.{index}.eta_max'
+    return 'optim_wrapper.optimizer.lr'
+
+
+def unfinished(study: Study, folder: Path) -> int:
+    """How many trainings are left, as far as it can be known before learning rates are chosen.
+
+    Raises:
+        InputError: the folder holds trainings with other settings.
+    """
+    tuning = {training: _finished(folder, study, training) for training in study.tuning()}
+    left = sum(figure is None for figure in tuning.values())
+    if left:
+        return left + len(study.seeds) * len(study.configs)
+    chosen = study.choose({training: figure for training, figure in tuning.items()
+                           if figure is not None})
+    return sum(_finished(folder, study, training) is None for training in study.counted(chosen))
 
 
 def _train_all(study, trainings, folder, data_root, device):
@@ -61,20 +93,52 @@ def _train_all(study, trainings, folder, data_root, device):
         work_dir = folder / training.folder
         label = f'[{number}/{len(trainings)}] {training.model}, lr {training.lr:g}, seed ' \
                 f'{training.seed}'
-        config = study.configs[training.model]
-        overrides = settings(study, training)
-        found = _finished(work_dir, load_config(config, overrides))
+        found = _finished(folder, study, training)
         if found is not None:
             demo.say(f'{label}: done before, {found:.1f}')
             yield training, found
         else:
-            jobs[training] = (label, config, data_root, work_dir, device, overrides)
+            jobs[training] = (label, study.configs[training.model], data_root, work_dir, device,
+                              settings(study, training))
     if not jobs:
         return
-    with demo.training_processes(len(jobs), device) as pool:
-        futures = {pool.submit(train_once, *job): training for training, job in jobs.items()}
-        for future in as_completed(futures):
-            yield futures[future], future.result()
+    with at_once(len(jobs), device) as pool:
+        running: dict[Future, Training] = {}
+        waiting = list(jobs)
+        while running or waiting:
+            # no more than run: what a pool holds in its queue can no longer be called off
+            while waiting and len(running) < demo.process_count(len(jobs), device):
+                training = waiting.pop(0)
+                running[pool.submit(train_once, *jobs[training])] = training
+            for future in wait(running, return_when=FIRST_COMPLETED).done:
+                training = running.pop(future)
+                yield training, result_of(future, jobs[training][0])
+
+
+@contextlib.contextmanager
+def at_once(jobs: int, device: str) -> Iterator[ProcessPoolExecutor]:
+    """The processes of ``demo``; what fails or is interrupted starts no further job."""
+    with demo.training_processes(jobs, device) as pool:
+        try:
+            yield pool
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+def result_of(future: Future, label: str) -> Any:
+    """What a job returned.
+
+    Raises:
+        InputError: there was no memory for it.
+    """
+    try:
+        return future.result()
+    except (BrokenProcessPool, RuntimeError, MemoryError) as error:
+        if not isinstance(error, BrokenProcessPool) and not is_out_of_memory(error):
+            raise
+        raise InputError(f'{label}: there is no memory for it ({in_one_line(error)}); give a '
+                         'smaller --batch or --size') from error
 
 
 def train_once(label: str, config: str, data_root: str | Path, work_dir: Path, device: str,
@@ -97,11 +161,13 @@ def train_once(label: str, config: str, data_root: str | Path, work_dir: Path, d
     return figure
 
 
-def _finished(work_dir, cfg):
+def _finished(folder, study, training):
     """The figure of a training that is done, or None."""
+    work_dir = folder / training.folder
     path = work_dir / DONE
     if not path.is_file():
         return None
+    cfg = load_config(study.configs[training.model], settings(study, training))
     try:
         note = json.loads(path.read_text())
         figure, config = float(note['figure']), note['config']
@@ -116,3 +182,41 @@ def _finished(work_dir, cfg):
 
 def _text(cfg):
     return json.dumps(cfg.to_dict(), sort_keys=True, default=str)
+
+
+def first_folders(paths: Sequence[str]) -> dict[str, Path]:
+    """The first work directory of each model, from ``NAME=PATH``."""
+    first: dict[str, Path] = {}
+    for path in paths:
+        name, _, work_dir = path.partition('=')
+        first.setdefault(name, Path(work_dir))
+    return first
+
+
+def time_models(study: Study, folders: dict[str, Path], out: Path, size: str, batch: int,
+                rounds: int) -> Path:
+    """Time trained models, one of each, in inference and training.
+
+    Args:
+        study (Study): of the models.
+        folders (dict[str, Path]): a work directory of each.
+        out (Path): the file to write; its log is beside it.
+        size (str): of the images, ``WxH``.
+        batch (int): images a step.
+        rounds (int): measured steps of each.
+
+    Returns:
+        Path: ``out``.
+    """
+    from mmengine.runner import find_latest_checkpoint
+    parser = argparse.ArgumentParser()
+    benchmark.add_arguments(parser)
+    weights = [str(folders[name] / find_latest_checkpoint(folders[name]))
+               for name in study.configs]
+    args = parser.parse_args([
+        *map(str, study.configs.values()), '--mode', 'both', '--size', size, '--batch', str(batch),
+        '--rounds', str(rounds), '--out', str(out), '--weights', *weights])
+    with open(out.with_suffix('.log'), 'w') as log, contextlib.redirect_stdout(log), \
+            contextlib.redirect_stderr(log):
+        benchmark.run(args)
+    return out

@@ -24,6 +24,8 @@ from convnext_dense.errors import InputError
 from convnext_dense.files import write_image
 
 if TYPE_CHECKING:
+    from multiprocessing.queues import SimpleQueue
+
     import numpy as np
     from mmengine.hooks import Hook
     from mmengine.runner import Runner
@@ -112,24 +114,38 @@ def train_all(jobs: list[tuple], device: str) -> list[dict]:
 
 
 def process_count(jobs: int, device: str) -> int:
-    """How many models are trained at a time: one a core on a CPU, one after the other on a GPU."""
-    return min(jobs, core_count()) if device == 'cpu' else 1
+    """How many models are trained at a time: one a core on a CPU, one a GPU where there are any."""
+    if device == 'cpu':
+        return min(jobs, core_count())
+    import torch
+    return max(min(jobs, torch.cuda.device_count()), 1)
 
 
 def training_processes(jobs: int, device: str) -> ProcessPoolExecutor:
-    """A pool of :func:`process_count` processes that share the cores."""
-    import torch
+    """A pool of :func:`process_count` processes that share the cores; each has its own GPU."""
     processes = process_count(jobs, device)
-    return ProcessPoolExecutor(processes, multiprocessing.get_context('spawn'),
-                               torch.set_num_threads, (core_count() // processes, ))
+    context = multiprocessing.get_context('spawn')
+    gpus = context.SimpleQueue()
+    for number in range(processes):
+        gpus.put(f'cuda:{number}' if device == 'cuda' else 'cpu')
+    return ProcessPoolExecutor(processes, context, start_process,
+                               (max(core_count() // processes, 1), gpus))
 
 
-def train_and_evaluate(label: str, config: str, data_root: str | Path, work_dir: Path,
+def start_process(threads: int, devices: SimpleQueue[str]) -> None:
+    """Give a process of :func:`training_processes` its threads and the next of the devices."""
+    import torch
+    choose_device(devices.get())
+    torch.set_num_threads(threads)
+
+
+def train_and_evaluate(label: str, config: str, data_root: str | Path | None, work_dir: Path,
                        device: str, overrides: dict | None = None,
                        images: int = IMAGES) -> dict[str, Any]:
     """Train the model of a demo config, evaluate it and draw its predictions.
 
-    What OpenMMLab prints goes to ``console.log`` in ``work_dir``.
+    What OpenMMLab prints goes to ``console.log`` in ``work_dir``. Without a ``data_root`` that of
+    the config stays.
 
     Returns:
         dict: ``metrics`` (dict[str, float]), ``parameters`` (int), ``seconds`` of training, and
@@ -144,7 +160,8 @@ def train_and_evaluate(label: str, config: str, data_root: str | Path, work_dir:
             contextlib.redirect_stderr(file):
         cfg = load_config(config, overrides)
         cfg.work_dir = str(work_dir)
-        set_data_root(cfg, data_root)
+        if data_root is not None:
+            set_data_root(cfg, data_root)
         set_device(cfg, device)
         from convnext_dense.commands.options import build_runner
         runner = build_runner(cfg)

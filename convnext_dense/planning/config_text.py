@@ -157,10 +157,11 @@ def _evaluators(data):
 
 def _schedule(plan):
     if plan.config.endswith('atto.py'):
-        return '''optim_wrapper = dict(optimizer=dict(lr=lr))
-# up in the first tenth, then down to nothing
+        rise = 0.1 if plan.max_iters > 10 else 0.3  # a tenth of ten steps would be none
+        return f'''optim_wrapper = dict(optimizer=dict(lr=lr))
+# up in the first part, then down to nothing
 param_scheduler = [
-    dict(type='OneCycleLR', eta_max=lr, total_steps=max_iters, pct_start=0.1, by_epoch=False)]'''
+    dict(type='OneCycleLR', eta_max=lr, total_steps=max_iters, pct_start={rise}, by_epoch=False)]'''
     warm_up = max(min(plan.max_iters // 20, 500), 1)
     return f'''optim_wrapper = dict(optimizer=dict(lr=lr))
 param_scheduler = [

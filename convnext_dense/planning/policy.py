@@ -66,7 +66,8 @@ def usual_weights(machine: Machine) -> str:
 
 
 def make_plan(data: DataFacts, machine: Machine, weights: str | None = None,
-              batch: int | None = None, size: int | None = None) -> Plan:
+              batch: int | None = None, size: int | None = None,
+              max_iters: int | None = None) -> Plan:
     """Choose for a data set and a machine.
 
     Args:
@@ -75,11 +76,12 @@ def make_plan(data: DataFacts, machine: Machine, weights: str | None = None,
         weights: what the backbone can start from; None for nothing.
         batch: images a step, where they were asked for.
         size: long side of the resized images in pixels, where it was asked for.
+        max_iters: training steps, where they were asked for.
 
     Raises:
-        InputError: a batch or size that cannot be.
+        InputError: a batch, size or number of steps that cannot be.
     """
-    _check_asked(data, batch, size)
+    _check_asked(data, batch, size, max_iters)
     kind = 'cpu' if machine.gpu is None else 'gpu'
     heads = {'masks': 'mask-rcnn', 'boxes': 'faster-rcnn', 'labels': 'upernet'}[data.task]
     arch = 'atto' if kind == 'cpu' else _gpu_arch(machine)
@@ -92,7 +94,7 @@ def make_plan(data: DataFacts, machine: Machine, weights: str | None = None,
     lr = float(f'{(CPU_LR if kind == "cpu" else GPU_LR) * (batch / LR_BATCH[kind])**.5:.2g}')
     if kind == 'cpu' and weights:
         lr /= 4
-    max_iters, minutes, why_long = _schedule(data, machine, batch, pixels, weights)
+    max_iters, minutes, why_long = _schedule(data, machine, batch, pixels, weights, max_iters)
     return Plan(
         config=f'own/{heads}_{backbone}.py', arch=arch, scale=scale, crop=crop, batch=batch,
         workers=0 if kind == 'cpu' else min(machine.cores, 8), lr=lr, max_iters=max_iters,
@@ -102,7 +104,7 @@ def make_plan(data: DataFacts, machine: Machine, weights: str | None = None,
                      weights=_why_weights(weights)))
 
 
-def _check_asked(data, batch, size):
+def _check_asked(data, batch, size, max_iters):
     least = least_batch(data)
     if batch is not None and not least <= batch <= max(data.train, least):
         raise InputError(f'--batch {batch}: give {least} to {max(data.train, least)} images a step '
@@ -110,6 +112,8 @@ def _check_asked(data, batch, size):
     if size is not None and not LEAST_SIDE <= size <= MOST_SIDE:
         raise InputError(f'--size {size}: give {LEAST_SIDE} to {MOST_SIDE} pixels for the long '
                          'side of an image')
+    if max_iters is not None and max_iters < 1:
+        raise InputError(f'--iters {max_iters}: give a number of training steps from 1 on')
 
 
 def least_batch(data: DataFacts) -> int:
@@ -186,8 +190,11 @@ def _why_lr(kind, batch, weights):
     return why + (', a quarter of it from weights' if kind == 'cpu' and weights else '')
 
 
-def _schedule(data, machine, batch, pixels, weights):
+def _schedule(data, machine, batch, pixels, weights, asked):
     """Steps, minutes or None, and why."""
+    if asked:
+        return asked, None, f'{counted(asked, "step")}, {asked * batch / data.train:.0f} passes ' \
+                            f'over {data.train} images, as asked for'
     if machine.gpu is None:
         minutes = min(max(8., 8 + (data.train - 100) * .03), 60.)
         step = STEP_SECONDS[data.task] * batch * pixels / min(machine.cores, 8)

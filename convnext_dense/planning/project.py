@@ -61,7 +61,8 @@ class Project(NamedTuple):
 def make_project(folder: Path, data: Path, format: str | None = None,
                  options: Options = Options(), seed: int = 0, copy: bool = False,
                  weights: str = 'auto', device: str | None = None, batch: int | None = None,
-                 size: int | None = None) -> Project:
+                 size: int | None = None, task: str | None = None,
+                 max_iters: int | None = None) -> Project:
     """Read a source and make the folder with its data and a config for it.
 
     Nothing is left behind where something fails: the folder is written beside its place under
@@ -74,9 +75,10 @@ def make_project(folder: Path, data: Path, format: str | None = None,
         options: what the source does not say.
         seed: of the split.
         copy: copy images in place of linking to them.
-        weights: ``auto``, ``none``, or a name or path of weights.
+        weights: ``auto``, ``none``, or a name, path or URL of weights.
         device: ``cpu`` to plan without a GPU.
-        batch, size: images a step and long side in pixels; see ``make_plan``.
+        batch, size, max_iters: images a step, long side in pixels and steps; see ``make_plan``.
+        task: ``boxes`` leaves masks aside; another one than the source has is refused.
 
     Raises:
         InputError: the folder is taken, or the source is broken.
@@ -92,7 +94,7 @@ def make_project(folder: Path, data: Path, format: str | None = None,
             if data.is_file():
                 root = _unpacked(data, staging / 'unpacked')
             project = _fill(staging, folder, root, format, options, seed, copy or root != data,
-                            weights, device, batch, size)
+                            weights, device, batch, size, task, max_iters)
             shutil.rmtree(staging / 'unpacked', ignore_errors=True)
     except OSError as error:
         raise InputError(f'{folder} cannot be made: {error}') from error
@@ -106,8 +108,10 @@ def _unpacked(archive, target):
     return target
 
 
-def _fill(staging, folder, root, format, options, seed, copy, weights, device, batch, size):
+def _fill(staging, folder, root, format, options, seed, copy, weights, device, batch, size, task,
+          max_iters):
     source = read_source(root.resolve(), format, options)
+    _choose_task(source, task, root)
     images = source.images
     if len(images) >= MANY and sys.stderr.isatty():
         from tqdm import tqdm
@@ -115,11 +119,19 @@ def _fill(staging, folder, root, format, options, seed, copy, weights, device, b
     check_source(source, images)
     split = assign_splits(source, seed)
     data, machine = data_facts(source), this_machine(device)
-    plan = make_plan(data, machine, _weights(weights, machine), batch, size)
+    plan = make_plan(data, machine, _weights(weights, machine), batch, size, max_iters)
     facts = write_data(source, staging / 'data', copy)
     (staging / 'config.py').write_text(config_text(plan, data, source.classes, **facts),
                                        encoding='utf-8')
     return Project(folder, source, split, data, plan)
+
+
+def _choose_task(source, task, root):
+    if task == 'boxes' and source.task == 'masks':
+        for image in source.images:
+            image.instances = [one._replace(mask=None) for one in image.instances]
+    elif task not in (None, source.task):
+        raise InputError(f'--task {task}: {root} holds {source.task}; leave --task out')
 
 
 def _weights(wanted, machine):
@@ -129,7 +141,10 @@ def _weights(wanted, machine):
         from convnext_dense.planning.weights import can_be_had
         name = usual_weights(machine)
         return name if can_be_had(name) else None
-    from convnext_dense.checkpoints import zoo
+    from convnext_dense.checkpoints import fetching, zoo
+    if '://' in wanted:
+        fetching.check_source(wanted)
+        return wanted
     if Path(wanted).expanduser().is_file():
         return str(Path(wanted).expanduser().resolve())
     return zoo.entry(wanted).name

@@ -45,11 +45,12 @@ def test_the_seed_that_tunes_does_not_count():
         Study(STUDY.configs, (.001, .01), (0, 1), 0)
 
 
-def model(name, seeds, params=10**6, batch=8, lr=.001):
+def model(name, seeds, params=10**6, batch=8, lr=.001, weights=None):
     cfgs = [Config(dict(
         randomness=dict(seed=seed), train_dataloader=dict(batch_size=batch),
         param_scheduler=[dict(type='OneCycleLR', eta_max=lr)],
-        model=dict(backbone=dict(type=name), neck=dict(in_channels=[len(name)], channels=4))))
+        model=dict(neck=dict(in_channels=[len(name)], channels=4), backbone=dict(
+            type=name, init_cfg=weights and dict(type='Pretrained', checkpoint=weights)))))
         for seed in seeds]
     return Model(name, name, cfgs[0], runs=[Run(str(cfg.randomness.seed), cfg) for cfg in cfgs],
                  complexity=Complexity((64, 64), 0, 0, dict(backbone=Part(params, 10**9))))
@@ -64,6 +65,7 @@ def test_what_is_equal_is_said_to_be():
     assert lines(model('One', (1, 2)), larger, tuning=['Tuned alike.']) == [
         'Seeds 1, 2 of each model: images in the same order, with the same augmentation.',
         'Same heads, augmentation, number of updates and recipe.',
+        'Each model starts from nothing.',
         'Parameters of the whole models within 4.0 %.',
         'Multiply-adds of the whole models within 0.0 %.', 'Tuned alike.']
 
@@ -74,9 +76,19 @@ def test_what_differs_is_named():
         'Same heads, augmentation, number of updates and recipe, except '
         'train_dataloader.batch_size (One: 8, Two: 4); param_scheduler.0.eta_max (One: 0.001, '
         'Two: 0.01).',
+        'Each model starts from nothing.',
         'Parameters differ by 10 %, more than 5 %: One 1.0 M, Two 1.1 M.',
         'Multiply-adds of the whole models within 0.0 %.',
         'What was tuned for whom is not known here.']
+
+
+@pytest.mark.parametrize('first, second, line', [
+    ('a.pth', 'a.pth', 'Each model starts from a.pth.'),
+    ('a.pth', 'b.pth', 'Each model starts from weights of its own: One from a.pth, Two from '
+                       'b.pth.'),
+    (None, 'b.pth', 'Not all models start from weights: One from nothing, Two from b.pth.')])
+def test_what_models_start_from_is_said(first, second, line):
+    assert lines(model('One', (1, ), weights=first), model('Two', (1, ), weights=second))[2] == line
 
 
 def test_published_models_need_no_fairness_lines():
