@@ -14,7 +14,7 @@ DATA = dict(train=800, val=200, size=64)
 SIZE = '{size}x{size}'.format(**DATA)  # of the images
 MODELS = {name: FOLDER / 'compare' / f'upernet_{name.lower()}_short_shapes.py'
           for name in ('ConvNeXt', 'Swin', 'ResNet')}
-LRS = (1e-3, 3e-3)
+LRS = (3e-3, 6e-3)
 SEEDS = 3
 ROUNDS = 10
 

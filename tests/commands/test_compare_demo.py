@@ -68,7 +68,7 @@ def test_the_demo_ends_in_a_report_and_goes_on_where_it_was_interrupted(tiny, ca
     assert 'Seeds 1, 2 of each model: images in the same order' in fairness
     assert 'Parameters of the whole models within' in fairness
     for name in compare_demo.MODELS:
-        assert f'- {name}: 0.001 reached ' in fairness
+        assert f'- {name}: 0.003 reached ' in fairness
         assert f'| {name} | ' in figures
     for column in ('mIoU, measured', 'inference images/s', 'training memory MiB'):
         assert column in figures
