@@ -106,7 +106,7 @@ def test_models_see_the_same_images_in_the_same_order_with_the_same_flips(tiny):
 
 def test_trainings_with_other_settings_are_not_mixed(tiny, capfd):
     config = compare_demo.MODELS['ConvNeXt']
-    work_dir = tiny / 'work_dirs' / 'comparison' / 'convnext' / 'lr-0.001_seed-0'
+    work_dir = tiny / 'work_dirs' / 'comparison' / 'convnext' / 'lr-0.003_seed-0'
     work_dir.mkdir(parents=True)
     (work_dir / DONE).write_text('{"figure": 1, "config": "another"}')
     assert main(COMMAND) == 2
