@@ -41,10 +41,24 @@ def published_rows(table: str | None = None) -> dict[str, dict[str, Any]]:
 
     Returns:
         dict[str, dict]: the row's own fields: AP and mIoU in percent, ``params_M`` in millions,
-        ``flops_G`` in 10^9 multiply-adds, ``a100_fps`` in images a second.
+        ``flops_G`` in 10^9 multiply-adds, ``a100_fps`` in images a second; and ``source``, where
+        they were published.
     """
-    return {row_key(name, row): row for name in ([table] if table else TABLES)
-            for row in load_published()[name]}
+    document = load_published()
+    return {row_key(name, row): dict(row, source=_source(document, name, row))
+            for name in ([table] if table else TABLES) for row in document[name]}
+
+
+def imagenet_rows() -> list[dict[str, Any]]:
+    """The published classifiers: ``name``, ``pretrain``, ``top1`` in percent, ``params_M``,
+    ``flops_G`` and ``source``."""
+    document = load_published()
+    return [dict(row, source=_source(document, 'imagenet', row)) for row in document['imagenet']]
+
+
+def _source(document, table, row):
+    return next(source for word, source in document['sources'][table].items()
+                if word in row['name'])
 
 
 def published_row(key: str) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 import pytest
 
 from convnext_dense.errors import InputError
-from convnext_dense.published import load_published, published_row, published_rows
+from convnext_dense.published import imagenet_rows, load_published, published_row, published_rows
 
 
 def test_every_row_has_a_key_of_its_own():
@@ -22,6 +22,31 @@ def test_every_row_has_a_key_of_its_own():
     ('v2_dense/upernet_convnextv2-l_fcmae-in1k', 'miou', 53.7)])
 def test_a_key_is_table_name_and_pretraining(key, field, value):
     assert published_row(key)[field] == value
+
+
+def test_every_row_has_its_source():
+    sources = {key: row['source'] for key, row in published_rows().items()}
+    assert sources['coco/cascade_convnext-t_in1k'] == 'arXiv 2201.03545'
+    assert sources['coco/mask-rcnn_swin-s_in1k'] == 'github.com/microsoft/Swin-Transformer'
+    assert sources['dino/dino-4scale_r50_in1k'] == 'mmdetection'
+    assert sources['mask2former_ade20k/mask2former_convnext-b_in22k'].startswith('pull request 34')
+
+
+def test_classifiers_have_the_figures_of_their_release():
+    rows = {(row['name'], row['pretrain']): row for row in imagenet_rows()}
+    assert len(rows) == 26
+    assert rows['convnext-b', 'in1k']['top1'] == 83.8
+    assert rows['convnext-xl', 'in22k']['top1'] == 87.0
+    assert rows['swin-t', 'in1k']['source'] == 'github.com/microsoft/Swin-Transformer'
+    assert rows['convnextv2-h', 'fcmae']['source'] == 'github.com/facebookresearch/ConvNeXt-V2'
+    backbones = load_published()['backbones']
+    sizes = dict(t='tiny', s='small', b='base', l='large', xl='xlarge', h='huge')
+    for (name, _), row in rows.items():
+        family, _, size = name.partition('-')
+        if family != 'swin':
+            known = backbones['v2' if family == 'convnextv2' else 'v1'][sizes.get(size, size)]
+            assert row['flops_G'] == pytest.approx(known['flops_G'], rel=.01), name
+            assert row['params_M'] == pytest.approx(known['params_M'], rel=.03), name
 
 
 def test_rows_are_copies():

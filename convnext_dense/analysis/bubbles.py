@@ -44,6 +44,7 @@ class Point:
     spread: float
     source: str
     macs: int
+    measured: bool
 
 
 def bubble_chart(models: list[Model], labels: dict[str, str], kind: str, cost: str) -> go.Figure:
@@ -80,7 +81,7 @@ def bubble_chart(models: list[Model], labels: dict[str, str], kind: str, cost: s
                          visible=any(point.spread for point in chosen)),
             marker=dict(symbol=symbol, size=[diameters[i] for i in members], opacity=1,
                         line=dict(color=colour, width=2),
-                        color=[translucent(colour, .75 if point.source != 'published' else .2)
+                        color=[translucent(colour, .75 if point.measured else .2)
                                for point in chosen]),
             customdata=[[point.name, point.source, point.macs / 1e9] for point in chosen],
             hovertemplate=f'<b>%{{customdata[0]}}</b><br>{KINDS[kind][0]} %{{y:.1f}} '
@@ -110,13 +111,16 @@ def _points(model, label, kind, cost, by_family):
         return []
     if accuracy is None:
         return []
-    spread, source = 0., 'measured' if results else 'published'
+    spread, source = 0., 'measured'
+    if not results:
+        source = f'published: {model.published["source"]}' if 'source' in model.published else \
+            'published'
     if len(results) > 1:
         spread = seed_spread(results)
         source = f'± {spread:.1f}, measured with {len(results)} seeds'
     family, text = family_and_size(label) if by_family else (label, label)
     return [Point(model.name, family, text, x, accuracy, spread, source,
-                  model.complexity.total.macs)]
+                  model.complexity.total.macs, bool(results))]
 
 
 def _cost_range(values):

@@ -7,6 +7,7 @@ from convnext_dense.analysis.chart_layout import set_layout, set_rows
 from convnext_dense.analysis.comparison import KINDS, Model
 from convnext_dense.analysis.comparison_table import sentence
 from convnext_dense.analysis.differences import Difference
+from convnext_dense.analysis.imagenet_chart import TITLE, imagenet_chart
 from convnext_dense.analysis.palette import INK, PAPER, style
 from convnext_dense.analysis.stages import INFERENCE_STAGES, TRAINING_STAGES
 
@@ -27,6 +28,8 @@ def all_charts(models: list[Model], labels: dict[str, str], kinds: list[str],
         dict[str, tuple[str, Figure]]: title and figure, by file name.
     """
     charts = {}
+    if any(model.published for model in models):
+        charts['imagenet'] = (TITLE, imagenet_chart())
     for kind in kinds:
         title = KINDS[kind][0]
         for cost in COSTS:

@@ -4,6 +4,7 @@ POSITIONS = {'top center': (0, 1), 'bottom center': (0, -1), 'middle right': (1,
              'middle left': (-1, 0), 'top right': (1, 1), 'bottom right': (1, -1),
              'top left': (-1, 1), 'bottom left': (-1, -1)}
 PLOT = 640, 340  # pixels, about what a chart's axes enclose
+PHONE = 270  # pixels, their width on a phone
 
 
 def place_labels(points: list[tuple[float, float]], texts: list[str], diameters: list[float],
@@ -31,7 +32,10 @@ def place_labels(points: list[tuple[float, float]], texts: list[str], diameters:
         reach = diameter / 1.6 + 1  # plotly's distance from the centre to the text
         boxes = {position: _box(x + right * (reach + width / 2), y + up * (reach + height / 2),
                                 width, height) for position, (right, up) in POSITIONS.items()}
-        costs = {position: _cost(box, placed, bubbles) for position, box in boxes.items()}
+        shift = x * (PHONE / PLOT[0] - 1)  # from the place on a desktop to that on a phone
+        costs = {position: _cost(box, placed, bubbles) + 4 * _outside(
+            (box[0] + shift, box[1], box[2] + shift, box[3]), PHONE)
+            for position, box in boxes.items()}
         positions.append(min(costs, key=lambda position: costs[position]))
         placed.append(boxes[positions[-1]])
     return positions
@@ -39,10 +43,14 @@ def place_labels(points: list[tuple[float, float]], texts: list[str], diameters:
 
 def _cost(box, placed, bubbles):
     """Area that a text would cover or lose; a text on a text is worse than one on a bubble."""
-    area = (box[2] - box[0]) * (box[3] - box[1])
-    outside = area - _overlap(box, (0, 0, *PLOT))
-    return (4 * sum(_overlap(box, other) for other in placed) + 4 * outside
+    return (4 * sum(_overlap(box, other) for other in placed) + 4 * _outside(box, PLOT[0])
             + sum(_overlap(box, other) for other in bubbles))
+
+
+def _outside(box, width):
+    """Area of a text that a frame of this width cuts off."""
+    area = (box[2] - box[0]) * (box[3] - box[1])
+    return area - _overlap(box, (0, 0, width, PLOT[1]))
 
 
 def _box(x, y, width, height):

@@ -13,7 +13,7 @@ BUBBLES = ('circle', 'circle-cross', 'circle-x', 'circle-dot')
 DASHES = ('solid', 'dash', 'dot', 'dashdot', 'longdash', 'longdashdot')
 INK, GRID, PAPER = '#1A1A1A', '#D9D9D9', '#FFFFFF'
 DARK_COLOURS = ('#30C0E0', '#C07830', '#FFE030', '#E0FFFF', '#A030FF', '#307878')
-DARK_PAPER = '#161616'
+DARK_INK, DARK_GRID, DARK_PAPER = '#E8E8E8', '#444444', '#161616'
 
 
 def style(index: int) -> dict[str, str]:
@@ -34,3 +34,16 @@ def translucent(colour: str, alpha: float) -> str:
     """``#RRGGBB`` as a CSS colour of this opacity, in [0, 1]."""
     red, green, blue = (int(colour[i:i + 2], 16) for i in (1, 3, 5))
     return f'rgba({red},{green},{blue},{alpha})'
+
+
+def dark_of() -> dict[str, str]:
+    """What a dark page writes for each colour of a light one, ``rgba(...`` of translucent ones
+    included."""
+    pairs = dict(zip((*COLOURS, INK, GRID, PAPER),
+                     (*DARK_COLOURS, DARK_INK, DARK_GRID, DARK_PAPER)))
+    return pairs | {_opening(light): _opening(dark) for light, dark in pairs.items()}
+
+
+def _opening(colour):
+    """``rgba(r,g,b`` of a colour of any opacity."""
+    return translucent(colour, 0).rpartition(',')[0]

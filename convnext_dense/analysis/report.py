@@ -19,12 +19,17 @@ from convnext_dense.analysis.comparison_table import (
     markdown,
 )
 from convnext_dense.analysis.differences import Difference, compare_all
+from convnext_dense.analysis.example_images import EXAMPLE_STYLE, html_examples
 from convnext_dense.analysis.fairness import fairness_lines
 from convnext_dense.analysis.labels import short_names
+from convnext_dense.analysis.palette import dark_of
 from convnext_dense.errors import InputError, html_text, printable
+from convnext_dense.published import imagenet_rows
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
+
+    from convnext_dense.analysis.disagreements import Disagreement
 
 FAIRNESS = 'What is equal, and what is not'
 WANTED = 1.  # points to each side of an interval
@@ -47,8 +52,8 @@ def compare_models(models: list[Model], kinds: list[str],
 def write_report(models: list[Model], folder: str | Path, title: str = 'Comparison',
                  resamples: int = RESAMPLES, static: bool = True, wanted: float = WANTED,
                  tuning: Sequence[str] = (),
-                 report: Callable[[str], object] = lambda message: None
-                 ) -> dict[str, list[Difference]]:
+                 report: Callable[[str], object] = lambda message: None,
+                 examples: Sequence[Disagreement] = ()) -> dict[str, list[Difference]]:
     """Write ``report.html``, ``report.md``, ``comparison.json`` and the charts.
 
     Args:
@@ -60,6 +65,7 @@ def write_report(models: list[Model], folder: str | Path, title: str = 'Comparis
         tuning (Sequence[str]): what was tuned for whom, a line each.
         static (bool): also draw PNG and SVG, which takes Chrome or Chromium.
         report (callable): gets lines of progress.
+        examples (Sequence[Disagreement]): images to show, on which the models differ.
 
     Returns:
         dict[str, list[Difference]]: what was found, by kind.
@@ -77,7 +83,7 @@ def write_report(models: list[Model], folder: str | Path, title: str = 'Comparis
     fairness = fairness_lines(models, labels, tuning)
     (folder / 'report.md').write_text(_markdown_page(title, fairness, sections, models))
     (folder / 'report.html').write_text(_html_page(
-        title, fairness, sections, charts, models, folder))
+        title, fairness, sections, charts, models, folder, examples))
     (folder / 'comparison.json').write_text(json.dumps(
         {kind: [item.to_dict() for item in items] for kind, items in differences.items()},
         indent=2) + '\n')
@@ -151,8 +157,18 @@ def _machines(models):
 
 
 def _runs(models):
-    return [f'{model.name}: {", ".join(run.folder for run in model.runs)}'
-            for model in models if model.runs] or ['the published figures']
+    """Where the figures come from, a line each."""
+    published: dict[str, list[str]] = {}
+    for model in models:
+        if model.published:
+            published.setdefault(model.published.get('source', 'unknown'), []).append(model.name)
+    lines = [f'{model.name}: {", ".join(run.folder for run in model.runs)}'
+             for model in models if model.runs]
+    lines += [f'published in {source}: {", ".join(names)}' for source, names in published.items()]
+    if published:
+        lines.append('ImageNet: ' + ', '.join(dict.fromkeys(
+            row['source'] for row in imagenet_rows())))
+    return lines
 
 
 def _markdown_page(title, fairness, sections, models):
@@ -166,7 +182,7 @@ def _markdown_page(title, fairness, sections, models):
     return '\n\n'.join(parts) + '\n'
 
 
-def _html_page(title, fairness, sections, charts, models, folder):
+def _html_page(title, fairness, sections, charts, models, folder, examples):
     from plotly.offline import get_plotlyjs
     body = [f'<h1>{html_text(title)}</h1>']
     if fairness:
@@ -178,10 +194,11 @@ def _html_page(title, fairness, sections, charts, models, folder):
                     f'<div id="{name}" style="height:{figure.layout.height}px"></div></figure>')
     body.append('</section>')
     body += [_html_section(*section) for section in sections[2:]]
+    body.append(html_examples(examples))
     body.append(_html_list('Sources', _runs(models) + [
         f'timed on {line}' for line in _machines(models)]))
     body.append(_run_reports(models, folder))
-    return PAGE.format(title=html_text(title), style=STYLE, plotly=get_plotlyjs(),
+    return PAGE.format(title=html_text(title), style=STYLE + EXAMPLE_STYLE, plotly=get_plotlyjs(),
                        body='\n'.join(body), charts=_script(charts))
 
 
@@ -206,11 +223,11 @@ def _html_list(title, lines):
 
 def _script(charts):
     """Draws every chart, once the page has its layout, so that each gets its real width."""
-    calls = []
+    calls = [DARK.format(colours=json.dumps(dark_of()))]
     for name, (_, figure) in charts.items():
         content = figure.to_json().replace('</', '<\\/')
-        calls.append(f'var chart = {content};\nPlotly.newPlot("{name}", chart.data, chart.layout, '
-                     '{responsive: true, displayModeBar: false});')
+        calls.append(f'var chart = {content};\nPlotly.newPlot("{name}", inColours(chart.data), '
+                     'inColours(chart.layout), {responsive: true, displayModeBar: false});')
     return '\n'.join(calls)
 
 
@@ -239,7 +256,7 @@ th:first-child, td:first-child { text-align: left; position: sticky; left: 0; ba
 .charts { display: grid; gap: 20px; margin-top: 2em;
           grid-template-columns: repeat(auto-fit, minmax(min(100%, 460px), 1fr)); }
 figure { margin: 0; min-width: 0; }
-figure:first-child { grid-column: 1 / -1; }
+.charts figure:first-child { grid-column: 1 / -1; }
 figcaption { font-weight: 600; margin-bottom: .3em; }
 li { overflow-wrap: anywhere; max-width: 75ch; }
 a { color: #0069b4; }
@@ -247,9 +264,17 @@ a { color: #0069b4; }
   body, th:first-child, td:first-child { color: #e8e8e8; background: #161616; }
   th, td { border-color: #444; }
   a { color: #6cb8f0; }
-  figure > div { background: #fff; }  /* charts are drawn on white */
 }
 '''
+
+#: charts take the colours that were chosen for a dark page where the reader prefers one
+DARK = '''var darkColours = {colours};
+function inColours(part) {{
+  if (!matchMedia('(prefers-color-scheme: dark)').matches) return part;
+  var text = JSON.stringify(part);
+  for (var light in darkColours) text = text.split(light).join(darkColours[light]);
+  return JSON.parse(text);
+}}'''
 
 PAGE = '''<!DOCTYPE html>
 <html lang="en">

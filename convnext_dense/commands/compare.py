@@ -10,16 +10,22 @@ convnext-dense compare --demo
 convnext-dense compare --data ~/fruit_photos --models convnext-t swin-t resnet-50 --seeds 3
 convnext-dense compare ours=work_dirs/mine theirs=work_dirs/swin speed.json --out report
 """
+from __future__ import annotations
+
 import argparse
 import os
 import sys
 import webbrowser
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from convnext_dense.analysis.sizes import parse_size
 from convnext_dense.commands import compare_data
 from convnext_dense.errors import InputError, convert_errors
+
+if TYPE_CHECKING:
+    from convnext_dense.analysis.disagreements import Disagreement
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -64,15 +70,15 @@ def run(args: argparse.Namespace) -> None:
     read_safely_in_mmengine()
     folder = Path(args.out)
     if args.data:
-        paths, tuning, size = compare_data.train_models(
-            args, folder, lambda done, lines, size: write(args, done, lines, size, False))
-        write(args, paths, tuning, size)
+        study = compare_data.train_models(
+            args, folder, lambda done, lines, size: write(args, done, lines, size, static=False))
+        write(args, *study)
     elif args.demo:
         from convnext_dense.commands.compare_demo import SIZE, train_models
         size = args.size or SIZE
-        paths, tuning = train_models(
-            folder, args.seed, lambda done, lines: write(args, done, lines, size, False))
-        write(args, paths, tuning, size)
+        study = train_models(
+            folder, args.seed, lambda done, lines: write(args, done, lines, size, static=False))
+        write(args, *study._replace(size=size))
     else:
         write(args, args.paths, [], args.size)
     print(Path(folder, 'report.md').read_text())
@@ -83,7 +89,7 @@ def run(args: argparse.Namespace) -> None:
 
 
 def write(args: argparse.Namespace, paths: Sequence[str], tuning: Sequence[str],
-          size: str | None, static: bool = True) -> None:
+          size: str | None, examples: Sequence[Disagreement] = (), static: bool = True) -> None:
     """Write the report of some models.
 
     Args:
@@ -91,6 +97,7 @@ def write(args: argparse.Namespace, paths: Sequence[str], tuning: Sequence[str],
         paths (Sequence[str]): what is compared.
         tuning (Sequence[str]): what was tuned for whom, a line each.
         size (str | None): of the images that multiply-adds are counted on, ``WxH``.
+        examples (Sequence[Disagreement]): images on which the models differ.
         static (bool): also draw PNG and SVG, unless ``--no-static`` says otherwise.
     """
     from convnext_dense.analysis.comparison import gather
@@ -99,7 +106,7 @@ def write(args: argparse.Namespace, paths: Sequence[str], tuning: Sequence[str],
     with convert_errors(f'compare: the report of {", ".join(map(str, paths))}',
                         f'look at the file or setting, and whether {args.out} has space'):
         write_report(models, args.out, args.title, args.resamples, static and not args.no_static,
-                     args.wanted, tuning, lambda line: print(line, file=sys.stderr))
+                     args.wanted, tuning, lambda line: print(line, file=sys.stderr), examples)
 
 
 def can_open_windows() -> bool:

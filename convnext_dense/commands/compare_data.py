@@ -57,7 +57,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def train_models(args: argparse.Namespace, folder: Path,
-                 update: Callable) -> tuple[list[str], list[str], str]:
+                 update: Callable) -> compare_study.Compared:
     """Tune, train and time the models; says what it does.
 
     Args:
@@ -66,10 +66,6 @@ def train_models(args: argparse.Namespace, folder: Path,
             ``configs`` with one for each model, their work directories and ``benchmark.json``.
         update (callable): gets the named work directories, the lines on the tuning and the size
             of the images after each training that counts.
-
-    Returns:
-        tuple[list[str], list[str], str]: what ``compare`` takes, the lines on the tuning, and the
-        size of the images, ``WxH``.
 
     Raises:
         InputError: an option or data that cannot be.
@@ -100,11 +96,8 @@ def train_models(args: argparse.Namespace, folder: Path,
         paths[:] = done
         update(done, lines, size)
     lines = compare_study.run_study(study, folder, None, device, keep)
-    demo.say('speed and memory, the models in turns')
-    timed = compare_study.time_models(
-        study, compare_study.first_folders(paths), folder / 'benchmark.json', size,
-        base.train_dataloader.batch_size, ROUNDS)
-    return [*paths, str(timed)], lines, size
+    return compare_study.compared(study, folder, None, device, paths, lines, size,
+                                  base.train_dataloader.batch_size, ROUNDS)
 
 
 def check_options(args: argparse.Namespace) -> list[Backbone]:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from convnext_dense.analysis.study import Study
-from convnext_dense.commands import compare_study, demo
+from convnext_dense.commands import compare_study
 from convnext_dense.commands.options import choose_device
 from convnext_dense.config_files import FOLDER
 
@@ -19,7 +19,7 @@ SEEDS = 3
 ROUNDS = 10
 
 
-def train_models(folder: Path, first_seed: int, update: Callable) -> tuple[list[str], list[str]]:
+def train_models(folder: Path, first_seed: int, update: Callable) -> compare_study.Compared:
     """Tune, train and time the models; says what it does.
 
     Args:
@@ -28,9 +28,6 @@ def train_models(folder: Path, first_seed: int, update: Callable) -> tuple[list[
         first_seed (int): tunes; those after it count.
         update (callable): gets the named work directories and the lines on the tuning after each
             training that counts.
-
-    Returns:
-        tuple[list[str], list[str]]: what ``compare`` takes, and the lines on the tuning.
     """
     from convnext_dense.datasets.shapes import write_shapes
     device = choose_device(None)
@@ -43,7 +40,4 @@ def train_models(folder: Path, first_seed: int, update: Callable) -> tuple[list[
         paths[:] = done
         update(done, lines)
     lines = compare_study.run_study(study, folder, data_root, device, keep)
-    demo.say('speed and memory, the models in turns')
-    timed = compare_study.time_models(study, compare_study.first_folders(paths),
-                                      folder / 'benchmark.json', SIZE, 4, ROUNDS)
-    return [*paths, str(timed)], lines
+    return compare_study.compared(study, folder, data_root, device, paths, lines, SIZE, 4, ROUNDS)

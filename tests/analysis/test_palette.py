@@ -10,6 +10,7 @@ from convnext_dense.analysis.palette import (
     DARK_PAPER,
     PAPER,
     SYMBOLS,
+    dark_of,
     style,
     translucent,
 )
@@ -68,3 +69,11 @@ def test_models_beyond_the_colours_get_other_symbols():
 
 def test_translucent_colours():
     assert translucent('#0A14FF', .5) == 'rgba(10,20,255,0.5)'
+
+
+def test_each_colour_of_a_light_page_has_one_of_its_own_on_a_dark_one():
+    dark = dark_of()
+    assert dark['#0069B4'] == DARK_COLOURS[0] and dark[PAPER] == DARK_PAPER
+    assert dark['rgba(0,105,180'] == 'rgba(48,192,224'
+    assert len(set(dark.values())) == len(dark)
+    assert not set(dark) & set(dark.values()), 'one would be replaced twice'

@@ -12,9 +12,12 @@ from example_results import annotations, benchmark_report, detections, write_jso
 from convnext_dense.analysis import palette
 from convnext_dense.analysis.bubbles import bubble_chart
 from convnext_dense.analysis.comparison import Model, gather
+from convnext_dense.analysis.comparison_table import figure_columns
 from convnext_dense.analysis.complexity import Complexity, Part
+from convnext_dense.analysis.imagenet_chart import imagenet_chart
 from convnext_dense.analysis.labels import short_names
 from convnext_dense.analysis.report import write_report
+from convnext_dense.config_files import FOLDER
 
 NAMES = ('tiny_convnext_shapes', 'tiny_swin_shapes', 'tiny_resnet_shapes')
 CHARTS = {'bbox-by-multiply-adds', 'bbox-by-parameters', 'bbox-by-throughput', 'bbox-by-latency',
@@ -113,6 +116,44 @@ def test_published_models_share_the_colour_of_their_family():
         'convnext': ['T', 'S', 'B', 'L'], 'convnext-in22k': ['L'], 'swin': ['T', 'S']}
     assert all(colour.endswith(',0.2)') for trace in figure.data for colour in trace.marker.color)
     assert not bubble_chart(models, short_names(models), 'bbox', 'throughput').data
+
+
+def test_published_rows_begin_with_the_papers_first_figure(tmp_path):
+    configs = ['upernet_swin-t_8xb2-160k_ade20k-512x512.py',
+               'upernet_convnext-t_8xb2-amp-160k_ade20k-512x512.py']
+    write_report(gather([str(FOLDER / 'upernet' / name) for name in configs]), tmp_path,
+                 resamples=100, static=False)
+    page = (tmp_path / 'report.html').read_text()
+    assert re.search(r'<section class="charts">\s*<figure>.*?id="(.*?)"', page)[1] == 'imagenet'
+    report = (tmp_path / 'report.md').read_text()
+    assert '- published in arXiv 2201.03545: upernet_swin-t' in report
+    assert 'github.com/facebookresearch/ConvNeXt-V2' in report
+
+
+def test_every_classifier_has_its_accuracy_flops_and_source():
+    figure = imagenet_chart()
+    assert [trace.name for trace in figure.data] == [
+        'ConvNeXt', 'ConvNeXt, ImageNet-22k first', 'ConvNeXt V2',
+        'ConvNeXt V2, ImageNet-22k first', 'Swin', 'Swin, ImageNet-22k first']
+    convnext = figure.data[0]
+    assert list(convnext.text) == ['T', 'S', 'B', 'L']
+    assert list(convnext.y) == [82.1, 83.1, 83.8, 84.3]
+    assert list(convnext.x) == [4.5, 8.7, 15.4, 34.4]
+    areas = np.square(convnext.marker.size)
+    assert areas[3] / areas[0] == pytest.approx(34.4 / 4.5)
+    for trace in figure.data:
+        assert all(source.startswith('github.com/') for _, source in trace.customdata)
+        low, high = figure.layout.yaxis.range
+        assert all(low < value < high for value in trace.y)
+
+
+def test_small_counts_keep_three_digits():
+    models = [Model('a', 'a', complexity=Complexity((64, 64), 0, 0, dict(backbone=Part(
+        2_246_604, 45_797_952)))), Model('b', 'b', complexity=Complexity((64, 64), 0, 0, dict(
+            backbone=Part(740_690, 740_690_000_000))))]
+    columns = figure_columns(models, [])
+    assert columns['multiply-adds G, counted'] == ['0.0458', '740.69']
+    assert columns['parameters M, counted'] == ['2.25', '0.741']
 
 
 def test_hover_names_the_point(figures):
