@@ -34,7 +34,8 @@ def figure_columns(models: list[Model], kinds: list[str]) -> dict[str, list[str]
         published = [_published(model, key) for model in models]
         columns[f'{title}, published'] = _cells(published, '{:g}')
         columns[f'{title}, counted'] = [
-            f'{count:.2f}' if count >= 1 else f'{count:.3g}' for count in measured]
+            f'{count:.2f}' if count >= 1 else f'{count:.3g}'
+            for count in (value(model.complexity.total) for model in models)]
         columns[f'{title}, difference'] = _cells(
             [100 * (ours / theirs - 1) if theirs else None
              for ours, theirs in zip(measured, published)], '{:+.2f} %')

@@ -29,8 +29,8 @@ def imagenet_chart() -> go.Figure:
     points = [(math.log10(row['flops_G']), row['top1']) for row in rows]
     sizes = [family_and_size(row['name'])[1] for row in rows]
     texts = [size if len(size) < 3 else size.capitalize() for size in sizes]
-    ranges = [(math.log10(.4), math.log10(200.)), (75., 89.)]
-    positions = place_labels(points, texts, diameters, *ranges)
+    x_range, y_range = (math.log10(.4), math.log10(200.)), (75., 89.)
+    positions = place_labels(points, texts, diameters, x_range, y_range)
     names = [FAMILIES[family_and_size(row['name'])[0]] + PRETRAINED[row['pretrain']]
              for row in rows]
     for index, name in enumerate(dict.fromkeys(names)):
@@ -49,6 +49,6 @@ def imagenet_chart() -> go.Figure:
                           'multiply-adds, %{customdata[0]:.4~g} M parameters<br>'
                           '%{customdata[1]}<extra></extra>'))
     figure.update_layout(
-        xaxis=dict(type='log', range=ranges[0], tickvals=[.5, 1, 2, 5, 10, 20, 50, 100]),
-        yaxis_range=ranges[1], showlegend=True, legend=dict(itemsizing='constant'))
+        xaxis=dict(type='log', range=x_range, tickvals=[.5, 1, 2, 5, 10, 20, 50, 100]),
+        yaxis_range=y_range, showlegend=True, legend=dict(itemsizing='constant'))
     return figure
