@@ -7,7 +7,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from convnext_dense.optim.batch_scaling import change_rates
+from convnext_dense.config_nodes import type_name
+from convnext_dense.optim.batch_scaling import change_rates, lr_factor, lr_rule
 from convnext_dense.wording import counted
 
 #: images a step that ``auto`` never exceeds: twice the published recipes', beyond which the rule
@@ -70,8 +71,8 @@ def largest_by_line(peaks: Mapping[int, float], free: float, most: int) -> int |
 def apply_batch_size(cfg: Any, batch: int, scale_lr: bool = True) -> list[str]:
     """Set the images a step, and what follows: learning rate and number of steps.
 
-    Learning rates are multiplied by the root of the batch's factor, as AdamW's noise asks for
-    (arXiv 2205.10287). A training that is counted in steps gets so many that it sees as many
+    Learning rates follow as the optimizer, or ``auto_scale_lr.rule``, asks for, see
+    :mod:`convnext_dense.optim.batch_scaling`. A training that is counted in steps gets so many that it sees as many
     images as before.
 
     Args:
@@ -92,10 +93,11 @@ def apply_batch_size(cfg: Any, batch: int, scale_lr: bool = True) -> list[str]:
     optimizer = (cfg.get('optim_wrapper') or {}).get('optimizer') or {}
     lr = optimizer.get('lr')
     if scale_lr and isinstance(lr, (int, float)):
-        optimizer['lr'] = _rate(lr, factor)
-        changed.append(f'lr {lr:g} becomes {optimizer["lr"]:g}')
-        change_rates(_schedulers(cfg), lambda rate: _rate(rate, factor))
         auto = cfg.get('auto_scale_lr') or {}
+        scale = lr_factor(batch, old, lr_rule(type_name(optimizer), auto.get('rule')))
+        optimizer['lr'] = _rate(lr * scale)
+        changed.append(f'lr {lr:g} becomes {optimizer["lr"]:g}')
+        change_rates(_schedulers(cfg), lambda rate: _rate(rate * scale))
         if 'base_batch_size' in auto:  # which the new rate is for
             auto['base_batch_size'] = max(round(auto['base_batch_size'] * factor), 1)
     if 'max_iters' in cfg.train_cfg:
@@ -117,8 +119,8 @@ def _schedulers(cfg):
     return schedulers if isinstance(schedulers, (list, tuple)) else [schedulers]
 
 
-def _rate(rate, factor):
-    return float(f'{rate * factor**.5:.3g}')
+def _rate(rate):
+    return float(f'{rate:.3g}')
 
 
 def _steps(steps, factor):

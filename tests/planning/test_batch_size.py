@@ -65,6 +65,15 @@ def test_a_training_in_steps_sees_as_many_images_at_a_rate_that_follows():
                      '700 steps become 175, of as many images']
 
 
+@pytest.mark.parametrize('optimizer, auto, lr', [
+    ('SGD', {}, .08), ('AdamW', {}, .04), ('AdamW', dict(auto_scale_lr=dict(rule='linear')), .08)])
+def test_rates_follow_as_auto_scale_lr_has_them_follow(optimizer, auto, lr):
+    cfg = training(train_cfg=dict(max_epochs=12), **auto)
+    cfg.optim_wrapper.optimizer = dict(type=optimizer, lr=.02)
+    apply_batch_size(cfg, 16)
+    assert cfg.optim_wrapper.optimizer.lr == lr
+
+
 def test_a_training_in_epochs_keeps_its_epochs():
     cfg = training(train_cfg=dict(max_epochs=36, val_interval=1), param_scheduler=[
         dict(type='LinearLR', start_factor=.1, by_epoch=False, begin=0, end=500),
