@@ -1,4 +1,4 @@
-"""The demo's ConvNeXt V2 in a small DINO on the embedded data set, from nothing, on a CPU."""
+"""The demo's ConvNeXt V2 in a small DINO on the embedded data, from nothing, on a CPU."""
 _base_ = [
     '../_base_/models/dino-4scale-128.py',
     '../_base_/datasets/shapes_detection.py',

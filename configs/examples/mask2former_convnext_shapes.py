@@ -1,4 +1,4 @@
-"""The demo's ConvNeXt V2 in a small Mask2Former on the embedded data set, from nothing, on a CPU."""
+"""The demo's ConvNeXt V2 in a small Mask2Former on the embedded data, from nothing, on a CPU."""
 _base_ = [
     '../_base_/models/mask2former-64.py',
     '../_base_/datasets/shapes_semantic.py',

@@ -72,8 +72,8 @@ def apply_batch_size(cfg: Any, batch: int, scale_lr: bool = True) -> list[str]:
     """Set the images a step, and what follows: learning rate and number of steps.
 
     Learning rates follow as the optimizer, or ``auto_scale_lr.rule``, asks for, see
-    :mod:`convnext_dense.optim.batch_scaling`. A training that is counted in steps gets so many that it sees as many
-    images as before.
+    :mod:`convnext_dense.optim.batch_scaling`. A training that is counted in steps gets so many
+    that it sees as many images as before.
 
     Args:
         cfg (Config): of a training; changed in place.
