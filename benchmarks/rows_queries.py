@@ -204,7 +204,7 @@ def deformable_attention(stock=False):
         if stock:
             output = multi_scale_deformable_attn_pytorch(value, sizes, places, factors)
         else:
-            output = weighted_samples(value, LEVELS, places, factors)
+            output = weighted_samples(value, LEVELS, places * sizes.flip(1)[:, None], factors)
         return output, torch.autograd.grad(output, tensors, grad)
 
     def outputs():

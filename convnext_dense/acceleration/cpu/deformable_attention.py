@@ -54,20 +54,25 @@ class DeformableAttention(MultiScaleDeformableAttention, Form):
         if key_padding_mask is not None:
             value = value.masked_fill(key_padding_mask[..., None], 0.)
         samples = (*query.shape[:2], self.num_heads, self.num_levels, self.num_points)
-        offsets = self.sampling_offsets(query).view(*samples, 2)
+        offsets = self.sampling_offsets(query).unflatten(2, (self.num_heads, -1))
         weights = self.attention_weights(query).view(*samples[:3], -1).softmax(-1).view(samples)
         sizes: list[tuple[int, int]] = [(int(h), int(w)) for h, w in spatial_shapes.tolist()]
-        centres = reference_points[:, :, None, :, None, :2]
-        if reference_points.shape[-1] == 2:
-            places = centres + offsets / query.new_tensor([size[::-1] for size in sizes])[:, None]
-        else:
-            extents = reference_points[:, :, None, :, None, 2:]
-            places = centres + offsets / self.num_points * extents * .5
+        # (N, queries, 1, levels * points * 2), as the offsets of each head
+        extents = query.new_tensor([size[::-1] for size in sizes])
+        centres = self._of_points(reference_points[..., :2] * extents)
+        if reference_points.shape[-1] == 4:
+            offsets = offsets * self._of_points(
+                reference_points[..., 2:] * extents * (.5 / self.num_points))
+        places = (centres + offsets).view(*samples, 2)
         output = self.output_proj(weighted_samples(
             value.unflatten(2, (self.num_heads, -1)), sizes, places, weights))
         if not self.batch_first:
             output = output.transpose(0, 1)
         return self.dropout(output) + identity
+
+    def _of_points(self, of_levels):
+        """Values of levels, (N, queries, levels, 2), for each point, the same for all heads."""
+        return of_levels.repeat_interleave(self.num_points, 2).flatten(2)[:, :, None]
 
 
 def weighted_samples(value: Tensor, sizes: list[tuple[int, int]], places: Tensor, weights: Tensor
@@ -77,7 +82,7 @@ def weighted_samples(value: Tensor, sizes: list[tuple[int, int]], places: Tensor
     Args:
         value (Tensor): the cells of all levels, row by row, (N, cells, heads, C), on a CPU.
         sizes (list[tuple[int, int]]): height and width of each level in cells.
-        places (Tensor): of the samples, x and y in [0, 1] of the map,
+        places (Tensor): of the samples, x and y in cells from the upper left corner of the map,
             (N, queries, heads, levels, points, 2).
         weights (Tensor): of the samples, (N, queries, heads, levels, points).
 
@@ -156,8 +161,7 @@ class _Corners:
     """
 
     def __init__(self, places, table):
-        places = places.flatten(2) * table.extents
-        places.sub_(.5).clamp_(min=-BORDER)
+        places = (places.flatten(2) - .5).clamp_(min=-BORDER)
         torch.minimum(places, table.extents, out=places)
         low = places.floor()
         x, y = low[..., 0::2], low[..., 1::2]
@@ -226,7 +230,7 @@ def _gradients(grad, tensors, table, grads):
     A sample at (x, y) in its cell, of weight w, adds w v to the output, whose gradient is g, with
     v = (1-y) ((1-x) a + x b) + y ((1-x) c + x d) of the rows at its four corners. So its weight
     gets g.v, and its place w times (1-y) (g.b - g.a) + y (g.d - g.c) and the same between lower
-    and upper, times the map's extent, since places are relative to it.
+    and upper.
     """
     value, places, weights = tensors
     value_grad, places_grad, weights_grad = grads
@@ -255,7 +259,6 @@ def _gradients(grad, tensors, table, grads):
         lower.mul_(corners.right).add_(lower_left)
         if places_grad is not None:
             torch.sub(lower, upper, out=out[..., 1::2])
-            out.mul_(table.extents)
             out.unflatten(2, (-1, 2)).mul_(weights[part].flatten(2)[..., None])
         if weights_grad is not None:
             torch.lerp(upper, lower, corners.down, out=weights_grad[part].flatten(2))

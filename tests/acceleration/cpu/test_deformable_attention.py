@@ -16,6 +16,7 @@ from convnext_dense.acceleration.cpu.deformable_attention import (
 from convnext_dense.acceleration.forms import give_form
 
 SIZES = [(5, 7), (3, 4), (1, 2)]
+EXTENTS = torch.tensor(SIZES).flip(1)[:, None]
 CELLS = sum(height * width for height, width in SIZES)
 
 
@@ -43,8 +44,8 @@ def test_values_and_gradients_are_mmcvs(dtype, tolerance, chunk, frozen, monkeyp
     tensors = samples(dtype)
     if frozen is not None:
         tensors[frozen].requires_grad_(False)
-    ours = results(lambda value, places, weights: weighted_samples(value, SIZES, places, weights),
-                   tensors)
+    ours = results(lambda value, places, weights: weighted_samples(
+        value, SIZES, places * EXTENTS, weights), tensors)
     theirs = results(lambda value, places, weights: multi_scale_deformable_attn_pytorch(
         value, torch.tensor(SIZES), places, weights), tensors)
     for found, expected in zip(ours, theirs, strict=True):
@@ -54,7 +55,7 @@ def test_values_and_gradients_are_mmcvs(dtype, tolerance, chunk, frozen, monkeyp
 def test_gradients_are_those_of_small_differences():
     value, places, weights = samples(torch.float64, 1, 2, 2, 3, 2)
     assert torch.autograd.gradcheck(
-        lambda *tensors: weighted_samples(tensors[0], SIZES, *tensors[1:]),
+        lambda value, places, weights: weighted_samples(value, SIZES, places * EXTENTS, weights),
         (value, places, weights))
 
 
