@@ -93,15 +93,15 @@ def of_training(model, optimizer):
 
 def measure(mode, batch, side):
     """The memory of one mode in this process, in MiB."""
-    from benchmarks.measuring import _return_freed_memory
+    from benchmarks.measuring import return_freed_memory
     build(mode, 2, 64)[3]()  # imports
     gc.collect()
-    _return_freed_memory()
+    return_freed_memory()
     before = resident('VmRSS')
     model, optimizer, loss, step = build(mode, batch, side)
     step()
     gc.collect()
-    _return_freed_memory()
+    return_freed_memory()
     Path('/proc/self/clear_refs').write_text('5')  # resets the peak, VmHWM
     step()
     peak = resident('VmHWM') - before

@@ -200,19 +200,20 @@ def peak(row, name):
     builder = row.sides()[name]
     builder()  # imports
     gc.collect()
-    _return_freed_memory()
+    return_freed_memory()
     before = resident('VmRSS')
     side = builder()
     side.step()
     gc.collect()
-    _return_freed_memory()  # of building the side
+    return_freed_memory()  # of building the side
     Path('/proc/self/clear_refs').write_text('5')  # resets the peak, VmHWM
     side.step()
     side.step()
     return resident('VmHWM') - before
 
 
-def _return_freed_memory():
+def return_freed_memory() -> None:
+    """Give memory that was freed back to the system."""
     import ctypes
     ctypes.CDLL(None).malloc_trim(0)
 

@@ -6,7 +6,7 @@ backward pass, two thirds of a step, computes the others. FSDP gathers the param
 forward pass and again for the backward pass, and reduce-scatters the gradients, each while another
 group computes. What does not fit behind the computation lengthens the step.
 """
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from math import log2
 from typing import NamedTuple
 
@@ -18,8 +18,6 @@ FORWARD_AND_BACKWARD = 3  # times a forward pass
 BACKWARD = 2 / 3  # share of a step without recomputed blocks
 #: seconds that a collective takes to reach the next process, whatever its bytes
 HOP = 5e-6
-#: groups of blocks that FSDP2 holds whole at a time: one computes, the next is fetched
-GROUPS_AT_ONCE = 2
 
 
 class Job(NamedTuple):
@@ -76,7 +74,7 @@ class Step(NamedTuple):
 
 
 def memory(job: Job, processes: int, parallel: DdpSettings | FsdpSettings) -> Memory:
-    """What a process holds at the peak of a step, which is near the end of the backward pass.
+    """What a process holds at the peak of a step, which is in the backward pass.
 
     Args:
         job: of a process.
@@ -89,16 +87,36 @@ def memory(job: Job, processes: int, parallel: DdpSettings | FsdpSettings) -> Me
         copies = 0 if parallel.gradient_as_bucket_view or processes == 1 else 1
         return Memory(FLOAT * count, FLOAT * trained, FLOAT * trained * job.moments,
                       FLOAT * count * job.averages, FLOAT * trained * copies, kept)
-    blocks, rest = job.groups[:-1], job.groups[-1]
-    whole = HALF if parallel.param_dtype == 'bfloat16' else FLOAT
-    largest = max(blocks, default=0)
-    at_once = sum(blocks) if not parallel.reshard_after_forward else \
-        min(GROUPS_AT_ONCE * largest, sum(blocks))
-    # weights that are whole for a moment, and the gradients of the group that is exchanged
-    buffers = whole * at_once + FLOAT * rest + job.trained * (whole * largest + FLOAT * rest)
-    return Memory(FLOAT * count / processes, FLOAT * trained / processes,
-                  FLOAT * trained * job.moments / processes,
+    gradients, buffers = max(_backward_moments(job, processes, parallel), key=sum)
+    return Memory(FLOAT * count / processes, gradients, FLOAT * trained * job.moments / processes,
                   FLOAT * count * job.averages / processes, buffers, kept)
+
+
+def _backward_moments(job: Job, processes: int, parallel: FsdpSettings
+                      ) -> Iterator[tuple[float, float]]:
+    """Bytes of the gradients shared out so far, and of what FSDP2 holds whole, for each group.
+
+    The backward pass comes to the last group first. While a group computes, the one before it is
+    fetched. Its weights are given back before its gradients are copied for their exchange. What is
+    in no group of blocks is whole all the time.
+    """
+    blocks, rest, trained = job.groups[:-1], job.groups[-1], job.trained
+    gathered, reduced = _bytes(parallel)
+    done, of_rest = 0., FLOAT * rest * (1 + trained)
+    for number, group in reversed(list(enumerate(blocks))):
+        before = blocks[:number] if not parallel.reshard_after_forward else blocks[
+            max(number - 1, 0):number]
+        yield done, of_rest + gathered * (sum(before) + trained * group) + group * max(
+            gathered, trained * reduced)
+        done += FLOAT * trained * group / processes
+    yield done, of_rest
+
+
+def _bytes(parallel: FsdpSettings) -> tuple[int, int]:
+    """Of a parameter of a block that is gathered, and of a gradient that is exchanged."""
+    gathered = HALF if parallel.param_dtype == 'bfloat16' else FLOAT
+    reduced = HALF if (parallel.reduce_dtype or parallel.param_dtype) == 'bfloat16' else FLOAT
+    return gathered, reduced
 
 
 def sent_bytes(job: Job, processes: int, parallel: DdpSettings | FsdpSettings) -> float:
@@ -108,8 +126,7 @@ def sent_bytes(job: Job, processes: int, parallel: DdpSettings | FsdpSettings) -
     if isinstance(parallel, DdpSettings):
         return 2 * ring * trained * (HALF if parallel.bfloat16_gradients else FLOAT)
     blocks, rest = sum(job.groups[:-1]), job.groups[-1]
-    gathered = HALF if parallel.param_dtype == 'bfloat16' else FLOAT
-    reduced = HALF if (parallel.reduce_dtype or parallel.param_dtype) == 'bfloat16' else FLOAT
+    gathered, reduced = _bytes(parallel)
     times = 2 if parallel.reshard_after_forward else 1
     return ring * (blocks * (times * gathered + job.trained * reduced)
                    + rest * (2 * FLOAT + job.trained * FLOAT))

@@ -21,13 +21,27 @@ def test_ddp_holds_everything_in_each_process():
 
 def test_fsdp_shares_weights_gradients_moments_and_averages():
     found = memory(JOB, 8, FsdpSettings())
-    assert found[:4] == (50 * M, 50 * M, 100 * M, 50 * M) and found.kept == 1000 * M
-    # two groups of at most 30 million, the rest with its gradients, one group's gradients
-    assert found.buffers == 4 * (60 + 20 + 30 + 20) * M
-    assert memory(JOB, 8, FsdpSettings(param_dtype='bfloat16')).buffers == (
-        2 * 60 + 4 * 20 + 2 * 30 + 4 * 20) * M
-    assert memory(JOB, 8, FsdpSettings(reshard_after_forward=False)).buffers == 4 * (
-        80 + 20 + 30 + 20) * M
+    assert found.weights == found.averages == 50 * M and found.optimizer == 100 * M
+    assert found.kept == 1000 * M
+
+
+@pytest.mark.parametrize('settings, buffers', [
+    # the last group's weights and gradients, the one before it, the rest with its gradients
+    (dict(), 4 * (30 + 30 + 20 + 20 + 20)),
+    (dict(param_dtype='bfloat16'), 2 * (30 + 30 + 20) + 4 * (20 + 20)),
+    # a copy of the gradients in float32 takes more than the weights, which are given back before
+    (dict(param_dtype='bfloat16', reduce_dtype='float32'), 2 * (30 + 20) + 4 * (30 + 20 + 20)),
+    (dict(reshard_after_forward=False), 4 * (80 + 30 + 20 + 20))])
+def test_fsdp_s_peak_is_where_the_largest_group_has_its_gradients(settings, buffers):
+    found = memory(JOB, 8, FsdpSettings(**settings))
+    assert (found.gradients, found.buffers) == (0, buffers * M)
+
+
+def test_fsdp_s_peak_is_near_the_end_where_groups_are_small():
+    small = JOB._replace(groups=[10 * M] * 8 + [20 * M])
+    found = memory(small, 2, FsdpSettings())
+    # the second group; the first one has nothing left to fetch
+    assert (found.gradients, found.buffers) == (4 * 60 / 2 * M, 4 * (3 * 10 + 20 + 20) * M)
 
 
 def test_frozen_parameters_have_no_gradients_and_moments():

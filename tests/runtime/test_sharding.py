@@ -113,7 +113,12 @@ BFLOAT16 = {'optim_wrapper.type': 'convnext_dense.Bfloat16OptimWrapper'}
 
 @pytest.mark.slow
 def test_four_processes_and_mixed_precision(tiny_shapes, tmp_path):
-    """A reduced V2-Huge for 20 steps on 2 and 4 processes; checkpointed blocks; half the bytes."""
+    """A reduced V2-Huge for 20 steps on 2 and 4 processes; checkpointed blocks; half the bytes.
+
+    FSDP equals DDP in as many processes. Other numbers of processes are compared in float64, by
+    ``test_equal_batches.py``: in float32 another order of a sum moves an entry whose gradient is
+    nearly 0 elsewhere in AdamW's first step, which divides by it (1.35e-5 of GRN's bias).
+    """
     two, four = dict(processes=2, batch=2, iters=20), dict(processes=4, batch=1, iters=20)
     checkpointed = {'model.backbone.with_cp': [0, 2]}
     run([dict(two, name='ddp2', options=DDP), dict(two, name='fsdp2', options=FSDP),
@@ -134,7 +139,7 @@ def test_four_processes_and_mixed_precision(tiny_shapes, tmp_path):
     def apart(name, other, part='state_dict'):
         return distance(last[name][part], last[other][part])
 
-    for name, other in dict(fsdp2='ddp2', fsdp4='ddp4', ddp4='ddp2', recomputed='fsdp2',
+    for name, other in dict(fsdp2='ddp2', fsdp4='ddp4', recomputed='fsdp2',
                             kept='fsdp2').items():
         assert apart(name, other) < 1e-5, (name, other)
         assert apart(name, other, 'ema_state_dict') < 1e-5, (name, other)
