@@ -4,6 +4,9 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
+import multiprocessing
+import signal
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
@@ -120,13 +123,34 @@ def _train_all(study, trainings, folder, data_root, device):
 
 @contextlib.contextmanager
 def at_once(jobs: int, device: str) -> Iterator[ProcessPoolExecutor]:
-    """The processes of ``demo``; what fails or is interrupted starts no further job."""
-    with demo.training_processes(jobs, device) as pool:
+    """The processes of ``demo``; what fails or is interrupted starts no further job.
+
+    Where this process is asked to end (SIGTERM), so are they, which would go on without it; those
+    that train save their state.
+    """
+    with demo.training_processes(jobs, device) as pool, _ending_together():
         try:
             yield pool
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
+
+
+@contextlib.contextmanager
+def _ending_together():
+    if threading.current_thread() is not threading.main_thread():  # which alone gets signals
+        yield
+        return
+
+    def end(number, frame):
+        for child in multiprocessing.active_children():
+            child.terminate()
+        raise SystemExit(128 + number)
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def result_of(future: Future, label: str) -> Any:

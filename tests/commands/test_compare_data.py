@@ -1,6 +1,7 @@
 """`compare --data`: backbones trained alike on the user's own data, interrupted and resumed."""
 import json
 import os
+import subprocess
 import sys
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -199,6 +200,32 @@ def test_each_process_has_a_gpu_of_its_own(monkeypatch):
             demo.start_process(threads, devices)
             seen.append(device_of_a_process())
     assert seen == ['5', '7']
+
+
+WAITING = '''
+import time
+from convnext_dense.commands.compare_study import at_once
+
+if __name__ == '__main__':
+    with at_once(2, 'cpu') as pool:
+        waits = [pool.submit(time.sleep, 600) for _ in range(2)]
+        while not all(wait.running() for wait in waits):
+            time.sleep(.01)
+        print('both run', flush=True)
+        waits[0].result()
+'''
+
+
+def test_asked_to_end_the_command_takes_its_processes_along(tmp_path):
+    psutil = pytest.importorskip('psutil', reason='psutil is not installed (extra: test)')
+    script = tmp_path / 'waiting.py'
+    script.write_text(WAITING)
+    with subprocess.Popen([sys.executable, str(script)], stdout=subprocess.PIPE, text=True) as run:
+        assert run.stdout.readline() == 'both run\n'
+        children = psutil.Process(run.pid).children()
+        run.terminate()
+        assert run.wait(60) == 143
+    assert len(children) > 1 and not psutil.wait_procs(children, 30)[1]
 
 
 def test_a_lack_of_memory_is_said_with_what_helps():
