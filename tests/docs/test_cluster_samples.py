@@ -1,10 +1,13 @@
 """The samples for schedulers: what they start is what the toolkit takes."""
 import os
+import re
 import subprocess
 from pathlib import Path
 
 import pytest
 import yaml
+from kubeflow_trainer_api.models.jobset_v1alpha2_job_set import JobsetV1alpha2JobSet
+from pydantic import ValidationError
 from torch.distributed.run import get_args_parser
 
 from convnext_dense.cli import command_parser
@@ -12,6 +15,11 @@ from convnext_dense.commands.launching import SIGNALS
 from convnext_dense.config_files import find_config
 
 SAMPLES = Path(__file__).resolve().parents[2] / 'docs' / 'cluster'
+#: options of sbatch's manual that the script uses, and what their values look like
+SBATCH = {'job-name': r'[\w-]+', 'nodes': r'\d+', 'ntasks-per-node': r'\d+',
+          'gpus-per-node': r'(\w+:)?\d+', 'cpus-per-task': r'\d+',
+          'time': r'(\d+-)?\d+:\d\d:\d\d', 'signal': r'(B:)?[A-Z1-9]+@\d+', 'requeue': None,
+          'open-mode': 'append|truncate'}
 
 
 @pytest.fixture
@@ -52,8 +60,57 @@ def test_the_time_that_is_left_is_enough_to_save():
     assert tasks == gpus
 
 
+def test_the_script_s_settings_are_sbatch_s_and_stand_before_its_first_command():
+    lines = (SAMPLES / 'train.sbatch').read_text().splitlines()
+    assert lines[0] == '#!/bin/bash'
+    first = next(number for number, line in enumerate(lines) if line and line[0] != '#')
+    for number, line in enumerate(lines):
+        if not line.startswith('#SBATCH'):
+            continue
+        assert number < first  # sbatch reads no further
+        option, equals, value = re.fullmatch(r'#SBATCH --([\w-]+)(=?)(\S*)', line).groups()
+        pattern = SBATCH[option]
+        assert bool(equals) == (pattern is not None)
+        assert re.fullmatch(pattern or '', value), line
+
+
+def job_set():
+    return yaml.safe_load((SAMPLES / 'jobset.yaml').read_text())
+
+
+def unknown(sample, read, path=''):
+    """Paths of a sample that its schema passed over or changed."""
+    if isinstance(sample, dict) and isinstance(read, dict):
+        return [found for key in sample for found in unknown(
+            sample[key], read.get(key), f'{path}.{key}')]
+    if isinstance(sample, list) and isinstance(read, list) and len(sample) == len(read):
+        return [found for number, pair in enumerate(zip(sample, read))
+                for found in unknown(*pair, f'{path}[{number}]')]
+    return [path] * (sample != read)
+
+
+def test_the_job_set_is_one_by_its_published_schema():
+    assert unknown(job_set(), JobsetV1alpha2JobSet.from_dict(job_set()).to_dict()) == []
+
+
+@pytest.mark.parametrize('change', [
+    lambda job: job.update(replicas='one'), lambda job: job.pop('template'),
+    lambda job: job['template']['spec'].update(completions='4'),
+    lambda job: job['template']['spec'].update(parallel=4),
+    lambda job: job['template']['spec']['template']['spec']['containers'][0].update(command='x'),
+    lambda job: job['template']['spec']['template']['spec'].update(volume=[])])
+def test_the_schema_finds_what_is_none_of_its_fields(change):
+    wrong = job_set()
+    change(wrong['spec']['replicatedJobs'][0])
+    try:
+        read = JobsetV1alpha2JobSet.from_dict(wrong).to_dict()
+    except ValidationError:
+        return
+    assert unknown(wrong, read)
+
+
 def test_the_pods_of_the_job_set_meet():
-    sample = yaml.safe_load((SAMPLES / 'jobset.yaml').read_text())
+    sample = job_set()
     name, (job, ) = sample['metadata']['name'], sample['spec']['replicatedJobs']
     spec = job['template']['spec']
     pod, (container, ) = spec['template']['spec'], spec['template']['spec']['containers']

@@ -26,7 +26,9 @@ if __name__ == '__main__':
     kind, data, work_dir, rank, iteration = sys.argv[1:]
     torch.set_num_threads(1)
     config = toy_config(work_dir, workers=1) if kind == 'toy' else segmenter_config(data, work_dir)
-    config.update(launcher='pytorch', resume=True, find_unused_parameters=True)
+    config.update(launcher='pytorch', resume=True, **(
+        dict(parallel=dict(type='fsdp')) if kind == 'sharded' else
+        dict(find_unused_parameters=True)))
     runner = Runner.from_cfg(config)
     runner.register_hook(KillOnce(int(rank), int(iteration)))
     runner.train()

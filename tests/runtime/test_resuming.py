@@ -543,7 +543,7 @@ def test_20_killed_and_resumed_runs_end_bit_identical(tmp_path, shapes, kind, pr
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize('kind', ['toy', 'segmenter'])
+@pytest.mark.parametrize('kind', ['toy', 'segmenter', 'sharded'])
 def test_the_run_goes_on_after_one_of_two_processes_was_killed_under_torchrun(
         tmp_path, shapes, kind):
     for name, rank, iteration in (('whole', -1, -1), ('killed', 1, 5)):

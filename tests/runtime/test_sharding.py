@@ -10,6 +10,8 @@ import torch
 from killing import same
 from test_resuming import kill_runs
 
+from convnext_dense.analysis.run_report.gathering import gather
+
 HERE = Path(__file__).parent
 #: the faster forms on a CPU round otherwise, and a sharded model has none of them
 PLAIN = {'acceleration': dict(forms=False)}
@@ -98,6 +100,21 @@ def test_a_sharded_run_says_what_it_did(runs):
     text = (runs / 'fsdp' / 'output0.txt').read_text()
     assert 'parameters shared out between 2 processes in 6 groups' in text
     assert 'Warning: FSDP2' not in text
+
+
+@pytest.mark.parametrize('name, starts', [('ddp', 1), ('fsdp', 1), ('fsdp-resumed', 2)])
+def test_the_report_of_several_processes_is_the_main_one_s(runs, name, starts):
+    """The figures are those of all processes; the images those that the main one validated."""
+    report = gather(runs / name)
+    assert (report.state, report.step, len(report.starts)) == ('finished', 4, starts)
+    assert report.facts['processes'] == 2 and report.facts['batch'] == 2
+    assert [line['step'] for line in report.validations] == [4]
+    assert report.validations[0]['scored'] == 1  # of two images
+    assert [value for _, value in report.points['mIoU']] == [
+        value for _, value in gather(runs / 'ddp').points['mIoU']]
+    assert (runs / name / 'report.html').stat().st_size > 10_000
+    for rank in range(2):
+        assert 'is not up to date' not in (runs / name / f'output{rank}.txt').read_text()
 
 
 @pytest.mark.slow
