@@ -134,5 +134,5 @@ def _cost_range(values):
 def _padded(values, share=.22):
     """Ends of an axis: space beside the values, and no small difference drawn large."""
     low, high = min(values), max(values)
-    pad = max(share * (high - low), .08 * abs(np.mean(values)))
+    pad = max(share * (high - low), .08 * abs(np.mean(values))) or 1.  # all of them may be 0
     return max(low - pad, 0.) if low >= 0 else low - pad, high + pad

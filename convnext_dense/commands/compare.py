@@ -71,13 +71,13 @@ def run(args: argparse.Namespace) -> None:
     folder = Path(args.out)
     if args.data:
         study = compare_data.train_models(
-            args, folder, lambda done, lines, size: write(args, done, lines, size, static=False))
+            args, folder, lambda done, lines, size: update(args, done, lines, size))
         write(args, *study)
     elif args.demo:
         from convnext_dense.commands.compare_demo import SIZE, train_models
         size = args.size or SIZE
         study = train_models(
-            folder, args.seed, lambda done, lines: write(args, done, lines, size, static=False))
+            folder, args.seed, lambda done, lines: update(args, done, lines, size))
         write(args, *study._replace(size=size))
     else:
         write(args, args.paths, [], args.size)
@@ -86,6 +86,15 @@ def run(args: argparse.Namespace) -> None:
     print(f'report: {page}', file=sys.stderr)
     if not args.paths and can_open_windows():
         webbrowser.open(page)
+
+
+def update(args: argparse.Namespace, paths: Sequence[str], tuning: Sequence[str],
+           size: str) -> None:
+    """Write the page while trainings go on; one that cannot be written does not end them."""
+    try:
+        write(args, paths, tuning, size, static=False)
+    except InputError as error:
+        print(f'the page is as it was: {error}', file=sys.stderr)
 
 
 def write(args: argparse.Namespace, paths: Sequence[str], tuning: Sequence[str],

@@ -100,6 +100,13 @@ def test_costs_that_are_alike_are_drawn_from_zero(figures):
     assert figures['bbox-by-multiply-adds'].layout.xaxis.range[1] > 0
 
 
+def test_models_that_learned_nothing_are_drawn_all_the_same():
+    models = [Model(name, name, published=dict(box_ap=0.), complexity=Complexity(
+        (64, 64), 0, 0, dict(backbone=Part(10**6, 10**9)))) for name in ('a', 'b')]
+    figure = bubble_chart(models, short_names(models), 'bbox', 'parameters')
+    assert list(figure.layout.yaxis.range) == [0., 1.]
+
+
 def test_seeds_give_a_bubble_its_error_bar(figures):
     bars = {trace.name: trace.error_y.array[0] for trace in figures['bbox-by-memory'].data}
     assert bars['convnext'] > 0 == bars['swin'] == bars['resnet']

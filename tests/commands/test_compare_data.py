@@ -1,4 +1,5 @@
 """`compare --data`: backbones trained alike on the user's own data, interrupted and resumed."""
+import argparse
 import json
 import os
 import subprocess
@@ -14,7 +15,13 @@ from scene import write_masks, write_yolo  # noqa: E402
 
 from convnext_dense.analysis.study import Study, Training  # noqa: E402
 from convnext_dense.cli import main  # noqa: E402
-from convnext_dense.commands import compare_data, compare_study, compare_timing, demo  # noqa: E402
+from convnext_dense.commands import (  # noqa: E402
+    compare,
+    compare_data,
+    compare_study,
+    compare_timing,
+    demo,
+)
 from convnext_dense.config import load_config  # noqa: E402
 from convnext_dense.errors import InputError  # noqa: E402
 
@@ -23,7 +30,7 @@ TINY = ['--seeds', '2', '--iters', '2', '--size', '64', '--batch', '2', '--weigh
         '--device', 'cpu', '--no-static', '--resamples', '100']
 
 
-def compare(folder, *options, models=MODELS):
+def run_compare(folder, *options, models=MODELS):
     return main(['compare', '--data', str(folder / 'in'), '--models', *models, '--out',
                  str(folder / 'out'), *options])
 
@@ -54,12 +61,12 @@ def test_a_study_from_data_to_its_page_interrupted_and_resumed(tmp_path, capfd, 
                                                                interrupted):
     write_masks(tmp_path / 'in')
     options = [*TINY, '--lrs', '1e-3']
-    assert compare(tmp_path, *options) == 130
+    assert run_compare(tmp_path, *options) == 130
     first = capfd.readouterr().out
     assert '4 trainings to come, each of 2 steps (convnextv2-atto ' in first
     assert len(interrupted) == 3, 'what waited must not start'
 
-    assert compare(tmp_path, *options) == 0
+    assert run_compare(tmp_path, *options) == 0
     said = capfd.readouterr()
     assert said.out.count('done before') == 2
     assert '2 trainings to come' in said.out
@@ -74,10 +81,10 @@ def test_a_study_from_data_to_its_page_interrupted_and_resumed(tmp_path, capfd, 
     assert '(2 seeds)' in figures and 'one seed' not in figures
     assert 'Plotly.newPlot' in (tmp_path / 'out/report.html').read_text()
 
-    assert compare(tmp_path, *options) == 0
+    assert run_compare(tmp_path, *options) == 0
     again = capfd.readouterr().out
     assert again.count('done before') == 4 and 'to come' not in again
-    assert compare(tmp_path, '--size', '96', *options[:4], *options[6:]) == 2
+    assert run_compare(tmp_path, '--size', '96', *options[:4], *options[6:]) == 2
     assert 'made with --size 64, not 96' in capfd.readouterr().err
 
 
@@ -107,7 +114,7 @@ def make_study(folder, *options):
 @pytest.mark.parametrize('models', [('convnext-atto', 'swin-atto'), ('swin-t', 'resnet-50')])
 def test_detectors_of_other_backbones_are_compared(tmp_path, capfd, models):
     write_yolo(tmp_path / 'in')
-    assert compare(tmp_path, *TINY, '--lrs', '1e-3', '2e-3', models=models) == 0
+    assert run_compare(tmp_path, *TINY, '--lrs', '1e-3', '2e-3', models=models) == 0
     report = capfd.readouterr().out
     assert all(f'- {name}: 0.001 reached ' in report for name in models)
     assert 'mask AP, measured' in report and f'{models[1]} against {models[0]}' in report
@@ -137,12 +144,20 @@ def test_what_cannot_be_is_refused_in_one_line(options, message, tmp_path, capfd
 
 def test_a_folder_without_data_is_named(tmp_path, capfd):
     (tmp_path / 'in').mkdir()
-    assert compare(tmp_path, *TINY) == 2
+    assert run_compare(tmp_path, *TINY) == 2
     error = capfd.readouterr().err
     assert str(tmp_path / 'in') in error and error.count('\n') == 1
     assert main(['compare', '--data', str(tmp_path / 'none'), '--models', *MODELS,
                  '--weights', 'none']) == 2
     assert f'--data {tmp_path / "none"}: no such file or folder' in capfd.readouterr().err
+
+
+def test_a_page_that_cannot_be_written_does_not_end_the_trainings(tmp_path, capfd, monkeypatch):
+    def full(*args, **kwargs):
+        raise InputError('no space')
+    monkeypatch.setattr(compare, 'write', full)
+    compare.update(argparse.Namespace(), [], [], '64x64')
+    assert capfd.readouterr().err == 'the page is as it was: no space\n'
 
 
 def test_models_need_data(capfd):
