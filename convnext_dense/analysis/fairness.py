@@ -33,7 +33,8 @@ def _seeds(models, labels):
              for model in models}
     known = [sorted(map(str, of)) for of in seeds.values()]
     if all(of == known[0] for of in known) and 'None' not in known[0]:
-        return (f'Seeds {", ".join(known[0])} of each model: images in the same order, with the '
+        word = 'Seeds' if len(known[0]) > 1 else 'Seed'
+        return (f'{word} {", ".join(known[0])} of each model: images in the same order, with the '
                 'same augmentation.')
     return 'Different seeds: ' + '; '.join(f'{name}: {", ".join(map(str, of))}'
                                            for name, of in seeds.items()) + '.'
