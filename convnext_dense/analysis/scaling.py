@@ -97,18 +97,21 @@ def _backward_moments(job: Job, processes: int, parallel: FsdpSettings
     """Bytes of the gradients shared out so far, and of what FSDP2 holds whole, for each group.
 
     The backward pass comes to the last group first. While a group computes, the one before it is
-    fetched. Its weights are given back before its gradients are copied for their exchange. What is
-    in no group of blocks is whole all the time.
+    fetched, and the gradients of the one behind it lie in the buffer of their exchange, which torch
+    holds until the next group has its own. A group's weights are given back before its gradients
+    are copied into such a buffer. What is in no group of blocks is whole all the time.
     """
     blocks, rest, trained = job.groups[:-1], job.groups[-1], job.trained
     gathered, reduced = _bytes(parallel)
-    done, of_rest = 0., FLOAT * rest * (1 + trained)
+    done, of_rest, exchanged = 0., FLOAT * rest * (1 + trained), 0.
     for number, group in reversed(list(enumerate(blocks))):
         before = blocks[:number] if not parallel.reshard_after_forward else blocks[
             max(number - 1, 0):number]
-        yield done, of_rest + gathered * (sum(before) + trained * group) + group * max(
-            gathered, trained * reduced)
+        buffer = trained * reduced * group
+        yield done, of_rest + gathered * (sum(before) + trained * group) + max(
+            gathered * group + exchanged, buffer)
         done += FLOAT * trained * group / processes
+        exchanged = buffer
     yield done, of_rest
 
 

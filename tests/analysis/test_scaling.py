@@ -25,23 +25,33 @@ def test_fsdp_shares_weights_gradients_moments_and_averages():
     assert found.kept == 1000 * M
 
 
-@pytest.mark.parametrize('settings, buffers', [
-    # the last group's weights and gradients, the one before it, the rest with its gradients
-    (dict(), 4 * (30 + 30 + 20 + 20 + 20)),
-    (dict(param_dtype='bfloat16'), 2 * (30 + 30 + 20) + 4 * (20 + 20)),
-    # a copy of the gradients in float32 takes more than the weights, which are given back before
-    (dict(param_dtype='bfloat16', reduce_dtype='float32'), 2 * (30 + 20) + 4 * (30 + 20 + 20)),
-    (dict(reshard_after_forward=False), 4 * (80 + 30 + 20 + 20))])
-def test_fsdp_s_peak_is_where_the_largest_group_has_its_gradients(settings, buffers):
+@pytest.mark.parametrize('settings, gradients, buffers', [
+    # the last but one: its weights and gradients, the weights of the one before it, the last
+    # one's gradients, which are exchanged, the rest with its gradients
+    (dict(), 15, 4 * (20 + 20 + 20 + 30 + 20 + 20)),
+    (dict(param_dtype='bfloat16'), 15, 2 * (20 + 20 + 20 + 30) + 4 * (20 + 20)),
+    (dict(param_dtype='bfloat16', reduce_dtype='float32'), 15,
+     2 * (20 + 20 + 20) + 4 * (30 + 20 + 20)),
+    # all are whole until the last one has its gradients
+    (dict(reshard_after_forward=False), 0, 4 * (80 + 30 + 20 + 20))])
+def test_fsdp_s_peak_is_where_the_largest_groups_have_their_gradients(
+        settings, gradients, buffers):
     found = memory(JOB, 8, FsdpSettings(**settings))
-    assert (found.gradients, found.buffers) == (0, buffers * M)
+    assert (found.gradients, found.buffers) == (gradients * M, buffers * M)
+
+
+def test_fsdp_s_peak_is_in_the_largest_group_where_the_others_are_small():
+    found = memory(JOB._replace(groups=[10 * M, 10 * M, 80 * M, 20 * M]), 8, FsdpSettings(
+        param_dtype='bfloat16', reduce_dtype='float32'))
+    # a copy of the gradients in float32 takes more than the weights, which are given back before
+    assert (found.gradients, found.buffers) == (0, (2 * (10 + 80) + 4 * (80 + 20 + 20)) * M)
 
 
 def test_fsdp_s_peak_is_near_the_end_where_groups_are_small():
     small = JOB._replace(groups=[10 * M] * 8 + [20 * M])
     found = memory(small, 2, FsdpSettings())
-    # the second group; the first one has nothing left to fetch
-    assert (found.gradients, found.buffers) == (4 * 60 / 2 * M, 4 * (3 * 10 + 20 + 20) * M)
+    # the second group; the first one has nothing left to fetch. Those of the third are exchanged
+    assert (found.gradients, found.buffers) == (4 * 60 / 2 * M, 4 * (4 * 10 + 20 + 20) * M)
 
 
 def test_frozen_parameters_have_no_gradients_and_moments():
