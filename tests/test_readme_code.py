@@ -1,5 +1,7 @@
 """The Python code that README and docs print, run as it stands."""
+import json
 import re
+from itertools import islice
 from pathlib import Path
 
 import pytest
@@ -14,6 +16,8 @@ from convnext_dense.datasets.shapes import write_shapes
 from convnext_dense.models import ConvNeXt
 from convnext_dense.parallel import DdpSettings, FsdpSettings, parallel_settings
 from convnext_dense.registry import HOOKS
+from convnext_dense.runtime.bad_image_list import BadImageList
+from convnext_dense.runtime.loading import build_loader
 
 CLONE = Path(__file__).resolve().parents[1]
 SHAPES = "('disc', 'ring', 'square', 'triangle', 'star')"
@@ -181,6 +185,26 @@ def test_a_factor_on_the_backbone_as_the_docs_have_it():
     assert of[id(model.backbone.weight)] == (.1, .05) and of[id(model.head.weight)] == (1., 0.)
 
 
+def test_several_data_sets_are_seen_by_their_weights(tmp_path, monkeypatch):
+    block, = code_blocks('docs/data.md')
+    scope = {}
+    exec(block, scope)
+    for name, images in dict(first=4, second=6).items():
+        folder = tmp_path / 'data' / name / 'annotations'
+        folder.mkdir(parents=True)
+        (folder / 'train.json').write_text(json.dumps(dict(
+            images=[dict(id=number, file_name=f'{number}.jpg', width=9, height=9)
+                    for number in range(images)],
+            categories=[dict(id=1, name='cat'), dict(id=2, name='dog')],
+            annotations=[dict(id=number, image_id=number, category_id=1, bbox=[1, 1, 3, 3])
+                         for number in range(images)])))
+    monkeypatch.chdir(tmp_path)
+    loader = build_loader(scope['train_dataloader'], 'train_dataloader',
+                          BadImageList(tmp_path / 'bad_images.jsonl'), run_seed=0, seed=0)
+    drawn = list(islice(iter(loader.sampler), 1000))
+    assert set(drawn) == set(range(10)) and 700 < sum(index >= 4 for index in drawn) < 800
+
+
 def test_the_settings_of_several_processes_are_known():
     block, = code_blocks('docs/scaling.md')
     types = []
@@ -202,7 +226,7 @@ def test_the_settings_of_a_run_s_report_are_known():
 #: how many Python blocks each file prints, all of which a test runs: here, and those that predict
 #: in tests/prediction/test_printed_code.py, and the one that asks a server in
 #: tests/web/test_printed_serving.py
-EXECUTED = {'README.md': 4, 'docs/heads.md': 1, 'docs/predict.md': 1, 'docs/speed.md': 1,
+EXECUTED = {'README.md': 4, 'docs/data.md': 1, 'docs/heads.md': 1, 'docs/predict.md': 1, 'docs/speed.md': 1,
             'docs/run-report.md': 1, 'docs/scaling.md': 1, 'docs/serve.md': 1, 'docs/weights.md': 3}
 
 

@@ -8,6 +8,8 @@ from convnext_dense.config_nodes import SYNCHRONISED_NORMS, type_name
 #: heads that normalise maps pooled to one pixel
 POOLING_HEADS = ('UPerHead', 'PSPHead', 'ASPPHead', 'DepthwiseSeparableASPPHead')
 BATCH_NORMS = ('BN', 'BN2d', 'BatchNorm2d', *SYNCHRONISED_NORMS)
+#: samplers without end
+INFINITE = ('InfiniteSampler', 'WeightedInfiniteSampler')
 #: whole numbers of hooks
 HOOK_NUMBERS = ('interval', 'max_keep_ckpts', 'save_begin', 'interval_exp_name', 'begin_iter',
                 'begin_epoch', 'update_buffers_interval')
@@ -91,8 +93,9 @@ def loops(settings: Settings) -> Iterator[str]:
         return
     epochs = type_name(loop) == 'EpochBasedTrainLoop' or \
         'type' not in loop and loop.get('by_epoch', True)
-    if epochs and type_name(loader.get('sampler') or {}) == 'InfiniteSampler':
-        yield ('train_dataloader.sampler is an InfiniteSampler, but train_cfg counts epochs, which '
+    sampler = type_name(loader.get('sampler') or {})
+    if epochs and sampler in INFINITE:
+        yield (f'train_dataloader.sampler is of type {sampler}, but train_cfg counts epochs, which '
                "would never end; use type='DefaultSampler', or max_iters")
     for key in ('max_epochs', 'max_iters', 'val_interval', 'val_begin'):
         if key in loop and not (_is_whole(loop[key]) and loop[key] >= 1):
@@ -103,7 +106,7 @@ def loops(settings: Settings) -> Iterator[str]:
                    'whole numbers')
     size, images = loader.get('batch_size', 1), training_images(settings)
     if loader.get('drop_last') and images and isinstance(size, int) and images < size and \
-            'InfiniteSampler' != type_name(loader.get('sampler') or {}):
+            sampler not in INFINITE:
         yield (f'train_dataloader has {images} images, no whole batch of batch_size={size}, and '
                'drop_last=True: nothing would be trained; lower batch_size')
 

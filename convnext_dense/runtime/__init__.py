@@ -9,4 +9,5 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submod_attrs={
     'loops': ['EpochBasedTrainLoop', 'IterBasedTrainLoop', 'TestLoop', 'ValLoop'],
     'prepare_hook': ['PrepareHook'],
     'runner': ['Runner'],
+    'weighted_sampler': ['WeightedInfiniteSampler'],
 })

@@ -14,6 +14,7 @@ from convnext_dense.datasets.splits import own_class
 from convnext_dense.errors import convert_errors
 from convnext_dense.runtime.bad_image_list import BadImageList
 from convnext_dense.runtime.bad_images import drop_undrawable_masks, look_at_boxes
+from convnext_dense.runtime.shared_annotations import read_once
 
 _LAZY = (BaseDataset, ClassBalancedDataset, ConcatDataset, RepeatDataset)
 
@@ -32,17 +33,22 @@ def build_dataset(config: dict, bad_images: BadImageList) -> BaseDataset:
     dataset = DATASETS.build(config)
     if lazy:
         parts = list(leaves(dataset))
-        for leaf in parts:
-            leaf.parse_data_info = partial(_parse, leaf, leaf.parse_data_info, bad_images)
-            leaf._without_target = [0, 0]
         names = ', '.join(str(leaf.ann_file or leaf.data_prefix) for leaf in parts)
         with convert_errors(f'the annotations {names} cannot be used',
                    'look at the file and at the data settings of the config'):
+            for leaf in parts:
+                read_once(leaf, partial(_read, leaf, bad_images))
             dataset.full_init()
-        for leaf in parts:
-            del leaf.parse_data_info
-            _report_empty(leaf, *leaf.__dict__.pop('_without_target'))
     return dataset
+
+
+def _read(dataset, bad_images):
+    """Read a data set's samples, looking at each."""
+    dataset.parse_data_info = partial(_parse, dataset, dataset.parse_data_info, bad_images)
+    dataset._without_target = [0, 0]
+    dataset.full_init()
+    del dataset.parse_data_info
+    _report_empty(dataset, *vars(dataset).pop('_without_target'))
 
 
 def _make_lazy(config):

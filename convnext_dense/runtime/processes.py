@@ -12,6 +12,7 @@ import re
 import socket
 import time
 from collections.abc import Mapping, Sequence
+from datetime import timedelta
 from typing import Any
 
 from mmengine.dist import all_gather_object
@@ -56,6 +57,20 @@ def wait_for_first(environment: Mapping[str, str] = os.environ,
                     f'first one at {address}:{port} ({error}); MASTER_ADDR and MASTER_PORT must '
                     'lead to the machine of rank 0, and its port must be open') from error
             time.sleep(.5)
+
+
+def waiting_time(env_cfg: Mapping[str, Any]) -> timedelta | None:
+    """How long a process waits for the others: ``env_cfg.dist_cfg.timeout``; None: as torch does.
+
+    Raises:
+        InputError: it is no number of seconds.
+    """
+    seconds = (env_cfg.get('dist_cfg') or {}).get('timeout')
+    if seconds is None:
+        return None
+    if isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or not seconds > 0:
+        raise InputError(f'env_cfg.dist_cfg.timeout={seconds!r}; give a number of seconds above 0')
+    return timedelta(seconds=seconds)
 
 
 def config_hashes(cfg: Mapping[str, Any]) -> dict[str, str]:

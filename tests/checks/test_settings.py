@@ -46,7 +46,7 @@ SEGMENTER = {
     'total_steps=5 is less than the 6 iterations': dict(
         train_dataloader__batch_size=1, train_cfg=dict(_delete_=True, by_epoch=True, max_epochs=2),
         param_scheduler=[dict(type='OneCycleLR', eta_max=.1, total_steps=5, by_epoch=False)]),
-    'is an InfiniteSampler, but train_cfg counts epochs': dict(
+    'is of type InfiniteSampler, but train_cfg counts epochs': dict(
         train_dataloader__sampler=dict(type='InfiniteSampler'),
         train_cfg=dict(_delete_=True, by_epoch=True, max_epochs=2)),
     'train_cfg.max_iters=0': dict(train_cfg=dict(by_epoch=False, max_iters=0)),

@@ -6,9 +6,10 @@ from pathlib import Path
 import numpy as np
 import torch
 from random_coco import random_dataset, random_images
+from test_panoptic_metric import META, noisy_prediction, random_truth, write
 
 from convnext_dense.errors import InputError
-from convnext_dense.evaluation import CocoMetric, IoUMetric
+from convnext_dense.evaluation import CocoMetric, IoUMetric, PanopticMetric
 
 # images of each process: uneven, one process without any, some images twice (padding)
 SHARES = {1: [range(7)], 2: [[0, 1, 2, 3, 4], [6, 5, 0]], 3: [[4, 0, 2, 3, 1, 6], [], [5, 6, 0]]}
@@ -37,6 +38,15 @@ def label_samples():
     return samples
 
 
+def panoptic_samples():
+    rng = np.random.default_rng(2)
+    truths = [random_truth(rng) for _ in range(7)]
+    return truths, [
+        {'img_id': number, 'img_path': f'{number}.jpg', 'pred_panoptic_seg': {
+            'sem_seg': torch.from_numpy(noisy_prediction(rng, *truth))[None]}}
+        for number, truth in enumerate(truths, 1)]
+
+
 def run(metric, classes, samples):
     metric.dataset_meta = {'classes': classes}
     for sample in samples:
@@ -49,9 +59,11 @@ def main(rank, world, folder):
                                          world_size=world)
     share = SHARES[world][rank]
     dataset, samples = coco_samples()
-    path = Path('annotations.json')
+    truths, panoptic = panoptic_samples()
+    path, maps = Path('annotations.json'), Path('panoptic')
     if rank == 0:
         path.write_text(json.dumps(dataset))
+        write(maps, truths)
     torch.distributed.barrier()
     logs = []
     for device in ('cpu', 'gpu'):
@@ -62,6 +74,9 @@ def main(rank, world, folder):
         logs.append(run(IoUMetric(boundary=True, collect_device=device, report=True,
                                   report_dir='.'),
                         list('abcde'), [label_samples()[number] for number in share]))
+        logs.append(run(PanopticMetric(f'{maps}.json', str(maps), classwise=True,
+                                       collect_device=device),
+                        META['classes'], [panoptic[number] for number in share]))
     # an error of the main process's computation reaches every process
     try:
         run(IoUMetric(), list('abcde'), [])

@@ -31,9 +31,10 @@ def alone(tmp_path_factory):
 
 def test_one_process(alone):
     (log,), files = alone
-    coco, iou, *again, error = log
-    assert again == [coco, iou]
+    coco, iou, panoptic, *again, error = log
+    assert again == [coco, iou, panoptic]
     assert coco['coco/bbox_mAP'] > 0 and coco['coco/segm_mAP'] > 0 and iou['mIoU'] > 0
+    assert panoptic['coco_panoptic/PQ'] > 0
     assert len(json.loads(files['segmentation.json'])['images']) == 7
     assert error.startswith('IoUMetric: no image was evaluated')
 

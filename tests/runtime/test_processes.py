@@ -1,13 +1,16 @@
 """Processes that cannot work together end in one line, each of them."""
+import multiprocessing
+import os
 import socket
 import time
+from datetime import timedelta
 
 import pytest
 from mmengine.config import Config
 from tiny import toy_config
 
 from convnext_dense.errors import InputError
-from convnext_dense.runtime import processes
+from convnext_dense.runtime import Runner, processes
 
 
 @pytest.mark.parametrize('launcher', ['slurm', 'mpi'])
@@ -83,3 +86,36 @@ def test_uneven_shares_are_refused_where_every_step_is_one_of_all(steps, togethe
         return
     with pytest.raises(InputError, match=f'^train_dataloader {words}'):
         processes.raise_uneven('train_dataloader', steps, together)
+
+
+def test_the_waiting_time_is_a_number_of_seconds():
+    assert processes.waiting_time({}) is None
+    assert processes.waiting_time(dict(dist_cfg=dict(timeout=90))) == timedelta(seconds=90)
+    for wrong in ('1h', 0, -1, True):
+        with pytest.raises(InputError, match=r'^env_cfg.dist_cfg.timeout=.*a number of seconds'):
+            processes.waiting_time(dict(dist_cfg=dict(timeout=wrong)))
+
+
+def wait_alone(folder, port):
+    """The first of two processes, the other of which never comes."""
+    os.environ.update(RANK='0', LOCAL_RANK='0', WORLD_SIZE='2', MASTER_ADDR='127.0.0.1',
+                      MASTER_PORT=str(port))
+    config = toy_config(folder, launcher='pytorch')
+    config.env_cfg.dist_cfg.timeout = 2
+    try:
+        Runner.from_cfg(config)
+    except InputError as error:
+        (folder / 'error.txt').write_text(str(error))
+
+
+def test_the_first_process_does_not_wait_for_the_others_for_ever(tmp_path):
+    with socket.socket() as free:
+        free.bind(('127.0.0.1', 0))
+        port = free.getsockname()[1]
+    process = multiprocessing.get_context('fork').Process(target=wait_alone, args=(tmp_path, port))
+    process.start()
+    process.join(60)
+    if process.exitcode is None:
+        process.kill()
+    error = (tmp_path / 'error.txt').read_text()
+    assert error.startswith('the processes do not come together') and '\n' not in error
