@@ -84,7 +84,7 @@ def start(path: Path, processes: int, folder: Path) -> tuple[float, float, float
     begin = time.perf_counter()
     while len(list(folder.glob('done_*'))) < processes:
         most = max(most, held(children))
-        time.sleep(.05)
+        time.sleep(.3)  # looking at a process's pages takes a while itself
     seconds = time.perf_counter() - begin
     stays = held(children)
     for child, text in zip(children, printed):

@@ -9,10 +9,14 @@ from typing import Any
 
 from mmengine import registry as root
 from mmengine.config.utils import MODULE2PACKAGE
+from mmengine.fileio import register_backend
+
+from convnext_dense.storage import FsspecBackend
 
 SCOPE = 'convnext_dense'
 # module and distribution, which mmengine must know to read `convnext_dense::upernet/...`
 MODULE2PACKAGE.setdefault(SCOPE, SCOPE)
+register_backend('fsspec', FsspecBackend, force=True)
 
 
 class LazyRegistry(root.Registry):

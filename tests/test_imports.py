@@ -24,6 +24,8 @@ FLOORS = [
     ['config'],
     ['config_device', 'config_files', 'data_root'],
     ['classes', 'published', 'registry'],
+    ['storage'],
+    ['file_cache'],
     ['bfloat16_gain', 'command_names', 'config_nodes', 'cores', 'download', 'chunks', 'files',
      'layouts', 'model_wrappers', 'parallel', 'plain_layers', 'wording'],
     ['private'],

@@ -226,8 +226,9 @@ def test_the_settings_of_a_run_s_report_are_known():
 #: how many Python blocks each file prints, all of which a test runs: here, and those that predict
 #: in tests/prediction/test_printed_code.py, and the one that asks a server in
 #: tests/web/test_printed_serving.py
-EXECUTED = {'README.md': 4, 'docs/data.md': 1, 'docs/heads.md': 1, 'docs/predict.md': 1, 'docs/speed.md': 1,
-            'docs/run-report.md': 1, 'docs/scaling.md': 1, 'docs/serve.md': 1, 'docs/weights.md': 3}
+EXECUTED = {'README.md': 4, 'docs/data.md': 1, 'docs/heads.md': 1, 'docs/predict.md': 1,
+            'docs/speed.md': 1, 'docs/run-report.md': 1, 'docs/scaling.md': 1, 'docs/serve.md': 1,
+            'docs/weights.md': 3}
 
 
 def test_no_block_is_printed_that_no_test_runs():

@@ -15,6 +15,7 @@ from convnext_dense.errors import convert_errors
 from convnext_dense.runtime.bad_image_list import BadImageList
 from convnext_dense.runtime.bad_images import drop_undrawable_masks, look_at_boxes
 from convnext_dense.runtime.shared_annotations import read_once
+from convnext_dense.storage import with_whole_paths
 
 _LAZY = (BaseDataset, ClassBalancedDataset, ConcatDataset, RepeatDataset)
 
@@ -59,6 +60,7 @@ def _make_lazy(config):
             kind = registry.get(kind)
     else:
         config = dict(config, type=kind)
+    config = with_whole_paths(config)
     if not isinstance(kind, type) or not issubclass(kind, _LAZY) or config.get('lazy_init'):
         return config, False
     config = dict(config, lazy_init=True)

@@ -53,7 +53,7 @@ def process(rank, processes, folder, config, temporary):
         leaves = getattr(dataset, 'datasets', [dataset])
         found.update(
             samples=[dataset.get_data_info(number) for number in range(len(dataset))],
-            mapped=[isinstance(leaf.data_bytes, np.memmap) for leaf in leaves],
+            mapped=[isinstance(getattr(leaf, 'data_bytes', None), np.memmap) for leaf in leaves],
             labels=[leaf.cat2label for leaf in leaves])
     except Exception as error:
         found['error'] = str(error) + ('' if '\n' not in str(error) else traceback.format_exc())

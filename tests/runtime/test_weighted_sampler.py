@@ -4,17 +4,26 @@ from itertools import islice
 
 import pytest
 from killing import final_state, same
-from mmengine.dataset import ConcatDataset
+from mmengine.registry import DATASETS
 from test_resuming import StopAt, train
 from tiny import ToyData, toy_config
+from torch.utils.data import ConcatDataset
 
 from convnext_dense.errors import InputError
 from convnext_dense.registry import DATA_SAMPLERS
 from convnext_dense.runtime import WeightedInfiniteSampler
 
 
+@DATASETS.register_module()
+class ToySets(ConcatDataset):
+    """Toy data sets of some lengths."""
+
+    def __init__(self, lengths):
+        super().__init__([ToyData(length=length) for length in lengths])
+
+
 def sets(*lengths):
-    return ConcatDataset([ToyData(length=length) for length in lengths])
+    return ToySets(lengths)
 
 
 def test_each_set_has_its_share_and_all_its_images_before_one_comes_again():
@@ -64,8 +73,7 @@ def test_a_resumed_run_sees_the_same_samples(tmp_path):
     for config in (one, two):
         loader = config.train_dataloader
         loader.sampler = dict(type='convnext_dense.WeightedInfiniteSampler', weights=[1, 3])
-        loader.dataset = dict(type='ConcatDataset', datasets=[
-            dict(loader.dataset, length=length) for length in (4, 6)])
+        loader.dataset = dict(type='ToySets', lengths=(4, 6))
     _, whole = train(one)
     _, first = train(two, StopAt(7))
     _, second = train(two, resume=True)
