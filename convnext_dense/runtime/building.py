@@ -37,6 +37,7 @@ from convnext_dense.runtime.processes import (
     check_launcher,
     check_same_config,
     check_shares,
+    meet_on_cpus,
     wait_for_first,
     waiting_time,
 )
@@ -103,7 +104,7 @@ class BuildingRunner(MMEngineRunner):
                             'MASTER_ADDR, MASTER_PORT, RANK and WORLD_SIZE'):
             if self._launcher == 'pytorch' and not torch.cuda.is_available() \
                     and not torch.distributed.is_initialized():
-                torch.distributed.init_process_group('gloo', timeout=waiting_time(env_cfg))
+                meet_on_cpus(waiting_time(env_cfg))
             super().setup_env(env_cfg)
         if self.distributed and self.world_size > 1:
             check_same_config(self.cfg)

@@ -15,12 +15,14 @@ from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
+import torch
 from mmengine.dist import all_gather_object
 
 from convnext_dense.errors import InputError
 from convnext_dense.runtime.start_line import NOT_HASHED, data_roots
 
 MEETING_SECONDS = 50  # how long a process looks for the first one
+FIRST_WAITS_SECONDS = 60  # how long the first one waits for the others to come
 
 
 def check_launcher(launcher: str, cuda: bool) -> None:
@@ -71,6 +73,20 @@ def waiting_time(env_cfg: Mapping[str, Any]) -> timedelta | None:
     if isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or not seconds > 0:
         raise InputError(f'env_cfg.dist_cfg.timeout={seconds!r}; give a number of seconds above 0')
     return timedelta(seconds=seconds)
+
+
+def meet_on_cpus(timeout: timedelta | None) -> None:
+    """Start gloo's process group, for which the first process does not wait longer than a minute.
+
+    Args:
+        timeout: of all waiting for one another afterwards, and of this where it is shorter; None:
+            torch's.
+    """
+    meeting = timedelta(seconds=FIRST_WAITS_SECONDS)
+    meeting = meeting if timeout is None else min(meeting, timeout)
+    store, rank, count = next(torch.distributed.rendezvous('env://', timeout=meeting))
+    torch.distributed.init_process_group('gloo', store=store, rank=rank, world_size=count,
+                                         timeout=timeout)
 
 
 def config_hashes(cfg: Mapping[str, Any]) -> dict[str, str]:

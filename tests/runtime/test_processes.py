@@ -96,26 +96,31 @@ def test_the_waiting_time_is_a_number_of_seconds():
             processes.waiting_time(dict(dist_cfg=dict(timeout=wrong)))
 
 
-def wait_alone(folder, port):
+def wait_alone(folder, port, timeout):
     """The first of two processes, the other of which never comes."""
     os.environ.update(RANK='0', LOCAL_RANK='0', WORLD_SIZE='2', MASTER_ADDR='127.0.0.1',
                       MASTER_PORT=str(port))
     config = toy_config(folder, launcher='pytorch')
-    config.env_cfg.dist_cfg.timeout = 2
+    config.env_cfg.dist_cfg.timeout = timeout
     try:
         Runner.from_cfg(config)
     except InputError as error:
         (folder / 'error.txt').write_text(str(error))
 
 
-def test_the_first_process_does_not_wait_for_the_others_for_ever(tmp_path):
+@pytest.mark.parametrize('minute, timeout', [(60, 2), (2, None), (2, 1000)])
+def test_the_first_process_does_not_wait_for_the_others_for_ever(
+        tmp_path, monkeypatch, minute, timeout):
+    monkeypatch.setattr(processes, 'FIRST_WAITS_SECONDS', minute)
     with socket.socket() as free:
         free.bind(('127.0.0.1', 0))
         port = free.getsockname()[1]
-    process = multiprocessing.get_context('fork').Process(target=wait_alone, args=(tmp_path, port))
+    process = multiprocessing.get_context('fork').Process(
+        target=wait_alone, args=(tmp_path, port, timeout))
     process.start()
-    process.join(60)
+    process.join(50)
     if process.exitcode is None:
         process.kill()
     error = (tmp_path / 'error.txt').read_text()
     assert error.startswith('the processes do not come together') and '\n' not in error
+    assert '1/2 clients joined' in error
