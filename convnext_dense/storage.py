@@ -165,7 +165,8 @@ def with_whole_paths(cfg: dict) -> dict:
         return cfg
 
     def joined(path):
-        return f'{root.rstrip("/")}/{path}' if '://' not in path else path
+        whole = '://' in path or os.path.isabs(path)
+        return path if whole else f'{root.rstrip("/")}/{path}'
     whole = dict(cfg, data_root=None, data_prefix={
         key: joined(path) for key, path in (cfg.get('data_prefix') or {}).items()})
     if cfg.get('ann_file'):

@@ -119,7 +119,7 @@ def check_coco_evaluators(where: str, evaluator: Any, found: Iterable[Split]) ->
         if not isinstance(part, Mapping):
             continue
         path = part.get('ann_file')
-        if not path or not isinstance(path, str) or '://' in path:
+        if not path or not isinstance(path, str) or '://' in path or not is_local(part):
             continue
         if not os.path.isfile(path):
             raise InputError(f'{where}: the annotation file {path} does not exist; correct '

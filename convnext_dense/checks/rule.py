@@ -3,7 +3,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
 from convnext_dense.checks.arguments import class_of
-from convnext_dense.datasets.splits import Split
+from convnext_dense.datasets.splits import Split, is_local
 
 
 class Settings(NamedTuple):
@@ -61,13 +61,16 @@ def training_images(settings: Settings) -> int | None:
     """Images of the training set where counting them is quick, else None."""
     found = settings.of('labels', training=True)
     loader = settings.cfg.get('train_dataloader') or {}
-    if len(found) != 1 or (loader.get('dataset') or {}).get('type') != found[0].cfg.get('type'):
+    if len(found) != 1 or not is_local(found[0].cfg) or (
+            loader.get('dataset') or {}).get('type') != found[0].cfg.get('type'):
         return None
     return len(samples_of(found[0]))
 
 
 def samples_of(split: Split) -> list[dict[str, Any]]:
-    """The samples of a data set, none where its folder is missing: another check says so."""
+    """The samples of a data set on this machine, none where its folder is missing."""
+    if not is_local(split.cfg):
+        return []
     try:
         return split.dataset.load_data_list()
     except (OSError, AssertionError):

@@ -4,7 +4,7 @@ from __future__ import annotations
 import copy
 import io
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -93,8 +93,8 @@ def unwrapped(dataset: Any) -> Iterator[dict]:
             yield dataset
 
 
-def is_local(cfg: dict) -> bool:
-    """Whether the files of a data set are on this machine's file systems."""
+def is_local(cfg: Mapping) -> bool:
+    """Whether the files of a data set, or of a metric, are on this machine's file systems."""
     backend = (cfg.get('backend_args') or {}).get('backend', 'local')
     return backend == 'local' and '://' not in (cfg.get('data_root') or '')
 
