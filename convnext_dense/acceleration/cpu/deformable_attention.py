@@ -57,13 +57,11 @@ class DeformableAttention(MultiScaleDeformableAttention, Form):
         offsets = self.sampling_offsets(query).unflatten(2, (self.num_heads, -1))
         weights = self.attention_weights(query).view(*samples[:3], -1).softmax(-1).view(samples)
         sizes: list[tuple[int, int]] = [(int(h), int(w)) for h, w in spatial_shapes.tolist()]
-        # (N, queries, 1, levels * points * 2), as the offsets of each head
         extents = query.new_tensor([size[::-1] for size in sizes])
-        centres = self._of_points(reference_points[..., :2] * extents)
         if reference_points.shape[-1] == 4:
-            offsets = offsets * self._of_points(
-                reference_points[..., 2:] * extents * (.5 / self.num_points))
-        places = (centres + offsets).view(*samples, 2)
+            boxes = reference_points[..., 2:] * extents * (.5 / self.num_points)
+            offsets = offsets * self._of_points(boxes)
+        places = (self._of_points(reference_points[..., :2] * extents) + offsets).view(*samples, 2)
         output = self.output_proj(weighted_samples(
             value.unflatten(2, (self.num_heads, -1)), sizes, places, weights))
         if not self.batch_first:
@@ -71,7 +69,7 @@ class DeformableAttention(MultiScaleDeformableAttention, Form):
         return self.dropout(output) + identity
 
     def _of_points(self, of_levels):
-        """Values of levels, (N, queries, levels, 2), for each point, the same for all heads."""
+        """Values of levels, (N, queries, levels, 2), as the offsets of heads are laid out."""
         return of_levels.repeat_interleave(self.num_points, 2).flatten(2)[:, :, None]
 
 
