@@ -43,11 +43,14 @@ def read_once(dataset: BaseDataset, read: Callable[[], None]) -> None:
     hosts = all_gather_object(socket.gethostname())
     reader = hosts.index(hosts[rank])
     shared = _read_and_share(dataset, read) if reader == rank else (None, None)
-    error, folder = all_gather_object(shared)[reader]
-    taken = folder is not None and error is None and (reader == rank or _take(dataset, folder))
-    all_gather_object(None)  # every process has mapped the files
-    if reader == rank and folder is not None:
-        shutil.rmtree(folder, ignore_errors=True)
+    try:
+        error, folder = all_gather_object(shared)[reader]
+        taken = folder is not None and error is None and (
+            reader == rank or _take(dataset, folder))
+        all_gather_object(None)  # every process has mapped the files
+    finally:
+        if shared[1] is not None:
+            shutil.rmtree(shared[1], ignore_errors=True)
     if error is not None:
         raise error
     if not taken and reader != rank:
@@ -89,15 +92,24 @@ def _sendable(error):
 
 
 def _take(dataset, folder):
-    """Map the samples that another process has read; whether that could be done."""
+    """Map the samples that another process has read; whether that could be done.
+
+    It never raises: the other processes wait for this one.
+    """
     if not os.path.exists(os.path.join(folder, 'state.pickle')):  # it has a file system of its own
         return False
-    with open(Path(folder, 'state.pickle'), 'rb') as file:
-        vars(dataset).update(pickle.load(file))
-    _map(dataset, folder)
+    try:
+        with open(Path(folder, 'state.pickle'), 'rb') as file:
+            state = pickle.load(file)
+        _map(dataset, folder)
+    except Exception as error:
+        print_log(f'{dataset.ann_file}: its samples are read once more, as those in {folder} '
+                  f'cannot be mapped: {error}', 'current', 30)
+        return False
+    vars(dataset).update(state)
     return True
 
 
 def _map(dataset: Any, folder: str) -> None:
-    for name in ARRAYS:
-        setattr(dataset, name, np.load(Path(folder, f'{name}.npy'), mmap_mode='r'))
+    arrays = {name: np.load(Path(folder, f'{name}.npy'), mmap_mode='r') for name in ARRAYS}
+    vars(dataset).update(arrays)

@@ -13,6 +13,7 @@ from mmdet.datasets import CocoDataset as MMDetCocoDataset
 from mmengine.registry import DATASETS
 
 from convnext_dense.datasets.coco_dataset import CocoDataset
+from convnext_dense.runtime import shared_annotations
 from convnext_dense.runtime.annotations import build_dataset
 from convnext_dense.runtime.bad_image_list import BadImageList
 
@@ -117,5 +118,29 @@ def test_an_error_of_the_reader_is_everybody_s(found_by, tmp_path):
 def test_what_cannot_be_shared_is_read_by_each(found_by, tmp_path, options, temporary):
     config = settings(annotations(tmp_path / 'one.json'), **options)
     found = found_by(config, 2, temporary)
+    assert [one['reads'] for one in found] == [1, 1]
+    assert found[0]['samples'] == found[1]['samples'] == alone(config, tmp_path)
+
+
+def replace(path, content):
+    """Another file of that name: the reader has mapped the old one."""
+    path.unlink()
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize('name', ['state.pickle', 'data_bytes.npy', 'data_address.npy'])
+def test_samples_that_cannot_be_mapped_are_read_by_that_process(
+        found_by, tmp_path, monkeypatch, name):
+    share = shared_annotations._read_and_share
+
+    def spoiled(*args):
+        outcome = share(*args)
+        replace(Path(outcome[1], name), b'torn')
+        return outcome
+
+    monkeypatch.setattr(shared_annotations, '_read_and_share', spoiled)
+    config = settings(annotations(tmp_path / 'one.json'))
+    found = found_by(config, 2)
+    assert [one['error'] for one in found] == [None, None]
     assert [one['reads'] for one in found] == [1, 1]
     assert found[0]['samples'] == found[1]['samples'] == alone(config, tmp_path)
