@@ -2,13 +2,14 @@
 import hashlib
 import os
 import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
 from convnext_dense.errors import InputError
+from convnext_dense.files import atomic_write
 
 #: share of the limit that a process writes between two looks at the whole folder
 STEP = .01
@@ -52,33 +53,15 @@ class FileCache:
             self._write(path, content)
         return content
 
-    @contextmanager
-    def as_file(self, name: str, fetch: Callable[[], bytes]) -> Iterator[str]:
-        """A path with a file's content, which nobody removes meanwhile."""
-        content = self.get(name, fetch)
-        with tempfile.TemporaryDirectory(prefix='convnext_dense_') as folder:
-            path = os.path.join(folder, os.path.basename(name) or 'file')
-            try:
-                os.link(self._path(name), path)
-            except OSError:  # removed, or on another disk
-                Path(path).write_bytes(content)
-            del content
-            yield path
-
     def _path(self, name):
         digest = hashlib.sha256(name.encode()).hexdigest()
         return self.folder / digest[:2] / digest[2:]
 
     def _write(self, path, content):
-        path.parent.mkdir(exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=self.folder, prefix='.')
         try:
-            with os.fdopen(handle, 'wb') as file:
-                file.write(content)
-            os.replace(temporary, path)
+            with atomic_write(path) as partial:
+                partial.write_bytes(content)
         except OSError:  # a full disk: it is fetched again
-            with suppress(OSError):
-                os.unlink(temporary)
             return
         self._unseen += len(content)
         if self._unseen > STEP * self.limit:
@@ -90,7 +73,7 @@ class FileCache:
             with FileLock(self.folder / '.lock', timeout=0):
                 self._unseen = 0
                 files = []
-                for path in self.folder.glob('??/*'):
+                for path in self.folder.glob('??/[!.]*'):
                     with suppress(FileNotFoundError):
                         status = path.stat()
                         files.append((status.st_mtime, status.st_size, path))

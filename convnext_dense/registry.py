@@ -16,7 +16,7 @@ from convnext_dense.storage import FsspecBackend
 SCOPE = 'convnext_dense'
 # module and distribution, which mmengine must know to read `convnext_dense::upernet/...`
 MODULE2PACKAGE.setdefault(SCOPE, SCOPE)
-register_backend('fsspec', FsspecBackend, force=True)
+register_backend('fsspec', FsspecBackend)
 
 
 class LazyRegistry(root.Registry):

@@ -5,9 +5,10 @@ knows the store by the path's protocol (``s3://``, ``gs://``, ``https://``); the
 such as s3fs, is installed by the user.
 """
 import os
+import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -55,8 +56,10 @@ class FsspecBackend(BaseStorageBackend):
             InputError: no such store, or its package is not installed.
         """
         name = str(filepath)
-        return self.cache.get(self._key(name), lambda: self._fetch(name)) if self.cache else \
-            self._fetch(name)
+        if self.cache is None:
+            return self._fetch(name)
+        key = f'{self.archive}::{name}' if self.archive else name
+        return self.cache.get(key, lambda: self._fetch(name))
 
     def get_text(self, filepath: str | Path, encoding: str = 'utf-8') -> str:
         """The content of a text file."""
@@ -65,10 +68,10 @@ class FsspecBackend(BaseStorageBackend):
     @contextmanager
     def get_local_path(self, filepath: str | Path) -> Iterator[str]:
         """A path of this machine with a file's content, for the time of a ``with``."""
-        name = str(filepath)
-        cache = nullcontext(self.cache) if self.cache else _passing_cache()
-        with cache as kept, kept.as_file(self._key(name), lambda: self._fetch(name)) as path:
-            yield path
+        with tempfile.TemporaryDirectory(prefix='convnext_dense_') as folder:
+            path = Path(folder, os.path.basename(str(filepath)) or 'file')
+            path.write_bytes(self.get(filepath))
+            yield str(path)
 
     def exists(self, filepath: str | Path) -> bool:
         """Whether there is such a file or folder."""
@@ -107,9 +110,6 @@ class FsspecBackend(BaseStorageBackend):
                     not folder and suffix is not None and not relative.endswith(suffix):
                 continue
             yield relative
-
-    def _key(self, name):
-        return f'{self.archive}::{name}' if self.archive else name
 
     def _fetch(self, name):
         for attempt in range(ATTEMPTS):
@@ -172,11 +172,3 @@ def with_whole_paths(cfg: dict) -> dict:
     if cfg.get('ann_file'):
         whole['ann_file'] = joined(cfg['ann_file'])
     return whole
-
-
-@contextmanager
-def _passing_cache():
-    """A cache for one file alone."""
-    import tempfile
-    with tempfile.TemporaryDirectory(prefix='convnext_dense_') as folder:
-        yield FileCache(folder, float('inf'))

@@ -55,17 +55,6 @@ def test_what_is_larger_than_the_cache_passes_through(tmp_path):
     assert len(calls) == 2 and not size_of(tmp_path)
 
 
-def test_a_file_in_use_stays_though_it_makes_room(tmp_path):
-    cache = FileCache(str(tmp_path / 'cache'), 100)
-    of = fetched([])
-    with cache.as_file('s3://a/annotations.json', of('x')) as path:
-        assert os.path.basename(path) == 'annotations.json'
-        for number in range(20):
-            cache.get(str(number), of(str(number)))
-        assert Path(path).read_bytes() == b'x.........'
-    assert not os.path.exists(path)
-
-
 def fill(folder, seed):
     cache = FileCache(folder, 2000)
     for number in range(300):

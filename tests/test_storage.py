@@ -1,5 +1,6 @@
 """Files in stores and archives, read as if they lay here."""
 import json
+import os
 import zipfile
 from functools import partial
 from pathlib import Path
@@ -62,6 +63,19 @@ def test_a_store_s_files_are_read_listed_and_known(memory):
     with fileio.get_local_path(f'{root}/1.jpg', backend_args=FSSPEC) as path:
         assert Path(path).read_bytes() == b'a/1.jpg' and Path(path).name == '1.jpg'
     assert not Path(path).exists()
+
+
+def test_a_file_in_use_stays_though_the_cache_makes_room(memory, tmp_path):
+    backend = storage.FsspecBackend(cache=str(tmp_path), cache_gb=1e-7)
+    for number in range(20):
+        memory.pipe(f'/{number}', b'x'.ljust(10, b'.'))
+    memory.pipe('/annotations.json', b'x.........')
+    with backend.get_local_path('memory://annotations.json') as path:
+        assert os.path.basename(path) == 'annotations.json'
+        for number in range(20):
+            backend.get(f'memory://{number}')
+        assert Path(path).read_bytes() == b'x.........'
+    assert not os.path.exists(path)
 
 
 def names(folder, **args):
