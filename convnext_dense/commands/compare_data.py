@@ -90,12 +90,8 @@ def train_models(args: argparse.Namespace, folder: Path,
         images = (model_configs.read_settings(folder) or {})['images']
         demo.say(estimate(study, device, left, images['val'])
                  + '; Ctrl-C stops, the same command goes on')
-    paths: list[str] = []
-
-    def keep(done, lines):
-        paths[:] = done
-        update(done, lines, size)
-    lines = compare_study.run_study(study, folder, None, device, keep)
+    paths, lines = compare_study.run_study(
+        study, folder, None, device, lambda done, lines: update(done, lines, size))
     return compare_study.compared(study, folder, None, device, paths, lines, size,
                                   base.train_dataloader.batch_size, ROUNDS)
 

@@ -34,10 +34,5 @@ def train_models(folder: Path, first_seed: int, update: Callable) -> compare_stu
     data_root = str(folder / 'shapes')
     write_shapes(data_root, **DATA)
     study = Study(MODELS, LRS, tuple(range(first_seed + 1, first_seed + 1 + SEEDS)), first_seed)
-    paths: list[str] = []
-
-    def keep(done, lines):
-        paths[:] = done
-        update(done, lines)
-    lines = compare_study.run_study(study, folder, data_root, device, keep)
+    paths, lines = compare_study.run_study(study, folder, data_root, device, update)
     return compare_study.compared(study, folder, data_root, device, paths, lines, SIZE, 4, ROUNDS)

@@ -31,7 +31,7 @@ FIGURES = {'coco/segm_mAP': 100, 'coco/bbox_mAP': 100, 'mIoU': 1}
 
 
 def run_study(study: Study, folder: Path, data_root: str | None, device: str,
-              update: Callable[[list[str], list[str]], None]) -> list[str]:
+              update: Callable[[list[str], list[str]], None]) -> tuple[list[str], list[str]]:
     """Tune each model, then train the seeds that count.
 
     Args:
@@ -43,7 +43,8 @@ def run_study(study: Study, folder: Path, data_root: str | None, device: str,
             directories so far (``NAME=PATH``) and the lines on the tuning.
 
     Returns:
-        list[str]: lines on the tuning.
+        tuple[list[str], list[str]]: the named work directories of the trainings that count, and
+        the lines on the tuning.
 
     Raises:
         InputError: the folder holds trainings with other settings.
@@ -57,10 +58,12 @@ def run_study(study: Study, folder: Path, data_root: str | None, device: str,
         demo.say(line)
     done: list[Training] = []
     counted = study.counted(study.choose(figures))
+    paths: list[str] = []
     for training, _ in _train_all(study, counted, folder, data_root, device):
         done.append(training)
-        update([f'{each.model}={folder / each.folder}' for each in counted if each in done], lines)
-    return lines
+        paths = [f'{each.model}={folder / each.folder}' for each in counted if each in done]
+        update(paths, lines)
+    return paths, lines
 
 
 def settings(study: Study, training: Training) -> dict:
