@@ -100,9 +100,7 @@ def config_hashes(cfg: Mapping[str, Any]) -> dict[str, str]:
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
     plain = cfg.to_dict() if hasattr(cfg, 'to_dict') else dict(cfg)
-    # users put the time into the experiment's name, which names logs alone
-    return {key: hashed(value) for key, value in plain.items()
-            if key not in (*NOT_HASHED, 'experiment_name')}
+    return {key: hashed(value) for key, value in plain.items() if key not in NOT_HASHED}
 
 
 def check_same_config(cfg: Mapping[str, Any]) -> None:

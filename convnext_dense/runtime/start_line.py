@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 
 PACKAGES = {'mmengine': 'onedl-mmengine', 'mmcv': 'onedl-mmcv', 'mmdet': 'onedl-mmdetection',
             'mmseg': 'onedl-mmsegmentation'}
-NOT_HASHED = ('work_dir', 'resume', 'load_from', 'launcher')
+#: what decides no number; users put the time into the experiment's name, which names logs
+NOT_HASHED = ('work_dir', 'resume', 'load_from', 'launcher', 'experiment_name')
 
 
 def start_line(runner: MMEngineRunner) -> None:
