@@ -55,7 +55,8 @@ def build(folder: Path, path: Path, rank: int, processes: int) -> None:
         metainfo=dict(classes=tuple(f'class {number}' for number in range(CATEGORIES))),
         filter_cfg=dict(filter_empty_gt=True, min_size=32), pipeline=[]),
         BadImageList(folder / 'bad_images.jsonl'))
-    torch.distributed.barrier() if processes > 1 else None
+    if processes > 1:
+        torch.distributed.barrier()
     Path(folder, f'done_{rank}').write_text(str(len(dataset)))
     time.sleep(1)  # the memory that stays is looked at, too
     os._exit(0)

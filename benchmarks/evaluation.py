@@ -18,6 +18,7 @@ from statistics import median
 import numpy as np
 import torch
 
+from benchmarks.measuring import reset_peak, resident
 from benchmarks.synthetic_coco import HEIGHT, WIDTH, detections, ground_truth
 from convnext_dense.cores import core_count
 
@@ -58,7 +59,7 @@ def coco_side(side, folder):
         'labels': torch.from_numpy(labels), 'masks': masks}}
         for image_id, boxes, scores, labels, masks in results]
     baseline = resident('VmRSS')
-    Path('/proc/self/clear_refs').write_text('5')  # resets the peak, VmHWM
+    reset_peak()
     quiet, out = open(os.devnull, 'w'), sys.stdout
     sys.stdout = quiet
     metric = CocoMetric(ann_file=str(folder / 'annotations.json'), metric=['bbox', 'segm'])
@@ -71,14 +72,6 @@ def coco_side(side, folder):
     sys.stdout = out
     print(json.dumps({'seconds': seconds, 'memory': resident('VmHWM') - baseline,
                       'figures': {key: float(value) for key, value in figures.items()}}))
-
-
-def resident(name):
-    """VmRSS (now) or VmHWM (peak) of this process in MB."""
-    for line in Path('/proc/self/status').read_text().splitlines():
-        if line.startswith(name):
-            return int(line.split()[1]) / 1024
-    raise RuntimeError(f'no {name} in /proc/self/status')
 
 
 def coco(args):

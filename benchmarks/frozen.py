@@ -13,13 +13,12 @@ import json
 import subprocess
 import sys
 import time
-from pathlib import Path
 from statistics import median
 
 import torch
 from torch.autograd.graph import saved_tensors_hooks
 
-from benchmarks.measuring import ratios, resident
+from benchmarks.measuring import ratios, reset_peak, resident, return_freed_memory
 
 CONFIG = 'linear_convnext-t-dinov3_1xb16-40k_ade20k-512x512'
 CLASSES = 20
@@ -93,7 +92,6 @@ def of_training(model, optimizer):
 
 def measure(mode, batch, side):
     """The memory of one mode in this process, in MiB."""
-    from benchmarks.measuring import return_freed_memory
     build(mode, 2, 64)[3]()  # imports
     gc.collect()
     return_freed_memory()
@@ -102,7 +100,7 @@ def measure(mode, batch, side):
     step()
     gc.collect()
     return_freed_memory()
-    Path('/proc/self/clear_refs').write_text('5')  # resets the peak, VmHWM
+    reset_peak()
     step()
     peak = resident('VmHWM') - before
     return dict(kept=kept_for_backward(model, loss) / 2**20,

@@ -206,7 +206,7 @@ def peak(row, name):
     side.step()
     gc.collect()
     return_freed_memory()  # of building the side
-    Path('/proc/self/clear_refs').write_text('5')  # resets the peak, VmHWM
+    reset_peak()
     side.step()
     side.step()
     return resident('VmHWM') - before
@@ -216,6 +216,11 @@ def return_freed_memory() -> None:
     """Give memory that was freed back to the system."""
     import ctypes
     ctypes.CDLL(None).malloc_trim(0)
+
+
+def reset_peak() -> None:
+    """Let this process's peak, VmHWM, begin anew."""
+    Path('/proc/self/clear_refs').write_text('5')
 
 
 def resident(name):
