@@ -13,7 +13,7 @@ from pathlib import Path
 from mmengine.config import Config
 
 from convnext_dense.analysis.study import Study
-from convnext_dense.commands import compare_study, demo
+from convnext_dense.commands import compare_study, compare_trained, demo
 from convnext_dense.commands.options import choose_device
 from convnext_dense.config import load_config
 from convnext_dense.errors import InputError
@@ -57,7 +57,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def train_models(args: argparse.Namespace, folder: Path,
-                 update: Callable) -> compare_study.Compared:
+                 update: Callable) -> compare_trained.Compared:
     """Tune, train and time the models; says what it does.
 
     Args:
@@ -92,7 +92,7 @@ def train_models(args: argparse.Namespace, folder: Path,
                  + '; Ctrl-C stops, the same command goes on')
     paths, lines = compare_study.run_study(
         study, folder, None, device, lambda done, lines: update(done, lines, size))
-    return compare_study.compared(study, folder, None, device, paths, lines, size,
+    return compare_trained.compared(study, folder, None, device, paths, lines, size,
                                   base.train_dataloader.batch_size, ROUNDS)
 
 

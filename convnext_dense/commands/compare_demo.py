@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from convnext_dense.analysis.study import Study
-from convnext_dense.commands import compare_study
+from convnext_dense.commands import compare_study, compare_trained
 from convnext_dense.commands.options import choose_device
 from convnext_dense.config_files import FOLDER
 
@@ -19,7 +19,7 @@ SEEDS = 3
 ROUNDS = 10
 
 
-def train_models(folder: Path, first_seed: int, update: Callable) -> compare_study.Compared:
+def train_models(folder: Path, first_seed: int, update: Callable) -> compare_trained.Compared:
     """Tune, train and time the models; says what it does.
 
     Args:
@@ -35,4 +35,4 @@ def train_models(folder: Path, first_seed: int, update: Callable) -> compare_stu
     write_shapes(data_root, **DATA)
     study = Study(MODELS, LRS, tuple(range(first_seed + 1, first_seed + 1 + SEEDS)), first_seed)
     paths, lines = compare_study.run_study(study, folder, data_root, device, update)
-    return compare_study.compared(study, folder, data_root, device, paths, lines, SIZE, 4, ROUNDS)
+    return compare_trained.compared(study, folder, data_root, device, paths, lines, SIZE, 4, ROUNDS)
