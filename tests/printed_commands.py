@@ -110,6 +110,8 @@ PARSED = {
     'convnext-dense compare --data': 'trains for hours; '
     'tests/commands/test_compare_data.py runs it on tiny data',
     'convnext-dense plan ': 'tests/analysis/test_plan.py plans this config',
+    'convnext-dense train mask2former': 'trains for 20 minutes; tests/runtime/cut_losses.py trains '
+    'this config',
     'python -m torch.distributed.run': 'eight GPUs; tests/commands/test_launching.py starts two '
     'processes',
     r'python3? tools/gpu/': 'fetches a hundred packages, or needs a GPU; tests/setup/'

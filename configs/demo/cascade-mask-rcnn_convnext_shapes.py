@@ -1,5 +1,6 @@
 """A small ConvNeXt V2 in Cascade Mask R-CNN on the embedded data set, for a CPU."""
 _base_ = [
+    '../_base_/backbones/convnextv2-32.py',
     '../_base_/models/cascade-mask-rcnn_fpn-64.py',
     '../_base_/datasets/shapes_instance.py',
     '../_base_/schedules/one-cycle.py',
@@ -8,17 +9,7 @@ _base_ = [
 max_iters = 750
 
 model = dict(
-    backbone=dict(
-        type='convnext_dense.ConvNeXt',
-        arch=dict(depths=(2, 2, 4, 2), channels=(32, 64, 128, 256)),
-        use_grn=True,
-        layer_scale_init_value=0.,
-        # weights of this size learn from the first step; the published ones are for long recipes
-        init_cfg=dict(
-            type='Kaiming',
-            layer=['Conv2d', 'Linear'],
-            mode='fan_in',
-            distribution='normal')),
+    backbone=_base_.small_backbone,
     neck=dict(in_channels=[32, 64, 128, 256]),
     roi_head=dict(mask_head=dict(conv_out_channels=32)))
 train_dataloader = dict(batch_size=4)

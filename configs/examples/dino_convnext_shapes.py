@@ -1,5 +1,6 @@
 """The demo's ConvNeXt V2 in a small DINO on the embedded data, from nothing, on a CPU."""
 _base_ = [
+    '../_base_/backbones/convnextv2-32.py',
     '../_base_/models/dino-4scale-128.py',
     '../_base_/datasets/shapes_detection.py',
     '../_base_/schedules/one-cycle.py',
@@ -9,17 +10,7 @@ max_iters = 1000
 
 feed_forward = dict(ffn_cfg=dict(feedforward_channels=1024))
 model = dict(
-    backbone=dict(
-        type='convnext_dense.ConvNeXt',
-        arch=dict(depths=(2, 2, 4, 2), channels=(32, 64, 128, 256)),
-        use_grn=True,
-        out_indices=[1, 2, 3],
-        layer_scale_init_value=0.,
-        init_cfg=dict(
-            type='Kaiming',
-            layer=['Conv2d', 'Linear'],
-            mode='fan_in',
-            distribution='normal')),
+    backbone=dict(_base_.small_backbone, out_indices=[1, 2, 3]),
     neck=dict(in_channels=[64, 128, 256]),
     encoder=dict(layer_cfg=feed_forward),
     decoder=dict(layer_cfg=feed_forward),

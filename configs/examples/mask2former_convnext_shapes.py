@@ -1,5 +1,6 @@
 """The demo's ConvNeXt V2 in a small Mask2Former on the embedded data, from nothing, on a CPU."""
 _base_ = [
+    '../_base_/backbones/convnextv2-32.py',
     '../_base_/models/mask2former-64.py',
     '../_base_/datasets/shapes_semantic.py',
     '../_base_/schedules/one-cycle.py',
@@ -10,16 +11,7 @@ max_iters = 1000
 feed_forward = dict(ffn_cfg=dict(feedforward_channels=576))
 model = dict(
     data_preprocessor=dict(size=(160, 160)),
-    backbone=dict(
-        type='convnext_dense.ConvNeXt',
-        arch=dict(depths=(2, 2, 4, 2), channels=(32, 64, 128, 256)),
-        use_grn=True,
-        layer_scale_init_value=0.,
-        init_cfg=dict(
-            type='Kaiming',
-            layer=['Conv2d', 'Linear'],
-            mode='fan_in',
-            distribution='normal')),
+    backbone=_base_.small_backbone,
     decode_head=dict(
         in_channels=[32, 64, 128, 256],
         num_classes=6,
