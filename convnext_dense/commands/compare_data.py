@@ -93,7 +93,7 @@ def train_models(args: argparse.Namespace, folder: Path,
     paths, lines = compare_study.run_study(
         study, folder, None, device, lambda done, lines: update(done, lines, size))
     return compare_trained.compared(study, folder, None, device, paths, lines, size,
-                                  base.train_dataloader.batch_size, ROUNDS)
+                                    base.train_dataloader.batch_size, ROUNDS)
 
 
 def check_options(args: argparse.Namespace) -> list[Backbone]:

@@ -1,6 +1,7 @@
 """The text of a config: short, commented, derived from one of the package."""
 from __future__ import annotations
 
+import pprint
 import textwrap
 from collections.abc import Sequence
 
@@ -93,9 +94,7 @@ def _comment(text, width=96):
 
 
 def _tuple(classes):
-    lines = textwrap.wrap(', '.join(map(repr, classes)) + ', ', 84, break_long_words=False,
-                          break_on_hyphens=False)
-    return '(' + '\n    '.join(lines) + ')'
+    return pprint.pformat(tuple(classes), width=86, compact=True).replace('\n', '\n' + 10 * ' ')
 
 
 def _model(plan, labels):

@@ -47,3 +47,14 @@ def test_the_config_of_a_plan_builds_its_model(task, machine, tmp_path):
             (task == 'masks')
         assert cfg.test_evaluator.metric == (['bbox', 'segm'] if task == 'masks' else ['bbox'])
         assert cfg.test_evaluator.ann_file == f'{tmp_path}/data/annotations/test.json'
+
+
+@pytest.mark.parametrize('classes', [
+    ('plum',), tuple(f'class {number}' for number in range(30)),
+    ("grower's  pear", 'a "large" apple', 'tab\there', 'new\nline', 'half-ripe plum ' * 8)])
+def test_class_names_of_any_length_are_read_as_they_are(classes, tmp_path):
+    data = DATA._replace(task='labels', classes=len(classes))
+    path = tmp_path / 'config.py'
+    path.write_text(config_text(make_plan(data, Machine(2)), data, classes))
+    assert max(map(len, path.read_text().splitlines())) <= 100
+    assert tuple(load_config(path).classes) == classes
