@@ -27,7 +27,7 @@ FLOORS = [
     ['storage'],
     ['file_cache'],
     ['bfloat16_gain', 'command_names', 'config_nodes', 'cores', 'download', 'chunks', 'files',
-     'layouts', 'model_wrappers', 'parallel', 'plain_layers', 'wording'],
+     'fonts', 'layouts', 'model_wrappers', 'parallel', 'plain_layers', 'wording'],
     ['private'],
     ['errors'],
 ]

@@ -7,6 +7,7 @@ convnext-dense export CONFIG --weights WEIGHTS --to openvino --images photos/ --
 """
 import argparse
 from pathlib import Path
+from shlex import quote
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -64,4 +65,4 @@ def fastest(card: dict, out: Path) -> str:
     options = f'--runtime {runtime.removesuffix(".export")}'
     options += f' --precision {precision}' if precision else ''
     return (f'{best} is {own / seconds[best]:.2f} times as fast as predict and test in torch: '
-            f'convnext-dense predict IMAGES --model {out} {options}')
+            f'convnext-dense predict IMAGES --model {quote(str(out))} {options}')

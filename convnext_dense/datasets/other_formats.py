@@ -1,6 +1,7 @@
 """The way out for data in another layout: which importer reads a folder, and the command."""
 from itertools import islice
 from pathlib import Path
+from shlex import quote
 
 from convnext_dense.errors import InputError
 
@@ -19,7 +20,7 @@ def import_hint(root: str | Path | None) -> str:
     """
     from convnext_dense.datasets.importers import FORMATS, recognise
     from convnext_dense.datasets.importers.files import SourceFiles
-    command = f'`convnext-dense new PROJECT --data {root or "DIR"}`'
+    command = f'`convnext-dense new PROJECT --data {quote(str(root)) if root else "DIR"}`'
     folder = Path(root) if root else None
     if folder and folder.is_dir() and len(
             list(islice(folder.rglob('*'), MOST_FILES))) < MOST_FILES:

@@ -1,6 +1,7 @@
 """The model card of an export: JSON for programs, Markdown for people."""
 import json
 from pathlib import Path
+from shlex import quote
 
 from convnext_dense.download import file_hash
 from convnext_dense.errors import markdown_text, printable
@@ -64,7 +65,7 @@ def markdown(card: dict) -> str:
     parts += _checked(card)
     parts += ['## From Python', '', '```python', python_code(card), '```', '',
               'or, with the pipeline of the test, files and folders:', '', '```',
-              f'convnext-dense predict photos/ --model {card["name"]} --runtime '
+              f'convnext-dense predict photos/ --model {quote(card["name"])} --runtime '
               f'{card["runtime"]}', '```', '']
     if card['runtime'] not in PROGRAMS:
         parts += ['## From C++', '', '```cpp', cpp_code(card), '```', '']

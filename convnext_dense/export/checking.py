@@ -107,6 +107,8 @@ def in_words(found: dict) -> str:
     """One line of what :func:`compare` gave."""
     if 'equal_pixels' in found:
         text = f'{found["equal_pixels"]:.4%} of the pixels have the same label at the least'
+    elif not found['objects'] and not found['unmatched']:
+        text = 'no object could be compared, since the model finds none'
     else:
         text = (f'{found["objects"]} objects, {found["unmatched"]} without a partner, boxes within '
                 f'{found["box_difference"]:.2g} pixels, scores within '

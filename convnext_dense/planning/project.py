@@ -7,6 +7,7 @@ import sys
 import zipfile
 from collections import Counter
 from pathlib import Path
+from shlex import quote
 from typing import NamedTuple
 
 from convnext_dense.datasets.importers import read_source
@@ -53,8 +54,8 @@ class Project(NamedTuple):
             *(f'note: {note}' for note in self.source.notes),
             *(f'{topic}: {why}' for topic, why in plan.reasons.items()),
             f'{self.folder} is ready: its config is {self.folder / "config.py"}. Next:',
-            f'  convnext-dense train {self.folder / "config.py"}',
-            f'  convnext-dense predict IMAGES --model {self.folder / "work_dir"}',
+            f'  convnext-dense train {quote(str(self.folder / "config.py"))}',
+            f'  convnext-dense predict IMAGES --model {quote(str(self.folder / "work_dir"))}',
         ]
 
 

@@ -4,11 +4,11 @@ Images are uint8 of shape (H, W, 3) in BGR order, as OpenCV reads and writes the
 """
 from collections.abc import Sequence
 from functools import lru_cache
-from pathlib import Path
 
 import cv2
 import numpy as np
 
+from convnext_dense.fonts import font_of
 from convnext_dense.prediction.colours import Colour, text_colour
 
 MASK_OPACITY = .4
@@ -142,7 +142,7 @@ def label_image(text: str, size: int, colour: Colour) -> np.ndarray:
     """A text on a bar of a colour.
 
     Args:
-        text (str): in any script that DejaVu has: Latin, Greek, Cyrillic, Arabic.
+        text (str): in any script that a font of this machine has.
         size (int): of the font, in pixels.
         colour (tuple): BGR, of the bar.
 
@@ -150,8 +150,8 @@ def label_image(text: str, size: int, colour: Colour) -> np.ndarray:
         ndarray: uint8, (h, w, 3); do not change it.
     """
     from PIL import Image, ImageDraw
-    font = _font(size)
     text = ''.join(letter if letter.isprintable() else '?' for letter in text)
+    font = _font(font_of(text).path, size)
     pad = max(2, size // 5)
     width = int(font.getlength(text)) + 2 * pad
     height = sum(font.getmetrics()) + pad
@@ -161,11 +161,9 @@ def label_image(text: str, size: int, colour: Colour) -> np.ndarray:
 
 
 @lru_cache(maxsize=32)
-def _font(size):
-    import matplotlib
+def _font(path, size):
     from PIL import ImageFont
-    folder = Path(matplotlib.get_data_path()) / 'fonts' / 'ttf'
-    return ImageFont.truetype(str(folder / 'DejaVuSans.ttf'), size)
+    return ImageFont.truetype(path, size)
 
 
 def _blend(canvas, crop, colour, line):

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from shlex import quote
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -83,7 +84,7 @@ class Predictor:
             self._open_export(model, weights, device, runtime, precision)
         elif runtime:
             raise InputError(f'{model} is no export, which --runtime is for; make one: '
-                             f'convnext-dense export {model} --to onnx')
+                             f'convnext-dense export {quote(str(model))} --to onnx')
         else:
             self.device = _device(device)
             files = find_model(model, weights)

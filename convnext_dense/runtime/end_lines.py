@@ -1,5 +1,6 @@
 """What is where at the end of a training."""
 import os
+from shlex import quote
 
 from mmengine.hooks import CheckpointHook
 from mmengine.runner import Runner
@@ -35,7 +36,7 @@ def end_lines(runner: Runner) -> list[str]:
     config = getattr(runner.cfg, 'filename', None)
     if config and (best or last):
         kept = os.path.join(runner.work_dir, os.path.basename(config))
-        lines += [f'next: convnext-dense test {kept if os.path.exists(kept) else config} '
-                  f'{best or last}',
-                  f'or: convnext-dense predict IMAGES --model {runner.work_dir}']
+        config = kept if os.path.exists(kept) else config
+        lines += [f'next: convnext-dense test {quote(config)} {quote(best or last)}',
+                  f'or: convnext-dense predict IMAGES --model {quote(runner.work_dir)}']
     return lines

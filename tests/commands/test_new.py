@@ -1,5 +1,6 @@
 """`new`, then `train`, then `test`, from data of every kind that a person may have."""
 import json
+import shlex
 import shutil
 import subprocess
 import sys
@@ -178,3 +179,13 @@ def test_help_imports_nothing_heavy():
     code = ('import sys; from convnext_dense.cli import main\ntry: main(["new", "--help"])\n'
             'except SystemExit: pass\nassert not {"torch", "mmengine", "cv2"} & set(sys.modules)')
     subprocess.run([sys.executable, '-c', code], check=True, stdout=subprocess.DEVNULL)
+
+
+def test_the_next_commands_can_be_pasted(tmp_path, capsys):
+    write_yolo(tmp_path / 'in')
+    folder = tmp_path / 'my project'
+    assert main(['new', str(folder), '--data', str(tmp_path / 'in'), '--device', 'cpu',
+                 '--weights', 'none']) == 0
+    train, predict = capsys.readouterr().out.splitlines()[-2:]
+    assert shlex.split(train) == ['convnext-dense', 'train', f'{folder}/config.py']
+    assert shlex.split(predict)[-1] == f'{folder}/work_dir'

@@ -8,6 +8,7 @@ import pytest
 from convnext_dense import InputError, Predictor
 from convnext_dense.commands.export import fastest
 from convnext_dense.export import ExportOptions, export_model, exporting
+from convnext_dense.export.checking import in_words
 from convnext_dense.prediction.exported import CARD
 
 
@@ -141,3 +142,10 @@ def test_adaptive_pooling_is_torchs():
     for size in (1, 2, 3, 6, (5, 4)):
         torch.testing.assert_close(AveragePool(size)(x), torch.nn.AdaptiveAvgPool2d(size)(x))
     assert np.isclose(float(AveragePool(1)(x)[0, 0]), float(x[0, 0].mean()), atol=1e-6)
+
+
+def test_a_comparison_of_no_object_says_so():
+    cases = dict(images=1, sizes=[[64, 48]], batches=[1, 2])
+    nothing = dict(objects=0, unmatched=0, box_difference=0., score_difference=0., cases=cases)
+    assert in_words(nothing).startswith('no object could be compared, since the model finds none (')
+    assert in_words(dict(nothing, unmatched=1)).startswith('0 objects, 1 without a partner')

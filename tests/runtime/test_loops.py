@@ -93,21 +93,23 @@ def test_training_data_without_a_batch_are_refused(tmp_path, by_epoch):
 
 
 def test_the_end_of_a_run_says_what_is_where(tmp_path):
+    folder = tmp_path / 'my runs'
+    folder.mkdir()
     config = with_validation(toy_config(
-        tmp_path, log_level='INFO', experiment_name=f'run_{uuid.uuid4().hex}'), 1,
+        folder, log_level='INFO', experiment_name=f'run_{uuid.uuid4().hex}'), 1,
         scores=[.1, .3, .2])
     config.default_hooks.checkpoint.update(save_best='score', rule='greater')
-    config.dump(tmp_path / 'my_config.py')
-    runner = Runner.from_cfg(Config.fromfile(tmp_path / 'my_config.py'))
+    config.dump(folder / 'my_config.py')
+    runner = Runner.from_cfg(Config.fromfile(folder / 'my_config.py'))
     runner.train()
-    log, = [path.read_text() for path in tmp_path.glob('*/*.log')]
-    best = tmp_path / 'best_score_iter_12.pth'
+    log, = [path.read_text() for path in folder.glob('*/*.log')]
+    best = folder / 'best_score_iter_12.pth'
     assert [line.split(' - INFO - ')[1] for line in log.splitlines()[-6:]] == [
-        f'best weights: {best}', f'last checkpoint: {tmp_path}/iter_18.pth',
-        f'log: {runner.log_dir}', f'curves: {tmp_path}/curves.png',
-        f'next: convnext-dense test {tmp_path}/my_config.py {best}',
-        f'or: convnext-dense predict IMAGES --model {tmp_path}']
-    assert cv2.imread(f'{tmp_path}/curves.png') is not None
+        f'best weights: {best}', f'last checkpoint: {folder}/iter_18.pth',
+        f'log: {runner.log_dir}', f'curves: {folder}/curves.png',
+        f"next: convnext-dense test '{folder}/my_config.py' '{best}'",
+        f"or: convnext-dense predict IMAGES --model '{folder}'"]
+    assert cv2.imread(f'{folder}/curves.png') is not None
 
 
 @pytest.mark.parametrize('code', [errno.ENOSPC, errno.EROFS])

@@ -1,13 +1,16 @@
 """Images of an evaluation: precision-recall curves and confusion matrices."""
-from collections.abc import Sequence
+import contextlib
+import warnings
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
-from matplotlib import colormaps
+from matplotlib import colormaps, rc_context
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from convnext_dense.evaluation.backends import Curves
+from convnext_dense.fonts import font_of
 
 RECALLS = np.linspace(0, 1, 101)
 # classes with a curve and a name of their own; of more, the best and the worst are shown
@@ -33,6 +36,11 @@ def precision_recall(curves: Curves, categories: list[dict],
         iou_thresholds (Sequence[float]): of the curves.
         path (Path): image file.
     """
+    with _written_as_they_are(str(category['name']) for category in categories):
+        _precision_recall(curves, categories, iou_thresholds, path)
+
+
+def _precision_recall(curves, categories, iou_thresholds, path):
     precision = curves.precision[:, :, :, 0, -1]
     known = np.flatnonzero((precision > -1).all((0, 1)))
     names = {category['id']: category['name'] for category in categories}
@@ -56,7 +64,7 @@ def precision_recall(curves: Curves, categories: list[dict],
         panel.set(xlabel='recall', ylabel='precision', xlim=(0, 1), ylim=(0, 1.02))
         panel.grid(color='0.9')
         panel.spines[['top', 'right']].set_visible(False)
-    _save(figure, path)
+    figure.savefig(path)
 
 
 def _curves_of_classes(right, precision, known, category_ids, names, iou_thresholds):
@@ -85,6 +93,11 @@ def confusion(matrix: np.ndarray, rows: Sequence[str], columns: Sequence[str], p
         rows, columns (Sequence[str]): n names each.
         path (Path): image file.
     """
+    with _written_as_they_are([*rows, *columns]):
+        _confusion(matrix, rows, columns, path)
+
+
+def _confusion(matrix, rows, columns, path):
     sums = matrix.sum(1, keepdims=True)
     shares = np.divide(matrix, sums, out=np.zeros(matrix.shape), where=sums > 0)
     classes = len(rows)
@@ -111,7 +124,7 @@ def confusion(matrix: np.ndarray, rows: Sequence[str], columns: Sequence[str], p
             axes.text(column, row, text, ha='center', va='center',
                       fontsize=7 if classes <= COUNTED else 5,
                       color='white' if share > 0.6 else 'black')
-    _save(figure, path)
+    figure.savefig(path)
 
 
 def _short(count):
@@ -129,5 +142,11 @@ def _figure(width, height, columns):
     return figure, figure.subplots(1, columns)
 
 
-def _save(figure, path):
-    figure.savefig(path)
+@contextlib.contextmanager
+def _written_as_they_are(names: Iterable[str]) -> Iterator[None]:
+    """Names of classes are no formulas, and have the font that their script needs."""
+    families = dict.fromkeys(('DejaVu Sans', font_of(''.join(names)).family))
+    with rc_context({'font.family': list(families), 'text.parse_math': False}), \
+            warnings.catch_warnings():
+        warnings.filterwarnings('ignore', 'Glyph .* missing from font')
+        yield
