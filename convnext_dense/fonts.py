@@ -8,6 +8,8 @@ from __future__ import annotations
 from functools import cache, lru_cache
 from typing import NamedTuple
 
+EMPTY = 'Last Resort'  # matplotlib's font of a box for every letter that there is
+
 
 class Font(NamedTuple):
     """A font.
@@ -31,6 +33,8 @@ def _font_of(letters):
     best = Font('DejaVu Sans', font_manager.findfont('DejaVu Sans'))
     known = len(letters & _letters(best.path))
     for entry in font_manager.fontManager.ttflist if known < len(letters) else ():
+        if entry.name.startswith(EMPTY):
+            continue
         found = len(letters & _letters(entry.fname))
         if found > known:
             best, known = Font(entry.name, entry.fname), found

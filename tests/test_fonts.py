@@ -4,7 +4,8 @@ from matplotlib import font_manager
 
 from convnext_dense.fonts import font_of
 
-INSTALLED = font_manager.fontManager.ttflist
+INSTALLED = [entry for entry in font_manager.fontManager.ttflist
+             if not entry.name.startswith('Last Resort')]
 
 
 def letters(path):
