@@ -158,8 +158,13 @@ def with_whole_paths(cfg: dict) -> dict:
     """A data set's settings without a root that lies in a store, which mmengine cannot join.
 
     Args:
-        cfg (dict): of the data set; it is not changed.
+        cfg (dict): of the data set, or of one that holds others; it is not changed.
     """
+    if isinstance(cfg.get('dataset'), dict):
+        cfg = dict(cfg, dataset=with_whole_paths(cfg['dataset']))
+    if isinstance(cfg.get('datasets'), (list, tuple)):
+        cfg = dict(cfg, datasets=[with_whole_paths(child) if isinstance(child, dict) else child
+                                  for child in cfg['datasets']])
     root = cfg.get('data_root') or ''
     if '://' not in root:
         return cfg

@@ -144,6 +144,16 @@ def test_samples_are_the_same_wherever_they_lie(make, place, archive, memory, sh
             assert one is other is None or np.array_equal(one, other)
 
 
+@pytest.mark.parametrize('wrapper', [
+    dict(type='mmdet.MultiImageMixDataset', pipeline=[]), dict(type='RepeatDataset', times=1),
+    dict(type='ConcatDataset')])
+def test_a_data_set_in_another_one_may_lie_in_a_store(wrapper, memory, shapes, tmp_path):
+    memory.put(str(shapes), '/shapes', recursive=True)
+    inner = detectors('memory://shapes/', dict(FSSPEC))
+    parts = dict(datasets=[inner]) if wrapper['type'] == 'ConcatDataset' else dict(dataset=inner)
+    assert len(samples(dict(wrapper, **parts), tmp_path)) == 6
+
+
 def test_a_store_that_does_not_answer_is_asked_again(memory, monkeypatch):
     monkeypatch.setattr(storage, 'PAUSE', 0)
     memory.pipe('/one', b'1')

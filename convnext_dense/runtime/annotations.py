@@ -30,7 +30,7 @@ def build_dataset(config: dict, bad_images: BadImageList) -> BaseDataset:
     Raises:
         InputError: the annotation file cannot be used.
     """
-    config, lazy = _make_lazy(config)
+    config, lazy = _make_lazy(with_whole_paths(config))
     dataset = DATASETS.build(config)
     if lazy:
         parts = list(leaves(dataset))
@@ -60,7 +60,6 @@ def _make_lazy(config):
             kind = registry.get(kind)
     else:
         config = dict(config, type=kind)
-    config = with_whole_paths(config)
     if not isinstance(kind, type) or not issubclass(kind, _LAZY) or config.get('lazy_init'):
         return config, False
     config = dict(config, lazy_init=True)
