@@ -1,8 +1,9 @@
 """convnext-dense predict: ``python -m benchmarks.prediction --model WORK_DIR --images FOLDER``.
 
-Three figures: seconds from the start of the command to the end of its first prediction, in a
+Four figures: seconds from the start of the command to the end of its first prediction, in a
 process of its own; images a second through the whole command, beside those of the network alone on
-the same images, read and packed before; and the memory over many images.
+the same images, read and packed before; seconds and memory of a large photo, of which masks are
+given as crops and, in turns, in the image's size; and the memory over many images.
 """
 import argparse
 import resource
@@ -14,11 +15,15 @@ import time
 from pathlib import Path
 from statistics import median
 
+import cv2
+import numpy as np
 import psutil
 import torch
 from mmengine.dataset import pseudo_collate
 
+from benchmarks.measuring import reset_peak, resident
 from convnext_dense.commands.predict import DEFAULT_SAVES, predict
+from convnext_dense.detection.mask_head import FCNMaskHead
 from convnext_dense.prediction import Predictor
 from convnext_dense.prediction.sources import find_sources
 
@@ -49,6 +54,26 @@ def folder_rate(predictor, sources, folder):
     start = time.perf_counter()
     done, _ = predict(predictor, sources, folder, DEFAULT_SAVES[predictor.task], _raise)
     return done / (time.perf_counter() - start)
+
+
+def large_image(predictor, pixels, rounds):
+    """Seconds and the most MiB beyond the model for an image, with masks as crops and whole."""
+    heads = [module for module in predictor.model.modules() if isinstance(module, FCNMaskHead)]
+    found, costs = {}, {True: [], False: []}
+    for _ in range(rounds):
+        for cropped in costs:
+            for head in heads:
+                head.cropped = cropped
+            reset_peak()
+            before, start = resident('VmRSS'), time.perf_counter()
+            found[cropped] = predictor(pixels)
+            costs[cropped].append((time.perf_counter() - start, resident('VmHWM') - before))
+    if not np.array_equal(found[True].boxes, found[False].boxes) or not all(
+            one[:2] == other[:2] and np.array_equal(one.pixels, other.pixels)
+            for one, other in zip(found[True].mask_crops, found[False].mask_crops, strict=True)):
+        raise RuntimeError('the two ways give different objects')
+    return len(found[True]), {cropped: [median(values) for values in zip(*costs[cropped])]
+                              for cropped in costs}
 
 
 def memory_over(predictor, images, count, folder, step=100):
@@ -86,6 +111,8 @@ def main():
     parser.add_argument('--images', required=True, help='folder of images')
     parser.add_argument('--rounds', type=int, default=5, help='of each rate, in turns')
     parser.add_argument('--most', type=int, default=100, help='images of a round')
+    parser.add_argument('--large', type=float, default=24, metavar='MILLIONS', help='of pixels of '
+                        'a large photo; 0 leaves it out')
     parser.add_argument('--memory', type=int, default=1000, metavar='N',
                         help='images over which the memory is watched; 0 leaves it out')
     args = parser.parse_args()
@@ -103,6 +130,15 @@ def main():
         print(f'{len(sources)} images: network alone {median(a for a, _ in rates):.2f}/s, files to '
               f'files {median(b for _, b in rates):.2f}/s, share {median(shares):.3f} '
               f'({min(shares):.3f}-{max(shares):.3f})')
+        if args.large and any(isinstance(module, FCNMaskHead)
+                              for module in predictor.model.modules()):
+            pixels, _ = predictor.input.read(sources[0].place)
+            factor = (args.large * 1e6 / (pixels.shape[0] * pixels.shape[1])) ** .5
+            pixels = cv2.resize(pixels, None, fx=factor, fy=factor)
+            objects, costs = large_image(predictor, pixels, args.rounds)
+            for cropped, words in ((True, 'as crops'), (False, "in the image's size")):
+                print(f'a photo of {pixels.shape[1]}x{pixels.shape[0]}, {objects} objects, masks '
+                      '{}: {:.2f} s, {:.0f} MiB'.format(words, *costs[cropped]))
         if args.memory:
             sizes = memory_over(predictor, sources, args.memory, folder)
             print('memory after each 100 images, MB: ' + ' '.join(f'{size:.0f}' for size in sizes))

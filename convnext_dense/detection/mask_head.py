@@ -11,7 +11,7 @@ from mmengine.utils import to_2tuple
 from torch import Tensor, nn
 
 from convnext_dense.chunks import chunks
-from convnext_dense.detection.mask_pasting import paste_masks
+from convnext_dense.detection.mask_pasting import paste_crops, paste_masks
 from convnext_dense.detection.mask_targets import crop_and_resize
 from convnext_dense.plain_layers import is_plain
 from convnext_dense.registry import MODELS
@@ -24,7 +24,12 @@ class FCNMaskHead(MMDetFCNMaskHead):
     On a CPU the masks of an image are pasted together, instead of one by one, and bitmaps are cut
     to RoIs without a copy of the bitmap for each RoI. :class:`.roi_heads.CascadeRoIHead` and
     ``StandardRoIHead`` have it compute the masks of the predicted classes only.
+
+    Attributes:
+        cropped (bool): the masks of an image are a list of what :func:`.mask_pasting.paste_crops`
+            gives, instead of a tensor in the image's size for each.
     """
+    cropped = False
 
     def computes_labels(self) -> bool:
         """Whether :meth:`forward_labels` knows these layers."""
@@ -73,7 +78,7 @@ class FCNMaskHead(MMDetFCNMaskHead):
     def _predict_by_feat_single(self, mask_preds, bboxes, labels, img_meta, rcnn_test_cfg,
                                 rescale=False, activate_map=False):
         threshold = rcnn_test_cfg.mask_thr_binary
-        if bboxes.device.type != 'cpu' or threshold < 0:
+        if threshold < 0 or not (self.cropped or bboxes.device.type == 'cpu'):
             return super()._predict_by_feat_single(
                 mask_preds, bboxes, labels, img_meta, rcnn_test_cfg, rescale, activate_map)
         channel = labels if mask_preds.shape[1] > 1 else 0
@@ -87,6 +92,8 @@ class FCNMaskHead(MMDetFCNMaskHead):
         else:
             height, width = (int(np.round(side * float(scale)))
                              for side, scale in zip((height, width), factor.flip(0)))
+        if self.cropped:
+            return paste_crops(masks.cpu(), bboxes.float().cpu(), height, width, threshold)
         return paste_masks(masks, bboxes.float(), height, width, threshold)
 
 

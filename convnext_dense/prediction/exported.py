@@ -8,7 +8,7 @@ from mmengine.config import Config
 from mmengine.structures import InstanceData, PixelData
 from torch import Tensor
 
-from convnext_dense.detection.mask_pasting import paste_masks
+from convnext_dense.detection.mask_pasting import paste_crops
 from convnext_dense.download import file_hash
 from convnext_dense.errors import InputError, convert_errors
 from convnext_dense.prediction.building import build
@@ -179,7 +179,7 @@ class ExportedModel:
                 boxes = boxes / boxes.new_tensor(meta['scale_factor']).repeat(2)
             found = InstanceData(bboxes=boxes, scores=scores, labels=labels.long())
             if masks:
-                found.masks = paste_masks(masks[0], boxes, *meta['ori_shape'][:2],
+                found.masks = paste_crops(masks[0], boxes, *meta['ori_shape'][:2],
                                           self.card['network']['mask_threshold'])
             sample.pred_instances = found
         return samples

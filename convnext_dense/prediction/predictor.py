@@ -277,8 +277,7 @@ class Predictor:
         boxes = found.bboxes.float().numpy() + np.array([tile.left, tile.top] * 2, np.float32)
         masks: list[MaskCrop] | None = None
         if 'masks' in found:
-            masks = [crop_mask(mask).shifted(tile.left, tile.top)
-                     for mask in np.asarray(found.masks, bool)]
+            masks = [mask.shifted(tile.left, tile.top) for mask in _crops(found.masks)]
         return boxes, found.scores.float().numpy(), found.labels.numpy(), masks
 
     def _panoptic(self, image, samples):
@@ -309,6 +308,13 @@ def _without_errors(images, on_error):
             raise image.error
         else:
             on_error(image.key, image.error)
+
+
+def _crops(masks):
+    """Masks as a head gives them, in the image's size or as crops, without what is empty."""
+    if isinstance(masks, list):
+        return [crop_mask(mask).shifted(left, top) for left, top, mask in masks]
+    return [crop_mask(mask) for mask in np.asarray(masks, bool)]
 
 
 def _is_image(value):

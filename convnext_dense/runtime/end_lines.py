@@ -34,9 +34,10 @@ def end_lines(runner: Runner) -> list[str]:
     report = os.path.join(runner.log_dir, 'evaluation')
     lines += [f'report of the last validation: {report}'] if os.path.isdir(report) else []
     config = getattr(runner.cfg, 'filename', None)
-    if config and (best or last):
+    weights = best or last
+    if config and weights:
         kept = os.path.join(runner.work_dir, os.path.basename(config))
         config = kept if os.path.exists(kept) else config
-        lines += [f'next: convnext-dense test {quote(config)} {quote(best or last)}',
+        lines += [f'next: convnext-dense test {quote(config)} {quote(weights)}',
                   f'or: convnext-dense predict IMAGES --model {quote(runner.work_dir)}']
     return lines

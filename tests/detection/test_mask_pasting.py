@@ -1,4 +1,6 @@
 """The masks of the mask head are those of mmdet, pixel for pixel."""
+import copy
+
 import numpy as np
 import pytest
 import torch
@@ -6,6 +8,7 @@ from mmengine.config import ConfigDict
 from mmengine.structures import InstanceData
 from pycocotools import mask as pycocotools_mask
 
+from convnext_dense.detection import mask_pasting
 from convnext_dense.evaluation.rle import encode_masks
 from convnext_dense.registry import MODELS
 
@@ -92,6 +95,46 @@ def test_a_box_outside_the_image_has_an_empty_mask(heads):
     (masks, _), = predict(heads[0][0], [torch.ones(2, CLASSES, 28, 28)], [boxes],
                           [torch.zeros(2, dtype=torch.long)], META, .5, True, False)
     assert masks.shape == (2, 60, 71) and not masks.any()
+
+
+@pytest.mark.parametrize('threshold', [0., .3, .5, 1.])
+def test_crops_are_the_masks_where_the_boxes_lie(threshold, monkeypatch):
+    torch.manual_seed(5)
+    boxes = torch.cat([random_boxes(60, 60, 71, 120), torch.tensor([
+        [-50., -50., -20., -20.], [100., 10., 140., 30.], [10.5, 7., 10.5, 20.],
+        [9., 9., 9., 9.], [-200., -100., 300., 400.], [3., 4., 5., 5.]])])
+    masks = torch.rand(len(boxes), 28, 28)
+    monkeypatch.setattr(mask_pasting, 'CHUNK', 500)  # a crop is pasted in several parts
+    crops = mask_pasting.paste_crops(masks, boxes, 60, 71, threshold)
+    whole = torch.zeros(len(boxes), 60, 71, dtype=torch.bool)
+    for index, (left, top, crop) in enumerate(crops):
+        height, width = crop.shape
+        whole[index, top:top + height, left:left + width] = torch.from_numpy(crop)
+    assert torch.equal(whole, mask_pasting.paste_masks(masks, boxes, 60, 71, threshold))
+    assert sum(crop.size for _, _, crop in crops) < whole.numel() / 2
+
+
+def test_a_box_that_is_no_number_has_an_empty_crop():
+    crop, = mask_pasting.paste_crops(
+        torch.ones(1, 28, 28), torch.full((1, 4), float('nan')), 60, 71, .5)
+    assert crop[2].sum() == 0
+
+
+@pytest.mark.parametrize('rescale', [True, False])
+def test_a_head_that_crops_gives_the_same_masks_and_boxes(heads, rescale):
+    torch.manual_seed(6)
+    meta = [dict(ori_shape=(60, 71), scale_factor=(1.3, 1.25))]
+    boxes, logits = [random_boxes(20, 60, 71, 90)], [torch.randn(20, CLASSES, 28, 28)]
+    arguments = (logits, boxes, [torch.randint(0, CLASSES, (20, ))], meta, .5, rescale, False)
+    (expected, expected_boxes), = predict(heads[0][0], *arguments)
+    head = copy.deepcopy(heads[0][0])
+    head.cropped = True
+    (crops, found_boxes), = predict(head, *arguments)
+    assert torch.equal(found_boxes, expected_boxes) and len(crops) == 20
+    for (left, top, crop), mask in zip(crops, expected.numpy()):
+        height, width = crop.shape
+        assert np.array_equal(mask[top:top + height, left:left + width], crop)
+        assert mask.sum() == crop.sum()
 
 
 def test_masks_for_debugging_are_mmdets(heads):
