@@ -42,7 +42,14 @@ class Mask2Former(MMDetMask2Former):
 
 @MODELS.register_module()
 class MaskFormerFusionHead(MMDetMaskFormerFusionHead):
-    """``mmdet.MaskFormerFusionHead`` with the same arguments and results."""
+    """``mmdet.MaskFormerFusionHead`` with the same arguments and results.
+
+    Attributes:
+        cropped (bool): the masks of an image's instances are a list of left, top and the mask from
+            there on, a bool array of shape (h, w), instead of a tensor of the image's size for
+            each.
+    """
+    cropped = False
 
     def predict(self, mask_cls_results: Tensor, mask_pred_results: Tensor,
                 batch_data_samples: list, rescale: bool = False, **kwargs: Any) -> list[dict]:
@@ -119,19 +126,29 @@ class MaskFormerFusionHead(MMDetMaskFormerFusionHead):
         scores, labels = scores[things], labels[things]
         # several classes of one query share its mask
         queries, of_instance = (places[things] // self.num_classes).unique(return_inverse=True)
-        binary = torch.empty(len(queries), *masks.size, dtype=torch.bool, device=scores.device)
         boxes, certainty = scores.new_zeros(len(queries), 4), scores.new_zeros(len(queries))
+        crops: list = []
+        whole = None if self.cropped else torch.empty(
+            len(queries), *masks.size, dtype=torch.bool, device=scores.device)
         for part, logits in masks.chunks(queries):
-            torch.gt(logits, 0, out=binary[part])
-            boxes[part] = mask2bbox(binary[part])
-            area = binary[part].flatten(1).sum(1)
-            certainty[part] = logits.sigmoid().mul_(binary[part]).flatten(1).sum(1) / (area + 1e-6)
+            binary = torch.gt(logits, 0, out=None if whole is None else whole[part])
+            boxes[part] = mask2bbox(binary)
+            area = binary.flatten(1).sum(1)
+            certainty[part] = logits.sigmoid().mul_(binary).flatten(1).sum(1) / (area + 1e-6)
+            crops += _crops(binary, boxes[part]) if whole is None else []
         results = InstanceData()
         results.bboxes = boxes[of_instance]
         results.labels = labels
         results.scores = scores * certainty[of_instance]
-        results.masks = binary[of_instance]
+        results.masks = [crops[query] for query in of_instance.tolist()] if whole is None else \
+            whole[of_instance]
         return results
+
+
+def _crops(masks, boxes):
+    """Left, top and what lies in the box of each mask."""
+    return [(left, top, mask[top:bottom, left:right].numpy(force=True).copy())
+            for mask, (left, top, right, bottom) in zip(masks, boxes.int().tolist(), strict=True)]
 
 
 class _EnlargedMasks:

@@ -29,14 +29,13 @@ def build_model(files: ModelFiles, device: torch.device, prepared: bool = True,
         precision (str): that it is prepared to compute in, ``float32`` or ``bf16``.
 
     Returns:
-        nn.Module: in evaluation mode. The toolkit's mask heads give masks as crops, see
-        :class:`convnext_dense.detection.mask_head.FCNMaskHead`.
+        nn.Module: in evaluation mode. The toolkit's mask heads are set to give masks as crops
+        (``cropped``, see :class:`convnext_dense.detection.mask_head.FCNMaskHead`).
 
     Raises:
         InputError: the config does not build, or the weights are not its own.
     """
     from convnext_dense.checkpoints import load_weights
-    from convnext_dense.detection.mask_head import FCNMaskHead
     cfg = files.cfg
     set_device(cfg, device.type)
     # initial weights are drawn at random; they are all replaced
@@ -52,7 +51,7 @@ def build_model(files: ModelFiles, device: torch.device, prepared: bool = True,
     prepare(model, 'infer', device, settings and replace(
         settings, compile=False, bfloat16=settings.bfloat16 or precision == 'bf16'))
     for head in model.modules():
-        if isinstance(head, FCNMaskHead):
+        if hasattr(head, 'cropped'):
             head.cropped = True
     return model
 

@@ -67,6 +67,23 @@ def test_instances_and_panoptic_maps_are_mmdets(options, chunk, monkeypatch):
     assert segments > 4
 
 
+@pytest.mark.parametrize('max_per_image', [20, 3, 0])
+def test_a_head_that_crops_gives_the_same_masks(max_per_image):
+    scores, masks = outputs()
+    head, _ = heads(max_per_image=max_per_image)
+    whole = head.predict(scores, masks, samples(), rescale=True)
+    head.cropped = True
+    for ours, expected in zip(head.predict(scores, masks, samples(), rescale=True), whole):
+        found, expected = ours['ins_results'], expected['ins_results']
+        assert torch.equal(found.bboxes, expected.bboxes)
+        assert torch.equal(found.scores, expected.scores)
+        assert len(found.masks) == len(found) == len(expected)
+        for (left, top, crop), mask in zip(found.masks, expected.masks.numpy()):
+            height, width = crop.shape
+            assert (mask[top:top + height, left:left + width] == crop).all()
+            assert mask.sum() == crop.sum()
+
+
 def test_masks_may_have_the_size_of_the_batch_already():
     scores, masks = outputs()
     masks = F.interpolate(masks, BATCH, mode='bilinear', align_corners=False)
