@@ -4,6 +4,7 @@ from __future__ import annotations
 import argparse
 import os
 from collections.abc import Sequence
+from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 from convnext_dense.errors import InputError, convert_errors
@@ -11,6 +12,8 @@ from convnext_dense.errors import InputError, convert_errors
 if TYPE_CHECKING:
     from mmengine.config import Config
     from mmengine.runner import Runner
+
+LONG = 60.  # seconds of work on a CPU after which faster runtimes are named
 
 
 def add_config_options(parser: argparse.ArgumentParser) -> None:
@@ -39,6 +42,20 @@ def add_predictor_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--precision', choices=('float32', 'bf16'), default='float32',
                         help='bf16 needs, for an export, openvino (default: %(default)s)')
     parser.add_argument('--device', help='cpu, cuda or cuda:N (default: cuda where there is one)')
+
+
+def export_hint(model: str, device: str, seconds: float) -> str | None:
+    """A line on faster runtimes after long work on a CPU, or None.
+
+    Args:
+        model: what was worked with, as it was given.
+        device: ``cpu`` or another one.
+        seconds: that the work took.
+    """
+    if device != 'cpu' or seconds < LONG:
+        return None
+    return (f'other runtimes may be faster on this CPU: convnext-dense export {quote(model)} --to '
+            'openvino measures them beside torch')
 
 
 def add_label_values(parser: argparse.ArgumentParser) -> None:

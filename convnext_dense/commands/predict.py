@@ -6,12 +6,13 @@ convnext-dense predict photos/ --model exports/fruit --runtime openvino
 """
 import argparse
 import sys
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from convnext_dense.commands.options import add_predictor_options, choose_device
+from convnext_dense.commands.options import add_predictor_options, choose_device, export_hint
 from convnext_dense.errors import InputError, printable
 from convnext_dense.wording import counted
 
@@ -61,6 +62,7 @@ def run(args: argparse.Namespace) -> int:
         broken.append(printable(str(error)))
         print(f'passed over: {broken[-1]}', file=sys.stderr)
 
+    start = time.monotonic()
     done, stopped = predict(predictor, sources, args.out,
                             args.save or DEFAULT_SAVES[predictor.task], on_error,
                             count_images(sources))
@@ -68,6 +70,10 @@ def run(args: argparse.Namespace) -> int:
           f'{printable(predictor.source)}; results are in {printable(args.out)}' +
           (f'; {len(broken)} passed over' if broken else '') +
           ('; stopped' if stopped else ''))
+    hint = None if is_export(args.model) else export_hint(
+        args.model, device, time.monotonic() - start)
+    if hint:
+        print(hint)
     return 130 if stopped else 1 if broken else 0
 
 

@@ -4,8 +4,14 @@ convnext-dense test NAME WEIGHTS --data-root data/coco
 convnext-dense test mine.py work_dirs/mine/epoch_36.pth --tta --show-dir shown
 """
 import argparse
+import time
 
-from convnext_dense.commands.options import add_config_options, build_runner, prepare_config
+from convnext_dense.commands.options import (
+    add_config_options,
+    build_runner,
+    export_hint,
+    prepare_config,
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -39,4 +45,9 @@ def run(args: argparse.Namespace) -> None:
         enable_tta(cfg)
     if args.out:
         keep_predictions(cfg, args.out)
-    build_runner(cfg).test()
+    runner = build_runner(cfg)
+    start = time.monotonic()
+    runner.test()
+    hint = export_hint(args.checkpoint, device, time.monotonic() - start)
+    if hint:
+        runner.logger.info(hint)

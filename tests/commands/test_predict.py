@@ -12,6 +12,8 @@ from prediction.trained import detector, segmenter, shapes  # noqa: F401
 
 from convnext_dense import Predictor
 from convnext_dense.cli import run_command
+from convnext_dense.commands import options
+from convnext_dense.commands.options import export_hint
 
 
 @pytest.fixture
@@ -136,3 +138,18 @@ def test_ctrl_c_ends_the_files(folder, detector, tmp_path, monkeypatch):  # noqa
     assert run_command('predict', [str(folder), '--model', str(detector), '--out', str(out),
                                    '--device', 'cpu']) == 130
     assert 'annotations' in json.loads((out / 'coco.json').read_text())
+
+
+def test_after_long_work_on_a_cpu_faster_runtimes_are_named():
+    hint = export_hint('my runs/fruit', 'cpu', 61.)
+    assert "convnext-dense export 'my runs/fruit' --to openvino" in hint
+    assert export_hint('fruit', 'cpu', 59.) is export_hint('fruit', 'cuda', 3600.) is None
+
+
+def test_the_hint_ends_a_long_prediction(
+        folder, detector, tmp_path, monkeypatch, capsys):  # noqa: F811
+    monkeypatch.setattr(options, 'LONG', 0.)
+    (folder / 'b' / 'torn\x1b[2J.png').unlink()
+    assert run_command('predict', [str(folder), '--model', str(detector), '--out',
+                                   str(tmp_path / 'out'), '--device', 'cpu']) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == export_hint(str(detector), 'cpu', 1.)
