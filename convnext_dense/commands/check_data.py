@@ -30,7 +30,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help='override settings')
     add_label_values(parser)
     parser.add_argument('--out', help='folder for report.json and samples.jpg '
-                        '(default: work_dirs/<name of the config>/data_check)')
+                        "(default: data_check in the config's work_dir, or in "
+                        'work_dirs/<name of the config>)')
     parser.add_argument('--samples', type=int, default=12,
                         help='random images of each data set on the sheet; 0 draws none')
     parser.add_argument('--seed', type=int, default=0, help='chooses the random images')
@@ -65,7 +66,8 @@ def run(args: argparse.Namespace) -> int:
         return 0
     workers = args.workers or min(core_count(), 8)
     reports, config_findings, notes = full_check(cfg, workers, trial=args.trial)
-    out = Path(args.out or Path('work_dirs') / Path(cfg.filename).stem / 'data_check')
+    work_dir = cfg.get('work_dir') or Path('work_dirs') / Path(cfg.filename).stem
+    out = Path(args.out or Path(work_dir) / 'data_check')
     files = write_report(out, reports, config_findings, notes, args.samples, args.seed)
     lines, good = summary(reports, config_findings, notes)
     print('\n'.join(map(printable, lines)))

@@ -189,3 +189,12 @@ def test_the_next_commands_can_be_pasted(tmp_path, capsys):
     train, predict = capsys.readouterr().out.splitlines()[-2:]
     assert shlex.split(train) == ['convnext-dense', 'train', f'{folder}/config.py']
     assert shlex.split(predict)[-1] == f'{folder}/work_dir'
+
+
+def test_the_report_on_the_data_lies_in_the_project(tmp_path, monkeypatch):
+    write_yolo(tmp_path / 'in')
+    assert new(tmp_path) == 0
+    monkeypatch.chdir(tmp_path)
+    assert main(['check-data', 'out/config.py', '--no-trial', '--samples', '0']) == 0
+    assert (tmp_path / 'out' / 'work_dir' / 'data_check' / 'report.json').is_file()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ['in', 'out']
