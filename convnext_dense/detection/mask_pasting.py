@@ -1,4 +1,4 @@
-"""Pasting the masks of an image's instances into it, on CPUs: all at once, or only their boxes.
+"""Pasting the masks of an image's instances into it, on CPUs: only where their boxes lie.
 
 Bilinear interpolation is separable: a mask in the image is ``rows @ mask @ columns``, where each
 row of the matrices has two weights that are not zero.
@@ -11,7 +11,6 @@ from torch import Tensor
 CHUNK = 2**21
 
 
-@torch.autocast('cpu', enabled=False)  # weights of interpolation
 def paste_masks(masks: Tensor, boxes: Tensor, height: int, width: int, threshold: float) -> Tensor:
     """Paste masks into the image, as ``mmdet``'s ``FCNMaskHead`` does.
 
@@ -25,24 +24,13 @@ def paste_masks(masks: Tensor, boxes: Tensor, height: int, width: int, threshold
         Tensor: (n, height, width), bool, columns after one another in memory, which is the order
         of COCO's run-length encoding.
     """
-    x, y = torch.arange(width), torch.arange(height)
-    rows = _weights(boxes[:, 1], boxes[:, 3], y, masks.shape[1])
-    columns = _weights(boxes[:, 0], boxes[:, 2], x, masks.shape[2])
-    inside_y = _inside(boxes[:, 1], boxes[:, 3], y)
-    inside_x = _inside(boxes[:, 0], boxes[:, 2], x)
-    pasted = torch.empty(len(masks), width, height, dtype=torch.bool)
-    masks = masks.float()
-    step = max(CHUNK // (height * width), 1)
-    for begin in range(0, len(masks), step):
-        part = slice(begin, begin + step)
-        values = torch.bmm(columns[part] @ masks[part].transpose(1, 2), rows[part].transpose(1, 2))
-        torch.ge(values, threshold, out=pasted[part])
-        if threshold <= 0:  # what lies around the box has the value 0
-            pasted[part] &= inside_x[part, :, None] & inside_y[part, None]
+    # of numpy, whose zeros take no memory until something is written there
+    pasted = torch.from_numpy(np.zeros((len(masks), width, height), bool))
+    for image, (left, top, crop) in zip(pasted, _crops(masks, boxes, height, width, threshold)):
+        image[left:left + len(crop), top:top + crop.shape[1]] = crop
     return pasted.transpose(1, 2)
 
 
-@torch.autocast('cpu', enabled=False)
 def paste_crops(masks: Tensor, boxes: Tensor, height: int, width: int,
                 threshold: float) -> list[tuple[int, int, np.ndarray]]:
     """The masks of :func:`paste_masks`, each only where its box lies.
@@ -56,35 +44,38 @@ def paste_crops(masks: Tensor, boxes: Tensor, height: int, width: int,
         list[tuple[int, int, numpy.ndarray]]: left, top, and the mask from there on, bool of shape
         (h, w); all around it is False.
     """
+    return [(left, top, crop.T.numpy())
+            for left, top, crop in _crops(masks, boxes, height, width, threshold)]
+
+
+@torch.autocast('cpu', enabled=False)  # weights of interpolation
+def _crops(masks, boxes, height, width, threshold):
+    """Left, top and the pasted mask (w, h) within one pixel of each box."""
     limits = boxes.new_tensor([width, height])
     begin = (boxes[:, :2].floor() - 1).clamp(min=0).minimum(limits).nan_to_num(0).int()
     end = (boxes[:, 2:].ceil() + 1).clamp(min=0).minimum(limits).nan_to_num(0).int()
+    columns = _weights(boxes[:, 0], boxes[:, 2], width, masks.shape[2])
+    rows = (_weights(boxes[:, 1], boxes[:, 3], height, masks.shape[1]) @ masks.float()).mT
     crops = []
-    for mask, box, (left, top), (right, bottom) in zip(
-            masks.float(), boxes[:, :, None], begin.tolist(), end.tolist(), strict=True):
-        x, y = torch.arange(left, right), torch.arange(top, bottom)
-        pasted = torch.empty(len(y), len(x), dtype=torch.bool)
-        rows, = _weights(box[1], box[3], y, mask.shape[0])
-        columns = mask @ _weights(box[0], box[2], x, mask.shape[1])[0].T
-        step = max(CHUNK // max(len(x), 1), 1)
-        for first in range(0, len(y), step):
+    for (left, top), (right, bottom), across, down in zip(
+            begin.tolist(), end.tolist(), columns, rows, strict=True):
+        across, down = across[left:right], down[:, top:bottom]
+        crop = torch.empty(len(across), down.shape[1], dtype=torch.bool)
+        step = max(CHUNK // max(down.shape[1], 1), 1)
+        for first in range(0, len(across), step):
             part = slice(first, first + step)
-            torch.ge(rows[part] @ columns, threshold, out=pasted[part])
-        crops.append((left, top, pasted.numpy()))
+            torch.ge(across[part] @ down, threshold, out=crop[part])
+        crops.append((left, top, crop))
     return crops
 
 
-def _weights(start, end, pixels, cells):
-    """Weights of the cells of the masks for pixels along one axis: (n, pixels, cells)."""
+def _weights(start, end, size, cells):
+    """Weights of the cells of the masks for each pixel along one axis: (n, size, cells)."""
+    pixels = torch.arange(size)
     place = pixels.float() + 0.5
     place = (place - start[:, None]) / (end - start)[:, None] * 2 - 1
     place = place.masked_fill(place.isinf(), 0)  # mmdet's rule for boxes without extent
     place = ((place + 1) * cells - 1) / 2
     distance = (place[:, :, None] - torch.arange(cells, dtype=torch.float32)).abs_()
-    weights = distance.neg_().add_(1).clamp_(min=0)
-    return weights * _inside(start, end, pixels)[:, :, None]
-
-
-def _inside(start, end, pixels):
-    """Which pixels along one axis lie within one pixel of the boxes: (n, pixels)."""
-    return (pixels >= (start.floor() - 1)[:, None]) & (pixels < (end.ceil() + 1)[:, None])
+    inside = (pixels >= (start.floor() - 1)[:, None]) & (pixels < (end.ceil() + 1)[:, None])
+    return distance.neg_().add_(1).clamp_(min=0) * inside[:, :, None]

@@ -179,7 +179,8 @@ class ExportedModel:
                 boxes = boxes / boxes.new_tensor(meta['scale_factor']).repeat(2)
             found = InstanceData(bboxes=boxes, scores=scores, labels=labels.long())
             if masks:
-                found.masks = paste_crops(masks[0], boxes, *meta['ori_shape'][:2],
+                height, width = meta['ori_shape'][:2]
+                found.masks = paste_crops(masks[0], boxes, height, width,
                                           self.card['network']['mask_threshold'])
             sample.pred_instances = found
         return samples
