@@ -91,8 +91,7 @@ WALKS = {
     'people': 'convnext-dense new people',
     'examples': r'python tools/train.py configs/examples/\S+ --data-root \S+$|'
                 'convnext-dense predict photos/ --model work_dirs/upernet',
-    'comparison': r'python tools/train.py configs/examples/\S+ --data-root \S+ --work-dir|'
-                  'python tools/compare.py --size',
+    'comparison': 'convnext-dense compare --data (CAMVID|PENNFUDAN)',
     'prediction': 'convnext-dense predict (photos/ --model work_dirs/fruit|street.mp4|-)',
     'weights': 'convnext-dense train CONFIG|python tools/(inspect|convert)_checkpoint.py|'
                'python -c .*zoo',

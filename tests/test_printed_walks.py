@@ -130,10 +130,12 @@ def test_the_examples_train_and_predict(examples):
 
 
 @pytest.mark.slow
-def test_the_examples_are_compared(examples):
+def test_backbones_are_compared_on_own_data(examples):
+    for path in Path('CAMVID/annotations').glob('*.json'):  # CamVid has label maps alone
+        path.unlink()
     for command in walk('comparison'):
-        trains = 'tools/train.py' in command.words
-        typed(command, CPU if trains else (), SHORT if trains else ())
+        typed(command, ['--device', 'cpu', '--seeds', '1', '--size', '64', '--batch', '2',
+                        '--iters', '2', '--lrs', '0.002'])
     for name in ('camvid', 'pennfudan'):
         assert Path(f'work_dirs/compare-{name}/report.html').exists()
 
