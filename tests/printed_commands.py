@@ -106,7 +106,7 @@ PARSED = {
     r'python tools/data/prepare.py (coco|ade20k)': 'fetches gigabytes, or reads them',
     r'python tools/(train|test).py configs/cascade_mask_rcnn': 'a GPU and 20 GB of images; '
     'tests/configs trains and tests these recipes shrunk, test_readme_code.py on own data',
-    'convnext-dense compare --data': 'trains for hours; '
+    'convnext-dense compare --data fruit': 'trains for hours; '
     'tests/commands/test_compare_data.py runs it on tiny data',
     'convnext-dense plan ': 'tests/analysis/test_plan.py plans this config',
     'convnext-dense train mask2former': 'trains for 20 minutes; tests/runtime/cut_losses.py trains '
