@@ -10,9 +10,10 @@ first step, with a twentieth of the annotations to validate on. A start on a hun
 taken first: what the annotations cost is what the start on all of them takes beyond it.
 """
 import argparse
+import contextlib
 import json
 import os
-import socket
+import signal
 import sys
 import tempfile
 import time
@@ -23,13 +24,14 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from torch.distributed.elastic.utils.distributed import get_free_port
 
 from benchmarks import forks
 
 CATEGORIES = 80
 CLASSES = tuple(f'class {number}' for number in range(CATEGORIES))
 SIZE = 64  # of the images in pixels
-READY, GO, DONE = 'ready', 'go', 'done'
+READY, GO, DONE, LEAVE = 'ready', 'go', 'done', 'leave'
 
 
 class Cost(NamedTuple):
@@ -45,17 +47,19 @@ class Cost(NamedTuple):
     stays: float
 
 
-def write(folder: Path, images: int, annotations: int) -> None:
-    """A COCO data set of boxes; one image under all names."""
+def write(folder: Path, images: int, annotations: int, whole: bool) -> None:
+    """A COCO data set of boxes; for a whole training with one image under all names."""
     import mmcv
     folder.mkdir()
     rng = np.random.default_rng(0)
+    write_annotations(folder / 'train.json', images, annotations, rng)
+    if not whole:
+        return
+    write_annotations(folder / 'val.json', max(images // 20, 1), max(annotations // 20, 1), rng)
     mmcv.imwrite(rng.integers(0, 256, (SIZE, SIZE, 3), np.uint8), str(folder / 'image.jpg'))
     (folder / 'images').mkdir()
     for number in range(images):
         os.symlink(folder / 'image.jpg', folder / 'images' / f'{number:012}.jpg')
-    write_annotations(folder / 'train.json', images, annotations, rng)
-    write_annotations(folder / 'val.json', max(images // 20, 1), max(annotations // 20, 1), rng)
 
 
 def write_annotations(path: Path, images: int, annotations: int, rng: np.random.Generator) -> None:
@@ -134,14 +138,17 @@ def process(call: Callable, data: Path, folder: Path, rank: int) -> None:
     os.environ.update(RANK=str(rank), LOCAL_RANK=str(rank))
     torch.set_num_threads(1)
 
+    def wait_for(name):
+        while not Path(folder, name).exists():
+            time.sleep(.01)
+
     def begin():
         Path(folder, f'{READY}_{rank}').touch()
-        while not Path(folder, GO).exists():
-            time.sleep(.01)
+        wait_for(GO)
 
     def end():
         Path(folder, f'{DONE}_{rank}').touch()
-        time.sleep(1)  # the memory that stays is looked at, too
+        wait_for(LEAVE)  # the memory that stays is looked at, too
         os._exit(0)
     call(data, folder, begin, end)
 
@@ -159,31 +166,32 @@ def held(processes: Sequence[int]) -> float:
 def start(call: Callable, data: Path, processes: int, folder: Path) -> Cost:
     """What it takes until all processes are done."""
     folder.mkdir()
-    with socket.socket() as place:
-        place.bind(('127.0.0.1', 0))
-        port = place.getsockname()[1]
+    port = get_free_port()
     os.environ.update(WORLD_SIZE=str(processes), LOCAL_WORLD_SIZE=str(processes),
                       MASTER_ADDR='127.0.0.1', MASTER_PORT=str(port))
     printed = [folder / f'printed_{rank}' for rank in range(processes)]
     children = [forks.start(partial(process, call, data, folder, rank), printed[rank])
                 for rank in range(processes)]
 
-    def wait_for(what, pause):
-        most = 0.
-        while len(list(folder.glob(f'{what}_*'))) < processes:
-            ended = [os.waitpid(child, os.WNOHANG) for child in children]
-            if any(child for child, _ in ended):
-                raise RuntimeError('\n'.join(text.read_text()[-2000:] for text in printed))
-            most = max(most, held(children))
-            time.sleep(pause)
-        return most
-    wait_for(READY, .01)
-    before = held(children)
+    def waiting(what):
+        """Whether a process has not said it yet."""
+        if any(os.waitpid(child, os.WNOHANG)[0] for child in children):
+            for child in children:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(child, signal.SIGKILL)
+            raise RuntimeError('\n'.join(text.read_text()[-2000:] for text in printed))
+        return len(list(folder.glob(f'{what}_*'))) < processes
+    while waiting(READY):
+        time.sleep(.01)
+    before = most = held(children)
     (folder / GO).touch()
     begin = time.perf_counter()
-    most = wait_for(DONE, .3)  # looking at a process's pages takes a while itself
+    while waiting(DONE):
+        most = max(most, held(children))
+        time.sleep(.3)  # looking at a process's pages takes a while itself
     seconds = time.perf_counter() - begin
     stays = held(children)
+    (folder / LEAVE).touch()
     for child, text in zip(children, printed):
         outcome = forks.finish(child, text)
         if outcome.status != forks.DONE:
@@ -212,7 +220,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         for share in shares:
-            write(folder / f'data_{share}', args.images // share, args.annotations // share)
+            write(folder / f'data_{share}', args.images // share, args.annotations // share,
+                  args.whole)
         print('| annotations | processes | seconds | most MiB of all together | MiB that stay |')
         print('|---|---|---|---|---|')
         for processes in args.processes:

@@ -11,7 +11,6 @@ import argparse
 import gc
 import json
 import os
-import socket
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -22,6 +21,7 @@ from typing import Any, NamedTuple
 import torch
 from mmengine.config import Config
 from mmengine.hooks import Hook
+from torch.distributed.elastic.utils.distributed import get_free_port
 
 from benchmarks import forks, measuring
 from convnext_dense.config_files import FOLDER
@@ -107,9 +107,7 @@ def train(arch: dict, folder: Path, data: str, parallel: dict | None, rank: int,
 def measured(arch: dict, folder: Path, data: str, parallel: dict | None, processes: int) -> float:
     """MiB of the process with the most."""
     folder.mkdir(parents=True)
-    with socket.socket() as free:
-        free.bind(('127.0.0.1', 0))
-        port = free.getsockname()[1]
+    port = get_free_port()
     printed = [folder / f'printed_{rank}.txt' for rank in range(processes)]
     children = [forks.start(partial(train, arch, folder, data, parallel, rank, processes, port),
                             path) for rank, path in enumerate(printed)]

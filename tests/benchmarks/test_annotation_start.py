@@ -19,6 +19,8 @@ def test_every_box_lies_in_an_image_of_the_file(tmp_path):
     assert (len(content['images']), len(content['annotations'])) == (20, 300)
     images = {image['id'] for image in content['images']}
     assert {one['image_id'] for one in content['annotations']} <= images
+    for left, top, width, height in (one['bbox'] for one in content['annotations']):
+        assert left + width < annotation_start.SIZE and top + height < annotation_start.SIZE
 
 
 @pytest.mark.slow

@@ -9,12 +9,12 @@ import os
 import random
 import shutil
 import signal
-import socket
 import sys
 import time
 
 import torch
 from tiny import detector_config, segmenter_config, toy_config
+from torch.distributed.elastic.utils.distributed import get_free_port
 
 from convnext_dense.runtime import Runner
 from convnext_dense.runtime.newest_checkpoint import newest_whole
@@ -41,9 +41,7 @@ def start(args, work_dir, **settings):
     os.setpgid(0, 0)
     if args.processes == 1:
         train(args, work_dir, **settings)
-    with socket.socket() as free:
-        free.bind(('127.0.0.1', 0))
-        port = free.getsockname()[1]
+    port = get_free_port()
     os.environ.update(MASTER_ADDR='127.0.0.1', MASTER_PORT=str(port),
                       WORLD_SIZE=str(args.processes))
     for rank in range(args.processes):

@@ -6,7 +6,6 @@ step. ``resume``: a run of one process goes on with two.
 import json
 import os
 import signal
-import socket
 import sys
 import traceback
 from pathlib import Path
@@ -15,6 +14,7 @@ import torch
 from mmengine.hooks import Hook
 from mmengine.registry import MODELS
 from tiny import ToyModel, toy_config
+from torch.distributed.elastic.utils.distributed import get_free_port
 
 from convnext_dense.errors import InputError
 from convnext_dense.runtime import Runner
@@ -77,9 +77,7 @@ def main():
     if what == 'resume':
         config = toy_config(folder / 'work', batch_size=4, epochs=1)
         Runner.from_cfg(config).train()
-    with socket.socket() as free:
-        free.bind(('127.0.0.1', 0))
-        port = free.getsockname()[1]
+    port = get_free_port()
     os.environ.update(MASTER_ADDR='127.0.0.1', MASTER_PORT=str(port), WORLD_SIZE='2')
     for rank in range(2):
         if not os.fork():

@@ -8,6 +8,7 @@ from datetime import timedelta
 import pytest
 from mmengine.config import Config
 from tiny import toy_config
+from torch.distributed.elastic.utils.distributed import get_free_port
 
 from convnext_dense.errors import InputError
 from convnext_dense.runtime import Runner, processes
@@ -22,9 +23,7 @@ def test_launchers_of_nccl_need_gpus(launcher):
 
 
 def test_a_first_process_that_is_not_there_is_named():
-    with socket.socket() as free:
-        free.bind(('127.0.0.1', 0))
-        port = free.getsockname()[1]
+    port = get_free_port()
     environment = dict(MASTER_ADDR='127.0.0.1', MASTER_PORT=str(port), RANK='3')
     begin = time.monotonic()
     with pytest.raises(InputError, match=f'process 3 on .* cannot reach the first one at '
@@ -112,9 +111,7 @@ def wait_alone(folder, port, timeout):
 def test_the_first_process_does_not_wait_for_the_others_for_ever(
         tmp_path, monkeypatch, minute, timeout):
     monkeypatch.setattr(processes, 'FIRST_WAITS_SECONDS', minute)
-    with socket.socket() as free:
-        free.bind(('127.0.0.1', 0))
-        port = free.getsockname()[1]
+    port = get_free_port()
     process = multiprocessing.get_context('fork').Process(
         target=wait_alone, args=(tmp_path, port, timeout))
     process.start()

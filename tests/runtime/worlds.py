@@ -12,7 +12,6 @@ import gc
 import json
 import os
 import shutil
-import socket
 import sys
 import time
 import traceback
@@ -23,6 +22,7 @@ from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
 from mmengine.registry import DATA_SAMPLERS
 from tiny import segmenter_config
+from torch.distributed.elastic.utils.distributed import get_free_port
 
 from convnext_dense.errors import InputError
 from convnext_dense.runtime import Runner
@@ -110,9 +110,7 @@ def run(scenario, data, work_dir):
     if 'copy' in scenario:
         shutil.copytree(work_dir / scenario['copy'], folder)
     folder.mkdir(parents=True, exist_ok=True)
-    with socket.socket() as free:
-        free.bind(('127.0.0.1', 0))
-        port = free.getsockname()[1]
+    port = get_free_port()
     children = []
     for rank in range(scenario['processes']):
         child = os.fork()
