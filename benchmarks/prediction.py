@@ -56,9 +56,8 @@ def folder_rate(predictor, sources, folder):
     return done / (time.perf_counter() - start)
 
 
-def large_image(predictor, pixels, rounds):
-    """Seconds and the most MiB beyond the model for an image, with masks as crops and whole."""
-    heads = [module for module in predictor.model.modules() if isinstance(module, FCNMaskHead)]
+def large_image(predictor, heads, pixels, rounds):
+    """Objects of an image; seconds and the most MiB beyond the model, by ``cropped`` of heads."""
     found, costs = {}, {True: [], False: []}
     for _ in range(rounds):
         for cropped in costs:
@@ -130,12 +129,12 @@ def main():
         print(f'{len(sources)} images: network alone {median(a for a, _ in rates):.2f}/s, files to '
               f'files {median(b for _, b in rates):.2f}/s, share {median(shares):.3f} '
               f'({min(shares):.3f}-{max(shares):.3f})')
-        if args.large and any(isinstance(module, FCNMaskHead)
-                              for module in predictor.model.modules()):
+        heads = [part for part in predictor.model.modules() if isinstance(part, FCNMaskHead)]
+        if args.large and heads:
             pixels, _ = predictor.input.read(sources[0].place)
             factor = (args.large * 1e6 / (pixels.shape[0] * pixels.shape[1])) ** .5
             pixels = cv2.resize(pixels, None, fx=factor, fy=factor)
-            objects, costs = large_image(predictor, pixels, args.rounds)
+            objects, costs = large_image(predictor, heads, pixels, args.rounds)
             for cropped, words in ((True, 'as crops'), (False, "in the image's size")):
                 print(f'a photo of {pixels.shape[1]}x{pixels.shape[0]}, {objects} objects, masks '
                       '{}: {:.2f} s, {:.0f} MiB'.format(words, *costs[cropped]))

@@ -47,7 +47,7 @@ def run(args: argparse.Namespace) -> int:
 
     from convnext_dense.checks.audit_config import summary, write_report
     from convnext_dense.checks.top_level import check_top_level
-    from convnext_dense.config import load_config, set_data_root, set_label_values
+    from convnext_dense.config import load_config, set_data_root, set_label_values, set_work_dir
     from convnext_dense.cores import core_count
     from convnext_dense.errors import printable
     cfg = load_config(args.config, parse_overrides(args.cfg_options))
@@ -66,8 +66,8 @@ def run(args: argparse.Namespace) -> int:
         return 0
     workers = args.workers or min(core_count(), 8)
     reports, config_findings, notes = full_check(cfg, workers, trial=args.trial)
-    work_dir = cfg.get('work_dir') or Path('work_dirs') / Path(cfg.filename).stem
-    out = Path(args.out or Path(work_dir) / 'data_check')
+    set_work_dir(cfg, None)
+    out = Path(args.out or Path(cfg.work_dir) / 'data_check')
     files = write_report(out, reports, config_findings, notes, args.samples, args.seed)
     lines, good = summary(reports, config_findings, notes)
     print('\n'.join(map(printable, lines)))

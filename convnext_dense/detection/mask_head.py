@@ -21,8 +21,8 @@ from convnext_dense.registry import MODELS
 class FCNMaskHead(MMDetFCNMaskHead):
     """``mmdet.FCNMaskHead`` with the same arguments and results.
 
-    On a CPU the masks of an image are pasted together, instead of one by one, and bitmaps are cut
-    to RoIs without a copy of the bitmap for each RoI. :class:`.roi_heads.CascadeRoIHead` and
+    On a CPU masks are pasted by matrix products (see :mod:`.mask_pasting`), and bitmaps are cut to
+    RoIs without a copy of the bitmap for each RoI. :class:`.roi_heads.CascadeRoIHead` and
     ``StandardRoIHead`` have it compute the masks of the predicted classes only.
 
     Attributes:

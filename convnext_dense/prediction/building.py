@@ -51,7 +51,7 @@ def build_model(files: ModelFiles, device: torch.device, prepared: bool = True,
     prepare(model, 'infer', device, settings and replace(
         settings, compile=False, bfloat16=settings.bfloat16 or precision == 'bf16'))
     for head in model.modules():
-        if hasattr(head, 'cropped'):
+        if hasattr(head, 'cropped'):  # their classes would import mmdet for a segmenter, too
             head.cropped = True
     return model
 
